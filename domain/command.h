@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command table: what can be asked of kvmd and of a machine. One row serves QMP, kvmctl (verbs, --help,
+ * completion, manuals) and later libvirt's RPC. Rows are pure data in command_table.c; the code behind a row is bound
+ * by name in daemon/commands.c (IN_KVMD), daemon/worker_commands.c (IN_WORKER) or tools/ (IN_CLIENT), and a test
+ * checks that each row has exactly one.
+ */
+#pragma once
+#include "domain/field.h"
+
+enum command_where { IN_KVMD, IN_WORKER, IN_CLIENT };
+enum command_flags {
+	CMD_READ = 1 << 0,      /* changes nothing: allowed on read-only sockets */
+	CMD_VM = 1 << 1,        /* IN_KVMD: needs "vm" beside "execute" (kvmctl: first argument) */
+	CMD_FDS = 1 << 2,       /* descriptors ride along */
+	CMD_STREAM = 1 << 3,    /* the reply is followed by events or a stream until the client leaves */
+	CMD_INTERNAL = 1 << 4,  /* kvmd to worker only: not listed by kvmctl, refused on the VM's QMP socket */
+	CMD_PREADOPT = 1 << 5,  /* worker: allowed before machine-create */
+	CMD_OOB = 1 << 6,
+};
+
+struct command {
+	const char *name;               /* QMP's name where QEMU has one for the thing */
+	const char *verb;               /* kvmctl's (virsh's) verb; NULL: no verb of its own */
+	const char *doc;                /* one sentence */
+	enum command_where where;
+	unsigned flags;
+	const struct schema *args, *reply;      /* NULL: none */
+	const char *example;            /* "kvmctl start web --paused\n…": shown by --help and manuals */
+	const char *more;               /* paragraph for the manual, or NULL */
+};
+
+extern const struct command commands[];
+extern const unsigned commands_n;
+const struct command *command_by_name(const char *name);
+const struct command *command_by_verb(const char *verb);

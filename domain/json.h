@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* JSON codec over field tables; with daemon/wire.c the only home of json-c. Pure, any thread. */
+#pragma once
+#include <json-c/json.h>
+
+#include "domain/field.h"
+
+/* New object; members at their default are left out, SECRET ones too unless `secrets`. */
+json_object *json_from_struct(const struct schema *, const void *obj, bool secrets);
+/* Fills obj (initialised). Unknown, mistyped, missing REQUIRED keys and bounds are errors that name the path
+ * ("arguments.cpu-index: …"). On failure obj may be partly filled: clear it. */
+bool json_to_struct(const struct schema *, void *obj, json_object *, GError **err);
+/* The schema itself, as `query-schema` returns it: types, bounds, defaults, docs. */
+json_object *json_describe(const struct schema *);

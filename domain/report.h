@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What was found while reading a machine: errors, warnings and where in the text each thing stands.
+ * One report goes through parse, fill and check; `kvmctl validate` prints all findings, other
+ * callers take the first error. One thread.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#include "domain/error.h"
+
+enum finding_level { FINDING_WARNING, FINDING_ERROR };
+
+struct finding {
+	enum finding_level level;
+	enum kerr code;
+	char *path;             /* "domain/devices/disk[2]/driver/@cache" */
+	unsigned line, column;  /* from 1; 0: not from a text */
+	char *text;             /* what is wrong */
+	char *cure;             /* what to write instead, or NULL */
+};
+
+struct report {
+	char *file;             /* shown before line:column; NULL: none */
+	bool strict;            /* warnings are errors */
+	bool lenient;           /* unknown parts and optional devices are kept with a warning */
+	GPtrArray *findings;    /* of struct finding; at most REPORT_MAX, then one that says so */
+	GHashTable *where;      /* place of each parsed struct and member; owned here */
+	unsigned errors, warnings;
+};
+#define REPORT_MAX 100
+
+struct report *report_new(const char *file, bool strict, bool lenient);
+void report_free(struct report *);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct report, report_free)
+
+/* A finding about member `field` (NULL: the struct itself) of a struct that xml_parse made. */
+void report_error(struct report *, const void *obj, const char *field, enum kerr code, const char *cure,
+	const char *fmt, ...) G_GNUC_PRINTF(6, 7);
+void report_warn(struct report *, const void *obj, const char *field, const char *cure, const char *fmt, ...)
+	G_GNUC_PRINTF(5, 6);
+/* An error, or a warning when the report is lenient: for devices a machine can do without. */
+void report_refuse(struct report *, const void *obj, const char *field, const char *cure, const char *fmt, ...)
+	G_GNUC_PRINTF(5, 6);
+/* The same with a given place, for parsers. */
+void report_at(struct report *, enum finding_level, enum kerr code, const char *path, unsigned line, unsigned column,
+	const char *cure, const char *text);
+/* Remembers the place of a struct or a member; path is copied. */
+void report_place(struct report *, const void *obj, const char *field, const char *path, unsigned line, unsigned column);
+/* false and *err = the first error («file:line:col: path: text; cure») when there is any. */
+bool report_ok(const struct report *, GError **err);
+/* One line per finding as a person reads it. Caller frees. */
+char *finding_text(const struct report *, const struct finding *);
