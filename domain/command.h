@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The command table: what can be asked of kvmd and of a machine. One row serves QMP, kvmctl (verbs, --help,
- * completion, manuals) and later libvirt's RPC. Rows are pure data in command_table.c; the code behind a row is bound
+ * completion, manuals) and later libvirt's RPC. Rows are pure data in commands_*.c; the code behind a row is bound
  * by name in daemon/commands.c (IN_KVMD), daemon/worker_commands.c (IN_WORKER) or tools/ (IN_CLIENT), and a test
  * checks that each row has exactly one.
  */
@@ -30,7 +30,10 @@ struct command {
 	const char *more;               /* paragraph for the manual, or NULL */
 };
 
-extern const struct command commands[];
-extern const unsigned commands_n;
+/* The rows, by the program that runs them; each table ends with a row without a name. */
+extern const struct command kvmd_commands[];    /* domain/commands_kvmd.c */
+extern const struct command worker_commands[];  /* domain/commands_worker.c */
+/* Every row once: pass NULL to begin, NULL comes back at the end. */
+const struct command *command_next(const struct command *);
 const struct command *command_by_name(const char *name);
 const struct command *command_by_verb(const char *verb);

@@ -13,7 +13,12 @@
  *    onoff_names: YESNO_ABSENT/YES/NO), so that a dump says what the operator wrote.
  *  - Paths: "@attr", "child", "child/@attr", "a/b/@attr", "." (own text). A LIST's path names the
  *    repeated element ("disk", "vcpus/vcpu").
- *  - A row with no member documents what is kept or refused: KEEP and REFUSE below.
+ *  - A STRUCT whose path is "." has its rows in the same XML element as its parent (a character
+ *    device inside <serial>, say).
+ *  - A REQUIRED member is always written, even at its default.
+ *  - A row with no member documents what is kept or refused: KEEP and REFUSE below. A KEEP row whose
+ *    element has rows of its own too keeps the rest of that element.
+ *  - A step "prefix:name" stands for an element of a namespace in domain/xml.h's list.
  */
 #pragma once
 #include <glib.h>
@@ -88,6 +93,7 @@ struct field {
 	const char *attr;               /* size: name of the unit attribute, NULL: "unit" */
 	enum resource_use use;          /* resources */
 	const char *text_def;           /* strings: default text; KEEP/REFUSE: unused */
+	const char *key;                /* JSON's spelling where QMP has another ("cpu-index"); NULL: name */
 };
 
 struct schema {
@@ -104,11 +110,13 @@ struct schema {
 
 /* XML that is kept word by word: foreign attributes and elements, KEEP rows, comments inside <metadata>. */
 struct extra {
-	char *at;       /* "" or the intermediate path ("driver") the piece belongs to */
+	char *at;       /* "" or the path below this struct's element the piece belongs to: "driver", "vcpu[3]" (from 0) */
 	char *after;    /* name of the known sibling element before it, "" for none; NULL for an attribute */
 	unsigned nth;   /* which of those siblings, from 0 */
-	char *xml;      /* the element's text, or name="value" */
+	char *xml;      /* the element's text, or name='value'; "": the element `at` was given although it says
+	                 * nothing but defaults, so it is written */
 };
+#define EXTRAS_MAX 4096
 struct extras { GPtrArray *list; /* of struct extra, NULL: none */ };
 
 #define F_SIZE(T, m) sizeof(((T *)0)->m)
@@ -137,6 +145,8 @@ struct extras { GPtrArray *list; /* of struct extra, NULL: none */ };
 /* member: int; tab: array of names, in the order of the C enum */
 #define ENUM(T, m, xml, tab, fl, text, ...) F_NUM(T, m, int, xml, kind_enum, 0, G_N_ELEMENTS(tab) - 1, fl, text, .names = tab, ##__VA_ARGS__)
 #define STR(T, m, xml, fl, text, ...) F_NUM(T, m, char *, xml, kind_str, 0, 4096, fl, text, ##__VA_ARGS__)
+/* text of lo to hi bytes */
+#define STRN(T, m, xml, lo, hi, fl, text, ...) F_NUM(T, m, char *, xml, kind_str, lo, hi, fl, text, ##__VA_ARGS__)
 #define UUID(T, m, xml, fl, text, ...) F_NUM(T, m, char *, xml, kind_uuid, 0, 36, fl, text, ##__VA_ARGS__)
 #define MAC(T, m, xml, fl, text, ...) F_NUM(T, m, char *, xml, kind_mac, 0, 17, fl, text, ##__VA_ARGS__)
 /* GByteArray *; hex digits as text */
@@ -147,11 +157,13 @@ struct extras { GPtrArray *list; /* of struct extra, NULL: none */ };
 #define STRUCT(T, m, xml, s, fl, text, ...) F_ROW(T, m, xml, kind_struct, fl, text, .sub = &s, ##__VA_ARGS__)
 #define OPT(T, m, xml, s, fl, text, ...) F_ROW(T, m, xml, kind_opt, fl, text, .sub = &s, ##__VA_ARGS__)
 #define LIST(T, m, xml, s, most, fl, text, ...) F_NUM(T, m, GPtrArray *, xml, kind_list, 0, most, fl, text, .sub = &s, ##__VA_ARGS__)
-#define EXTRAS(T, m) F_NUM(T, m, struct extras, NULL, kind_extras, 0, 256, 0, "XML that kvmd keeps word by word")
+#define EXTRAS(T, m) F_NUM(T, m, struct extras, NULL, kind_extras, 0, EXTRAS_MAX, 0, "XML that kvmd keeps word by word")
 /* Known to libvirt, no use here: kept with a warning that gives `why` (NULL: kept silently). */
 #define KEEP(xml, why) { .name = "-" xml, .path = xml, .kind = &kind_none, .flags = KEEP_XML, .doc = why }
 /* Known to libvirt, refused: `why` says what to write instead. */
 #define REFUSE(xml, why) { .name = "-" xml, .path = xml, .kind = &kind_none, .flags = REFUSE_XML, .doc = why }
+/* The same for devices that a machine can do without: --lenient keeps them with a warning. */
+#define REFUSE_DEVICE(xml, why) { .name = "-" xml, .path = xml, .kind = &kind_none, .flags = REFUSE_XML | OPTIONAL_DEVICE, .doc = why }
 #define END { .name = NULL }
 
 enum { YESNO_ABSENT, YESNO_YES, YESNO_NO };
@@ -169,12 +181,29 @@ void *schema_dup(const struct schema *, const void *obj);
 void schema_random(const struct schema *, void *obj, GRand *, unsigned depth);
 /* Field bounds, REQUIRED, sub-structs and each schema's check, recursively. */
 bool schema_check(const struct schema *, const void *obj, GError **err);
+/* The same, all findings into a report (places are known for structs that xml_parse filled with it). */
+void schema_check_report(const struct schema *, const void *obj, struct report *);
 
 const struct field *schema_field(const struct schema *, const char *name);
 static inline void *field_at(const struct field *f, const void *obj) { return (char *)obj + f->off; }
 bool field_is_default(const struct field *, const void *obj);
 uint64_t field_num(const struct field *, const void *obj);             /* SHAPE_NUM, SHAPE_BOOL */
+bool field_num_ok(const struct field *, uint64_t value);               /* within bounds, a value of the enum */
 /* Bounds checked, *err names the field; the member is untouched on failure. */
 bool field_set_num(const struct field *, void *obj, uint64_t value, GError **err);
 bool field_set_text(const struct field *, void *obj, const char *text, GError **err);
 char *field_text(const struct field *, const void *obj);
+/* The same without a copy: valid until the member or buf changes. Not for bytes. NULL: none. */
+#define FIELD_TEXT 40
+const char *field_peek(const struct field *, const void *obj, char buf[FIELD_TEXT]);
+
+/* Appends a copy of one piece to extras; false at EXTRAS_MAX. */
+bool extras_add(struct extras *, const char *at, const char *after, unsigned nth, const char *xml);
+/* Pieces that came by JSON or state: shape, characters and number. */
+bool extras_ok(const struct extras *, GError **err);
+/* Text that XML can carry: UTF-8, no control characters but tab, newline, return. */
+bool text_ok(const char *text, size_t len);
+
+/* "did you mean": start with { .word = … }, try each candidate, best is NULL when none is near. */
+struct nearest { const char *word, *best; unsigned dist; };
+void nearest_try(struct nearest *, const char *candidate);

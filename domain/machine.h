@@ -1,24 +1,70 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a machine is: libvirt's <domain type='kvm'> as plain data. Read-only once filled and checked;
- * a change makes a new one (diff.c says what differs). Pure, any thread.
+ * a change makes a new one (machine_diff says what differs). Pure, any thread.
  */
 #pragma once
+#include "domain/auto.h"
 #include "domain/chardev.h"
 #include "domain/cpu.h"
 #include "domain/clock.h"
 #include "domain/devices.h"
+#include "domain/features.h"
 #include "domain/field.h"
 #include "domain/memory.h"
 #include "domain/os.h"
+#include "domain/report.h"
+#include "domain/tune.h"
 
+#define MACHINE_NAME_MAX 250            /* bytes */
+#define MACHINE_VERSION "kvmd-1.0"      /* what a definition without a machine type gets */
+
+enum machine_type { MACHINE_ABSENT, MACHINE_KVM, MACHINE_QEMU, MACHINE_KQEMU, MACHINE_XEN, MACHINE_LXC, MACHINE_UML,
+	MACHINE_OPENVZ, MACHINE_TEST, MACHINE_VMWARE, MACHINE_HYPERV, MACHINE_VBOX, MACHINE_PHYP, MACHINE_VZ, MACHINE_BHYVE,
+	MACHINE_HVF, MACHINE_TYPE_N };
 enum lifecycle_action { ACTION_ABSENT, ACTION_DESTROY, ACTION_RESTART, ACTION_PRESERVE, ACTION_RENAME_RESTART,
 	ACTION_COREDUMP_DESTROY, ACTION_COREDUMP_RESTART, ACTION_N };
+enum lock_action { LOCK_ACTION_ABSENT, LOCK_POWEROFF, LOCK_RESTART, LOCK_PAUSE, LOCK_IGNORE, LOCK_ACTION_N };
+
+/* Words for the guest's SMBIOS tables: <sysinfo>. */
+struct sysinfo_entry {
+	char *name, *value;
+	char *file;                     /* fwcfg */
+	struct extras extras;
+};
+struct sysinfo_block {
+	GPtrArray *entries;             /* struct sysinfo_entry */
+	struct extras extras;
+};
+struct sysinfo {
+	int type;                       /* 1 smbios, 2 fwcfg */
+	struct sysinfo_block bios, system;
+	GPtrArray *base_boards;         /* struct sysinfo_block */
+	struct sysinfo_block chassis, oem_strings;
+	GPtrArray *entries;             /* fwcfg */
+	struct extras extras;
+};
+
+/* <genid/>: a number that changes whenever the machine's time is no longer one line (clones, snapshots). */
+struct genid {
+	char *uuid;                     /* fill makes one when none was given */
+	struct extras extras;
+};
+struct pm {
+	int suspend_to_mem, suspend_to_disk;    /* YESNO */
+	struct extras extras;
+};
+
+/* <kvmd:test xmlns:kvmd='urn:kvmd:domain:1'> inside <metadata>: knobs of test guests. Not for production. */
+struct machine_test {
+	uint16_t exit_port;             /* a byte written there ends the machine with that status; 0: off */
+};
 
 struct machine {
 	int type;                       /* kvm (others are refused) */
 	uint32_t id;                    /* RUNTIME: 0 when not running */
 	char *name, *uuid, *title, *description;
+	struct genid *genid;            /* NULL: none */
 	struct os os;
 	struct memory memory;           /* sizes in bytes */
 	struct vcpu_config vcpu;        /* .max, .current, .cpuset, list of <vcpus> */
@@ -26,28 +72,67 @@ struct machine {
 	struct clock_config clock;
 	struct features features;
 	int on_poweroff, on_reboot, on_crash;   /* enum lifecycle_action; ABSENT: libvirt's defaults */
+	int on_lockfailure;             /* enum lock_action */
+	struct pm pm;
+	struct blkiotune blkiotune;
+	struct memtune memtune;
+	struct cputune cputune;
+	struct numatune numatune;
+	struct iothreads iothreads;
+	struct resource_group resource;
+	GPtrArray *sysinfo;             /* struct sysinfo */
 	struct devices devices;
-	/* … one member per element of the grammar … */
-	struct extras extras;
+	struct machine_test test;
+	struct extras extras;           /* <metadata>, <seclabel> and other kept elements */
 };
 
 extern const struct schema machine_schema;
+extern const char *const lifecycle_action_names[ACTION_N];
 
 /* Parse, fill and check a definition. New machine or NULL with *err; warnings stay in the report. Caller frees. */
 struct machine *machine_from_xml(const char *text, size_t len, struct report *, GError **err);
+/* Canonical XML (flags: enum xml_format_flags). With XML_INACTIVE aliases other than the user's own, paths of ptys and
+ * names of taps that kvmd made ("vnet…") are left out too. */
 char *machine_to_xml(const struct machine *, unsigned flags);
+/* New empty machine, and a deep copy. Caller frees. */
+struct machine *machine_new(void);
+struct machine *machine_dup(const struct machine *);
 void machine_free(struct machine *);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct machine, machine_free)
-/* Defaults that depend on other members: uuid, devices' targets, aliases, PCI addresses. Idempotent. */
+AUTO_DEFINE(machine, machine_free)
+/* Defaults that depend on other members: uuid, devices' targets, aliases, PCI addresses. Idempotent; all is
+ * deterministic but new uuids and MACs. false when the report has errors. */
 bool machine_fill(struct machine *, struct report *);
+/* The part of it that gives places and names: PCI and virtio-serial addresses, controllers, aliases (place.c). */
+void machine_place(struct machine *, struct report *);
 /* Rules across members; findings go to the report. */
 void machine_check(const struct machine *, struct report *);
-/* Calls fn for every resource (files, sockets, ptys, devices of the host) with what is said of it. */
+/* The current number of vCPUs, and whether vCPU `id` is on at start. */
+unsigned machine_vcpus(const struct machine *);
+bool machine_vcpu_enabled(const struct machine *, unsigned id);
+/* Memory that is there at start without devices: <memory> counts the memory devices too. 0: they are larger. */
+uint64_t machine_memory_initial(const struct machine *);
+
+/* Calls fn for every resource (files, sockets, ptys, devices of the host) with what is said of it. Devices that kvmd only
+ * keeps (refused ones under --lenient) and the console that repeats a serial port are left out. */
 struct resource_visit {
-	struct resource *res;
-	const struct field *field;      /* .use: how it is opened */
+	struct resource *res;           /* ->path may be NULL for RES_PTY and for a RES_SOCKET_LISTEN without a place */
+	const struct field *field;
+	enum resource_use use;          /* how it is opened: field->use, or what the chardev's type and mode make of it */
 	const void *owner;              /* the struct it stands in */
 	const struct schema *owner_schema;
 	const char *path;               /* "os/kernel", "devices/serials[0]/source/path" */
 };
 bool machine_walk_resources(struct machine *, bool (*fn)(struct resource_visit *, void *arg, GError **), void *arg, GError **err);
+
+/* One difference between two machines. */
+struct difference {
+	char *path;                     /* "devices/disks[vda]/iotune/total_bytes_sec": list entries by their key */
+	char *before, *after;           /* as text; NULL: not there */
+	bool live;                      /* may change while the machine runs */
+};
+/* New array (its entries go with it) of struct difference, semantic: the order of entries that have a key does not count. */
+GPtrArray *machine_diff(const struct machine *a, const struct machine *b);
+/* The same for any two structs of one schema. */
+GPtrArray *schema_diff(const struct schema *, const void *a, const void *b);
+/* The key of a list entry ("vda", a MAC, an alias, "pci.0"), or NULL when entries of this schema have none. Caller frees. */
+char *entry_key(const struct schema *, const void *entry);

@@ -8,6 +8,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "domain/auto.h"
 #include "domain/error.h"
 
 enum finding_level { FINDING_WARNING, FINDING_ERROR };
@@ -33,7 +34,7 @@ struct report {
 
 struct report *report_new(const char *file, bool strict, bool lenient);
 void report_free(struct report *);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct report, report_free)
+AUTO_DEFINE(report, report_free)
 
 /* A finding about member `field` (NULL: the struct itself) of a struct that xml_parse made. */
 void report_error(struct report *, const void *obj, const char *field, enum kerr code, const char *cure,
@@ -48,6 +49,15 @@ void report_at(struct report *, enum finding_level, enum kerr code, const char *
 	const char *cure, const char *text);
 /* Remembers the place of a struct or a member; path is copied. */
 void report_place(struct report *, const void *obj, const char *field, const char *path, unsigned line, unsigned column);
+/* The same for the codecs. Paths are made when they are asked for: of the outer struct's, the step below it (not
+ * copied, but for the outermost) and the index from 1 (0: none). Members without a place of their own stand where
+ * their struct stands. The place belongs to the report. */
+struct schema;
+struct field;
+struct place;
+struct place *report_place_struct(struct report *, const void *obj, const struct schema *, const struct place *up,
+	const char *step, int index, unsigned line, unsigned column);
+void report_place_member(struct place *, const struct field *, unsigned line, unsigned column);
 /* false and *err = the first error («file:line:col: path: text; cure») when there is any. */
 bool report_ok(const struct report *, GError **err);
 /* One line per finding as a person reads it. Caller frees. */

@@ -8,6 +8,12 @@
 
 #define XML_MAX_BYTES (16u << 20)       /* a definition larger than this is refused */
 #define XML_MAX_DEPTH 64
+#define XML_MAX_ELEMENTS (1u << 17)
+#define XML_MAX_ATTRS 100               /* of one element */
+
+/* Namespaces whose elements and attributes may have rows ("kvmd:name"); any other is kept as it is. */
+#define XMLNS_KVMD "urn:kvmd:domain:1"
+#define XMLNS_QEMU "http://libvirt.org/schemas/domain/qemu/1.0"
 
 /*
  * Reads `text` (len bytes, not necessarily terminated) whose root element must be `root` into obj

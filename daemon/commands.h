@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands with a file of their own. Main thread; each answers its request once. */
+#pragma once
+#include "daemon/control.h"
+
+void cmd_define(struct request *);      /* define.c */
+void cmd_host(struct request *);        /* host.c */

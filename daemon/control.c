@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * control.sock.
+ *
+ * Theory of operation: a peer has a queue of messages and at most one request under way; the next is taken when it has
+ * been answered, so that `define` and `start` sent in one go work. A peer that sends on is held after QUEUE_MAX messages.
+ * Out of descriptors: a spare one is given up to accept, say so and close, or the listener would spin.
+ */
+#include "daemon/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/auth.h"
+#include "daemon/dom.h"
+#include "daemon/kvmd.h"
+#include "daemon/launch.h"
+#include "daemon/link.h"
+#include "daemon/log.h"
+#include "daemon/supervise.h"
+#include "daemon/unix.h"
+#include "daemon/wire.h"
+#include "domain/json.h"
+
+#define QUEUE_MAX 64
+#define BACKLOG 1024
+#define BYTES_OUT (64u << 20)           /* unread by a client: it is cut off */
+#define ACCEPTS_A_TURN 64
+
+struct peer {
+	struct control *control;
+	struct wire *wire;
+	struct auth who;
+	GQueue queue;                   /* json_object: messages not yet run */
+	struct request *request;        /* under way */
+	bool running;                   /* in peer_next: no recursion */
+	void *stream;
+	void (*stream_free)(void *);
+};
+
+struct control {
+	struct kvmd *kvmd;
+	int fd, spare;
+	bool ours;                      /* we made the socket: remove it at the end */
+	guint source;
+	GPtrArray *peers;
+	bool full;                      /* told once until there is room again */
+};
+
+static void peer_next(struct peer *);
+
+/* --- answers --- */
+
+static void request_free(struct request *r)
+{
+	if (r->peer)
+		r->peer->request = NULL;
+	if (r->command && r->command->args)
+		schema_free(r->command->args, r->args);
+	json_object_put(r->raw);
+	json_object_put(r->id);
+	dom_unref(r->dom);
+	g_free(r);
+}
+
+static void request_send(struct request *r, json_object *message, const int *fds, unsigned n)
+{
+	struct peer *p = r->peer;
+
+	if (p)
+		(void)wire_send(p->wire, message, fds, n);      /* a failure ends the connection */
+	json_object_put(message);
+	request_free(r);
+	if (p)
+		peer_next(p);
+}
+
+void request_reply_json(struct request *r, json_object *value, const int *fds, unsigned n)
+{
+	request_send(r, wire_return(r->id, value), fds, n);
+}
+
+void request_reply(struct request *r, const void *reply)
+{
+	request_reply_json(r, reply ? json_from_struct(r->command->reply, reply, JSON_ALL | JSON_SECRETS) : NULL, NULL, 0);
+}
+
+void request_fail(struct request *r, const GError *err)
+{
+	g_autoptr(GError) told = g_error_copy(err);
+
+	if (r->dom)
+		g_prefix_error(&told, "vm '%s': ", r->dom->name);
+	request_send(r, wire_error(r->id, told), NULL, 0);
+}
+
+struct wire *request_wire(struct request *r)
+{
+	return r->peer ? r->peer->wire : NULL;
+}
+
+void request_stream(struct request *r, void *stream, void (*free_fn)(void *))
+{
+	struct peer *p = r->peer;
+
+	if (p->stream)
+		p->stream_free(p->stream);
+	p->stream = stream;
+	p->stream_free = free_fn;
+}
+
+/* --- running --- */
+
+static void forwarded(void *arg, json_object *reply, const GError *err)
+{
+	struct request *r = arg;
+
+	if (err)
+		request_fail(r, err);
+	else
+		request_reply_json(r, json_object_get(reply), NULL, 0);
+}
+
+static void forward(struct request *r)
+{
+	g_autoptr(GError) err = NULL;
+
+	if (!dom_can_ask(r->dom, &err)) {
+		request_fail(r, err);
+		return;
+	}
+	link_call(r->dom->link, r->command->name, r->raw ? json_object_get(r->raw) : NULL, NULL, 0, r->kvmd->config->answer_timeout, forwarded, r);
+}
+
+static const struct command *row_of(const char *name)
+{
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		if (!strcmp(c->name, name) && c->where != IN_CLIENT && !(c->flags & CMD_INTERNAL))
+			return c;
+	return NULL;
+}
+
+static bool read_args(struct request *r, GError **err)
+{
+	const struct command *c = r->command;
+
+	if (r->raw && !json_object_is_type(r->raw, json_type_object))
+		return kerr_set(err, KERR_ARGS, "'arguments' must be an object");
+	if (!c->args) {
+		if (r->raw && json_object_object_length(r->raw))
+			return kerr_set(err, KERR_ARGS, "'%s' takes no arguments", c->name);
+		return true;
+	}
+	r->args = schema_new(c->args);
+	if (r->raw)
+		return json_to_struct(c->args, r->args, r->raw, err);
+	return schema_check(c->args, r->args, err);
+}
+
+static bool read_request(struct request *r, json_object *m, GError **err)
+{
+	json_object *v;
+	const char *name;
+
+	if (json_object_object_get_ex(m, "id", &v))
+		r->id = json_object_get(v);
+	if ((!json_object_object_get_ex(m, "execute", &v) && !json_object_object_get_ex(m, "exec-oob", &v)) || !json_object_is_type(v, json_type_string))
+		return kerr_set(err, KERR_JSON, "a message needs \"execute\" with the name of a command");
+	name = json_object_get_string(v);
+	json_object_object_foreach(m, key, value) {
+		static const char *const known[] = { "execute", "exec-oob", "arguments", "id", "vm", NULL };
+
+		(void)value;
+		if (!g_strv_contains(known, key))
+			return kerr_set(err, KERR_JSON, "'%s' has no place in a message", key);
+	}
+	r->command = row_of(name);
+	if (!r->command)
+		return kerr_set(err, KERR_NO_COMMAND, "there is no command '%s'", name);
+	if (json_object_object_get_ex(m, "arguments", &v))
+		r->raw = json_object_get(v);
+	if (!read_args(r, err))
+		return false;
+	bool wants = (r->command->flags & CMD_VM) || r->command->where == IN_WORKER;
+
+	if (json_object_object_get_ex(m, "vm", &v)) {
+		if (!wants)
+			return kerr_set(err, KERR_ARGS, "'%s' is not about one domain: leave \"vm\" out", name);
+		if (!json_object_is_type(v, json_type_string))
+			return kerr_set(err, KERR_ARGS, "\"vm\" is a name, a uuid or a number, as a string");
+		struct dom *d = doms_find(r->kvmd->doms, json_object_get_string(v), err);
+
+		if (!d)
+			return false;
+		r->dom = dom_ref(d);
+	} else if (wants) {
+		return kerr_set(err, KERR_ARGS, "'%s' needs \"vm\", the name or uuid of a domain", name);
+	}
+	return true;
+}
+
+static void run(struct peer *p, json_object *m)
+{
+	struct request *r = g_new0(struct request, 1);
+	g_autoptr(GError) err = NULL;
+	json_object *v;
+
+	r->kvmd = p->control->kvmd;
+	r->peer = p;
+	p->request = r;
+	/* QMP clients begin with this; here it is welcome and not needed */
+	if (json_object_object_get_ex(m, "execute", &v) && !g_strcmp0(json_object_get_string(v), "qmp_capabilities")) {
+		r->id = json_object_object_get_ex(m, "id", &v) ? json_object_get(v) : NULL;
+		request_reply_json(r, NULL, NULL, 0);
+		return;
+	}
+	if (!read_request(r, m, &err)) {
+		request_fail(r, err);
+		return;
+	}
+	if (!(r->command->flags & CMD_READ)) {
+		g_autofree char *who = auth_text(&p->who);
+
+		log_info("%s: %s%s%s", who, r->command->name, r->dom ? " " : "", r->dom ? r->dom->name : "");
+	}
+	if (r->command->where == IN_WORKER) {
+		forward(r);
+		return;
+	}
+	for (const struct command_binding *b = kvmd_bindings; b->name; b++)
+		if (!strcmp(b->name, r->command->name)) {
+			b->run(r);
+			return;
+		}
+	kerr_set(&err, KERR_INTERNAL, "'%s' has no code", r->command->name);
+	request_fail(r, err);
+}
+
+static void peer_next(struct peer *p)
+{
+	json_object *m;
+
+	if (p->running)
+		return;
+	p->running = true;
+	while (!p->request && (m = g_queue_pop_head(&p->queue))) {
+		run(p, m);
+		json_object_put(m);
+	}
+	p->running = false;
+	wire_hold(p->wire, p->queue.length >= QUEUE_MAX);
+}
+
+/* --- connections --- */
+
+static void peer_message(struct wire *w, json_object *m, int *fds, unsigned n)
+{
+	struct peer *p = wire_owner(w);
+
+	for (unsigned i = 0; i < n; i++)        /* no command of kvmd takes any yet */
+		close(fds[i]);
+	g_queue_push_tail(&p->queue, json_object_get(m));
+	peer_next(p);
+}
+
+static void peer_garbage(struct wire *w, const char *why)
+{
+	g_autoptr(GError) err = NULL;
+	json_object *o;
+
+	kerr_set(&err, KERR_JSON, "%s", why);
+	o = wire_error(NULL, err);
+	(void)wire_send(w, o, NULL, 0);
+	json_object_put(o);
+}
+
+static void peer_closed(struct wire *w, const char *why)
+{
+	struct peer *p = wire_owner(w);
+	struct request *r = p->request;
+
+	if (why) {
+		g_autofree char *who = auth_text(&p->who);
+
+		log_info("%s: cut off: %s", who, why);
+	}
+	if (p->stream)
+		p->stream_free(p->stream);
+	p->stream = NULL;
+	while (!g_queue_is_empty(&p->queue))
+		json_object_put(g_queue_pop_head(&p->queue));
+	if (r) {
+		r->peer = NULL;
+		if (r->gone)
+			r->gone(r);
+	}
+	g_ptr_array_remove_fast(p->control->peers, p);
+	p->control->full = false;
+	g_free(p);
+}
+
+static const struct wire_ops wire_callbacks = { peer_message, peer_garbage, peer_closed };
+
+static json_object *greeting(void)
+{
+	json_object *o = json_tokener_parse("{\"QMP\":{\"version\":{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0},\"package\":\"kvmd " KVMD_VERSION "\"},"
+		"\"capabilities\":[]}}");
+
+	return o;
+}
+
+static void refuse(int fd, enum kerr code, const char *why)
+{
+	g_autoptr(GError) err = NULL;
+	g_autofree char *line = NULL;
+	json_object *o;
+
+	kerr_set(&err, code, "%s", why);
+	o = wire_error(NULL, err);
+	line = g_strconcat(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), "\n", NULL);
+	(void)!send(fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);       /* best effort: it goes anyway */
+	json_object_put(o);
+	close(fd);
+}
+
+static void peer_new(struct control *c, int fd)
+{
+	struct peer *p;
+	json_object *hello;
+
+	if (c->peers->len >= c->kvmd->config->connections_max) {
+		if (!c->full)
+			log_warning("control.sock: %u clients, the limit: more are refused", c->peers->len);
+		c->full = true;
+		refuse(fd, KERR_LIMIT, "kvmd serves its limit of clients already: raise connections_max in kvmd.conf");
+		return;
+	}
+	p = g_new0(struct peer, 1);
+	p->control = c;
+	auth_of_socket(fd, &p->who);
+	g_queue_init(&p->queue);
+	g_ptr_array_add(c->peers, p);
+	p->wire = wire_new(fd, NULL, &wire_callbacks, p);
+	wire_limits(p->wire, WIRE_LINE_MAX, BYTES_OUT);
+	hello = greeting();
+	(void)wire_send(p->wire, hello, NULL, 0);
+	json_object_put(hello);
+}
+
+static gboolean acceptable(gint fd, GIOCondition cond, gpointer data)
+{
+	struct control *c = data;
+
+	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+		int s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (s >= 0) {
+			peer_new(c, s);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if (errno != EMFILE && errno != ENFILE)
+			break;
+		if (!c->full)
+			log_error("control.sock: out of file descriptors: clients are turned away");
+		c->full = true;
+		close(c->spare);
+		s = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (s >= 0)
+			refuse(s, KERR_LIMIT, "kvmd is out of file descriptors");
+		c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (s < 0)
+			break;
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+/* systemd hands the socket over as descriptor 3. */
+static int activated(void)
+{
+	const char *pid = g_getenv("LISTEN_PID"), *n = g_getenv("LISTEN_FDS");
+	int type;
+	socklen_t len = sizeof type;
+
+	if (!pid || !n || strtol(pid, NULL, 10) != getpid() || strtol(n, NULL, 10) < 1)
+		return -1;
+	if (getsockopt(3, SOL_SOCKET, SO_ACCEPTCONN, &type, &len) < 0 || !type)
+		return -1;
+	(void)fcntl(3, F_SETFD, FD_CLOEXEC);
+	g_unix_set_fd_nonblocking(3, TRUE, NULL);
+	return 3;
+}
+
+static bool set_owner(const struct config *conf, const char *path, GError **err)
+{
+	struct group *g;
+
+	if (!conf->socket_group)
+		return true;
+	g = getgrnam(conf->socket_group);
+	if (!g)
+		return kerr_set(err, KERR_ARGS, "kvmd.conf: there is no group '%s' (socket_group)", conf->socket_group);
+	if (chown(path, (uid_t)-1, g->gr_gid) < 0)
+		return kerr_errno(err, errno, "give '%s' to group '%s'", path, conf->socket_group);
+	return true;
+}
+
+struct control *control_new(struct kvmd *k, GError **err)
+{
+	struct control *c = g_new0(struct control, 1);
+
+	c->kvmd = k;
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	c->peers = g_ptr_array_new();
+	c->fd = activated();
+	if (c->fd >= 0)
+		return c;
+	c->fd = listen_unix(k->paths->control, (unsigned)strtoul(k->config->socket_mode, NULL, 8) & 0777, BACKLOG, err);
+	c->ours = c->fd >= 0;
+	if (c->fd < 0 || !set_owner(k->config, k->paths->control, err)) {
+		control_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void control_open(struct control *c)
+{
+	c->source = g_unix_fd_add(c->fd, G_IO_IN, acceptable, c);
+}
+
+unsigned control_clients(const struct control *c)
+{
+	return c->peers->len;
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	if (c->source)
+		g_source_remove(c->source);
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->ours)
+		(void)unlink(c->kvmd->paths->control);
+	for (unsigned i = 0; i < c->peers->len; i++)
+		wire_close(((struct peer *)g_ptr_array_index(c->peers, i))->wire, true, NULL);
+	for (unsigned turns = 0; c->peers->len && turns < 1000; turns++)        /* clients that read get their last answer */
+		if (!g_main_context_iteration(NULL, FALSE))
+			break;
+	if (c->spare >= 0)
+		close(c->spare);
+	g_ptr_array_unref(c->peers);
+	g_free(c);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * control.sock: QMP's framing with "vm" beside "execute". Accepts, says who a client is (SO_PEERCRED), checks arguments
+ * against the command's schema, runs one command of a client at a time, forwards those of a worker. Commands that change
+ * something are logged with who gave them. Main thread.
+ */
+#pragma once
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+
+#include "domain/command.h"
+
+struct kvmd;
+struct dom;
+struct control;
+struct peer;
+
+/* One command under way. It may outlive its client: answers then go nowhere. Answered exactly once, by request_*. */
+struct request {
+	struct kvmd *kvmd;
+	struct peer *peer;              /* NULL: the client has gone */
+	json_object *id;
+	const struct command *command;
+	void *args;                     /* struct of command->args, NULL: none */
+	json_object *raw;               /* "arguments" as they came, or NULL */
+	struct dom *dom;                /* CMD_VM; a reference */
+	void (*gone)(struct request *); /* the client has gone: optional, to end what only waits for it */
+	void *data;                     /* the command's own */
+};
+
+struct command_binding {
+	const char *name;
+	void (*run)(struct request *);
+};
+extern const struct command_binding kvmd_bindings[];    /* commands.c; ends with a row without a name */
+
+/* reply: struct of command->reply, or NULL for {}; stays the caller's. */
+void request_reply(struct request *, const void *reply);
+void request_reply_json(struct request *, json_object *value /* taken */, const int *fds, unsigned n);
+void request_fail(struct request *, const GError *);
+struct wire *request_wire(struct request *);    /* NULL: the client has gone */
+/* From now on the client gets a stream (events): more commands of it go on being answered. Freed with the client. */
+void request_stream(struct request *, void *stream, void (*free)(void *));
+
+struct control *control_new(struct kvmd *, GError **err);      /* listens, or takes systemd's socket; accepts after control_open */
+void control_open(struct control *);
+void control_free(struct control *);
+unsigned control_clients(const struct control *);

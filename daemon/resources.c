@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opens everything of the host that a machine names. One function per way of opening; the walk finds them all. */
+#include "daemon/resources.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "daemon/launch.h"
+#include "daemon/unix.h"
+
+struct opening {
+	GPtrArray *fds, *sockets;
+};
+
+/* Opens without waiting for a fifo's other end, and says why not in words that help. */
+static int open_file(const char *path, int flags, mode_t mode, GError **err)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+
+	if (fd >= 0)
+		return fd;
+	switch (errno) {
+	case ENOENT:
+		kerr_set(err, KERR_NO_FILE, "there is no '%s': correct the path, or put the file there", path);
+		break;
+	case EACCES:
+	case EPERM:
+		kerr_set(err, KERR_ACCESS, "no permission for '%s': kvmd (user %u) must be able to open it", path, geteuid());
+		break;
+	case ENXIO:
+		kerr_set(err, KERR_BUSY, "'%s': nobody has its other end open", path);
+		break;
+	default:
+		kerr_errno(err, errno, "open '%s'", path);
+	}
+	return -1;
+}
+
+static int open_read(struct resource_visit *v, struct opening *o, GError **err)
+{
+	int fd = open_file(v->res->path, O_RDONLY, 0, err);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+		kerr_set(err, KERR_NO_FILE, "'%s' is not a regular file", v->res->path);
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static int open_write(struct resource_visit *v, struct opening *o, GError **err)
+{
+	return open_file(v->res->path, O_RDWR, 0, err);
+}
+
+/* As libvirt: a file begins anew at each start unless append='on'. */
+static int open_log(struct resource_visit *v, struct opening *o, GError **err)
+{
+	int append = ONOFF_ABSENT;
+
+	if (v->owner_schema == &chardev_source_schema)
+		append = ((const struct chardev_source *)v->owner)->append;
+	else if (v->owner_schema == &chardev_log_schema)
+		append = ((const struct chardev_log *)v->owner)->append;
+	return open_file(v->res->path, O_RDWR | O_CREAT | O_APPEND | (append == ONOFF_ON ? 0 : O_TRUNC), 0640, err);
+}
+
+static int open_pty(struct resource_visit *v, struct opening *o, GError **err)
+{
+	int fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	struct termios t;
+	char name[64];
+
+	if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof name)) {
+		kerr_errno(err, errno, "make a pty");
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	if (!tcgetattr(fd, &t)) {               /* what the guest prints must not come back as its input */
+		cfmakeraw(&t);
+		(void)tcsetattr(fd, TCSANOW, &t);
+	}
+	g_free(v->res->path);
+	v->res->path = g_strdup(name);
+	return fd;
+}
+
+static int open_listen(struct resource_visit *v, struct opening *o, GError **err)
+{
+	g_autoptr(GError) nobody = NULL;
+	struct stat st;
+	int fd;
+
+	if (!lstat(v->res->path, &st)) {
+		if (!S_ISSOCK(st.st_mode)) {
+			kerr_set(err, KERR_EXISTS, "'%s' is there and is not a socket: remove it, or use another path", v->res->path);
+			return -1;
+		}
+		fd = connect_unix(v->res->path, &nobody);
+		if (fd >= 0) {
+			close(fd);
+			kerr_set(err, KERR_BUSY, "socket '%s' is in use by another process", v->res->path);
+			return -1;
+		}
+	}
+	fd = listen_unix(v->res->path, 0660, 4, err);
+	if (fd >= 0)
+		g_ptr_array_add(o->sockets, g_strdup(v->res->path));
+	return fd;
+}
+
+static int open_connect(struct resource_visit *v, struct opening *o, GError **err)
+{
+	int fd = connect_unix(v->res->path, err);
+
+	if (fd < 0)
+		g_prefix_error(err, "nobody listens there: ");
+	return fd;
+}
+
+static int open_dir(struct resource_visit *v, struct opening *o, GError **err)
+{
+	return open_file(v->res->path, O_PATH | O_DIRECTORY, 0, err);
+}
+
+/* Who has the file open: "pid 1234 (qemu-system-x86)", or "". New. */
+static char *holder_of(const struct stat *st)
+{
+	GDir *proc = g_dir_open("/proc", 0, NULL);
+	const char *pid;
+	char *found = NULL;
+
+	while (proc && !found && (pid = g_dir_read_name(proc))) {
+		g_autofree char *fds = g_strdup_printf("/proc/%s/fd", pid);
+		GDir *dir = g_ascii_isdigit(*pid) && (int)strtol(pid, NULL, 10) != getpid() ? g_dir_open(fds, 0, NULL) : NULL;
+		const char *n;
+
+		while (dir && !found && (n = g_dir_read_name(dir))) {
+			g_autofree char *path = g_build_filename(fds, n, NULL);
+			struct stat it;
+
+			if (stat(path, &it) || it.st_dev != st->st_dev || it.st_ino != st->st_ino)
+				continue;
+			g_autofree char *comm = g_strdup_printf("/proc/%s/comm", pid);
+			g_autofree char *name = NULL;
+
+			(void)g_file_get_contents(comm, &name, NULL, NULL);
+			found = g_strdup_printf("pid %s (%s)", pid, name ? g_strchomp(name) : "?");
+		}
+		if (dir)
+			g_dir_close(dir);
+	}
+	if (proc)
+		g_dir_close(proc);
+	return found ? found : g_strdup("another process");
+}
+
+/* Disks are locked over their whole length by their open file description, which the worker inherits: the lock lives as
+ * long as it does. QEMU and others that use OFD locks see it. */
+static int open_disk(struct resource_visit *v, struct opening *o, GError **err)
+{
+	int fd = open_file(v->res->path, O_RDWR, 0, err);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES)) {
+		g_autofree char *holder = fstat(fd, &st) ? g_strdup("another process") : holder_of(&st);
+
+		kerr_set(err, KERR_BUSY, "'%s' is in use by %s", v->res->path, holder);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int open_device(struct resource_visit *v, struct opening *o, GError **err)
+{
+	return open_file(v->res->path, O_RDWR, 0, err);
+}
+
+static int (*const openers[])(struct resource_visit *, struct opening *, GError **) = {
+	[RES_READ] = open_read,
+	[RES_WRITE] = open_write,
+	[RES_DISK] = open_disk,
+	[RES_LOG] = open_log,
+	[RES_SOCKET_LISTEN] = open_listen,
+	[RES_SOCKET_CONNECT] = open_connect,
+	[RES_PTY] = open_pty,
+	[RES_DEVICE] = open_device,
+	[RES_DIR] = open_dir,
+};
+
+static void add_fd(struct opening *o, const char *name, int fd)
+{
+	struct launch_fd *f = g_new(struct launch_fd, 1);
+
+	*f = (struct launch_fd){ g_strdup(name), fd };
+	g_ptr_array_add(o->fds, f);
+}
+
+static bool open_one(struct resource_visit *v, void *arg, GError **err)
+{
+	struct opening *o = arg;
+	int fd;
+
+	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || (!v->res->path && v->use != RES_PTY))
+		return true;
+	fd = openers[v->use](v, o, err);
+	if (fd < 0) {
+		g_prefix_error(err, "%s: ", v->path);
+		return false;
+	}
+	g_free(v->res->fd);
+	v->res->fd = g_strdup(v->path);
+	add_fd(o, v->path, fd);
+	if (v->owner_schema == &chardev_log_schema) {           /* where the log goes when it is full */
+		g_autofree char *old = g_strconcat(v->res->path, ".1", NULL), *name = g_strconcat(v->path, ".backup", NULL);
+
+		fd = open_file(old, O_RDWR | O_CREAT, 0640, err);
+		if (fd < 0) {
+			g_prefix_error(err, "%s: ", v->path);
+			return false;
+		}
+		add_fd(o, name, fd);
+	}
+	return true;
+}
+
+bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GError **err)
+{
+	struct opening o = { fds, sockets };
+
+	return machine_walk_resources(m, open_one, &o, err);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opens everything of the host that a machine names: kernels, ptys, sockets, files, disks. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#include "domain/machine.h"
+
+/* Adds a struct launch_fd (daemon/launch.h) per resource, named by its path in the description, writes the name into the
+ * resource, and for ptys the path that people connect to. sockets: paths that must be removed afterwards. *err: the
+ * resource and its path, with what to do. May block; any thread. */
+bool resources_open(struct machine *, GPtrArray *fds, GPtrArray *sockets, GError **err);

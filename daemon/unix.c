@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Unix sockets by path, of any length. */
+#include <errno.h>
+#include <stdbool.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/unix.h"
+#include "domain/error.h"
+
+/* A socket address holds 107 bytes of path: a longer one is named through its folder's descriptor, *dirfd. */
+static bool address(const char *path, struct sockaddr_un *sa, int *dirfd, GError **err)
+{
+	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	*dirfd = -1;
+	if (strlen(path) < sizeof sa->sun_path) {
+		strcpy(sa->sun_path, path);
+		return true;
+	}
+	g_autofree char *dir = g_path_get_dirname(path), *base = g_path_get_basename(path);
+
+	*dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*dirfd < 0)
+		return kerr_errno(err, errno, "open folder '%s'", dir);
+	if ((size_t)snprintf(sa->sun_path, sizeof sa->sun_path, "/proc/self/fd/%d/%s", *dirfd, base) >= sizeof sa->sun_path) {
+		close(*dirfd);
+		return kerr_set(err, KERR_ARGS, "socket '%s': its name is too long", path);
+	}
+	return true;
+}
+
+int listen_unix(const char *path, unsigned mode, int backlog, GError **err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), dirfd;
+	struct sockaddr_un sa;
+
+	if (fd < 0) {
+		kerr_errno(err, errno, "socket");
+		return -1;
+	}
+	if (!address(path, &sa, &dirfd, err)) {
+		close(fd);
+		return -1;
+	}
+	(void)unlink(path);
+	(void)fchmod(fd, mode);                 /* bind gives the file this mode at its birth */
+	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, backlog) < 0) {
+		kerr_errno(err, errno, "listen on '%s'", path);
+		close(fd);
+		fd = -1;
+	}
+	if (dirfd >= 0)
+		close(dirfd);
+	return fd;
+}
+
+int connect_unix(const char *path, GError **err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), dirfd;
+	struct sockaddr_un sa;
+
+	if (fd < 0) {
+		kerr_errno(err, errno, "socket");
+		return -1;
+	}
+	if (!address(path, &sa, &dirfd, err)) {
+		close(fd);
+		return -1;
+	}
+	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {       /* EAGAIN: its backlog is full */
+		kerr_errno(err, errno == EAGAIN ? ECONNREFUSED : errno, "connect to '%s'", path);
+		close(fd);
+		fd = -1;
+	}
+	if (dirfd >= 0)
+		close(dirfd);
+	return fd;
+}

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * JSON lines with descriptors over a unix stream socket.
+ *
+ * Theory of operation: input is gathered in one GByteArray until a newline; each whole line is parsed and handed on.
+ * Descriptors wait in `fds` for the next message. Output is a queue of chunks, each with its descriptors on its first
+ * byte; it is written as far as the socket takes and a POLLOUT source does the rest. The end of a connection is a state,
+ * not an action: `ended` is set once, and an idle source calls closed() and frees, so that no callback frees its caller.
+ */
+#include "daemon/wire.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "domain/error.h"
+
+#define JSON_DEPTH 64
+#define READ_CHUNK (64u << 10)
+
+struct chunk {
+	char *data;
+	size_t len, sent;
+	int fds[WIRE_FDS_MAX];
+	unsigned fds_n;
+};
+
+struct wire {
+	int fd;
+	GMainContext *context;
+	const struct wire_ops *ops;
+	void *owner;
+	GByteArray *in;
+	size_t scanned;                 /* bytes of `in` known to hold no newline */
+	int fds[WIRE_FDS_MAX];
+	unsigned fds_n;
+	GQueue out;                     /* of struct chunk */
+	size_t queued, line_max, queue_max;
+	GSource *readable, *writable, *end;
+	bool ended, held, flush, in_input;
+	char *why;
+};
+
+static void source_drop(GSource **s)
+{
+	if (!*s)
+		return;
+	g_source_destroy(*s);
+	g_source_unref(*s);
+	*s = NULL;
+}
+
+static void fds_close(int *fds, unsigned *n)
+{
+	for (unsigned i = 0; i < *n; i++)
+		close(fds[i]);
+	*n = 0;
+}
+
+static void chunk_free(struct chunk *c)
+{
+	fds_close(c->fds, &c->fds_n);
+	g_free(c->data);
+	g_free(c);
+}
+
+static gboolean wire_ended(gpointer data)
+{
+	struct wire *w = data;
+
+	w->ops->closed(w, w->why);
+	source_drop(&w->readable);
+	source_drop(&w->writable);
+	source_drop(&w->end);
+	close(w->fd);
+	fds_close(w->fds, &w->fds_n);
+	g_queue_clear_full(&w->out, (GDestroyNotify)chunk_free);
+	g_byte_array_unref(w->in);
+	g_main_context_unref(w->context);
+	g_free(w->why);
+	g_free(w);
+	return G_SOURCE_REMOVE;
+}
+
+static void wire_end(struct wire *w, const char *why)
+{
+	if (w->end)
+		return;
+	if (!w->ended)
+		w->why = g_strdup(why);
+	w->ended = true;
+	source_drop(&w->readable);
+	source_drop(&w->writable);
+	w->end = g_idle_source_new();
+	g_source_set_priority(w->end, G_PRIORITY_DEFAULT);
+	g_source_set_callback(w->end, wire_ended, w, NULL);
+	g_source_attach(w->end, w->context);
+}
+
+/* --- input --- */
+
+static bool is_blank(const char *s, size_t n)
+{
+	while (n && (*s == ' ' || *s == '\t' || *s == '\r'))
+		s++, n--;
+	return !n;
+}
+
+static json_object *parse_line(const char *line, size_t len, const char **why)
+{
+	struct json_tokener *tok;
+	json_object *o;
+
+	*why = "not valid JSON";
+	if (memchr(line, 0, len) || !g_utf8_validate(line, (gssize)len, NULL)) {
+		*why = "not valid UTF-8";
+		return NULL;
+	}
+	tok = json_tokener_new_ex(JSON_DEPTH);
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+	o = json_tokener_parse_ex(tok, line, (int)len);
+	if (json_tokener_get_error(tok) != json_tokener_success || !is_blank(line + json_tokener_get_parse_end(tok), len - json_tokener_get_parse_end(tok)))
+		g_clear_pointer(&o, json_object_put);
+	json_tokener_free(tok);
+	if (o && !json_object_is_type(o, json_type_object)) {
+		*why = "not a JSON object";
+		g_clear_pointer(&o, json_object_put);
+	}
+	return o;
+}
+
+static void wire_line(struct wire *w, const char *line, size_t len)
+{
+	const char *why = NULL;
+	json_object *o;
+	int fds[WIRE_FDS_MAX];
+	unsigned n = w->fds_n;
+
+	if (is_blank(line, len))
+		return;
+	o = parse_line(line, len, &why);
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = w->fds[i];
+	w->fds_n = 0;
+	if (!o) {
+		fds_close(fds, &n);
+		if (w->ops->garbage)
+			w->ops->garbage(w, why);
+		else
+			wire_end(w, why);
+		return;
+	}
+	w->ops->message(w, o, fds, n);
+	json_object_put(o);
+}
+
+/* Hands on every whole line that is there, until the wire is held or ended. */
+static void wire_lines(struct wire *w)
+{
+	size_t done = 0;
+
+	w->in_input = true;
+	while (!w->ended && !w->held) {
+		char *nl = w->in->len ? memchr(w->in->data + w->scanned, '\n', w->in->len - w->scanned) : NULL;
+
+		if (!nl) {
+			w->scanned = w->in->len;
+			break;
+		}
+		size_t at = (size_t)(nl - (char *)w->in->data);
+
+		wire_line(w, (char *)w->in->data + done, at - done);
+		done = w->scanned = at + 1;
+	}
+	w->in_input = false;
+	if (done) {
+		g_byte_array_remove_range(w->in, 0, (guint)done);
+		w->scanned -= done;
+	}
+	if (done > READ_CHUNK && !w->in->len) {         /* do not keep what one large message took */
+		g_byte_array_unref(w->in);
+		w->in = g_byte_array_new();
+	}
+	if (!w->ended && w->scanned == w->in->len && w->in->len > w->line_max)
+		wire_end(w, "a line is longer than the limit");
+}
+
+static bool take_fds(struct wire *w, struct msghdr *m)
+{
+	bool ok = !(m->msg_flags & MSG_CTRUNC);
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			if (w->fds_n < WIRE_FDS_MAX) {
+				w->fds[w->fds_n++] = fd;
+			} else {
+				close(fd);
+				ok = false;
+			}
+		}
+	}
+	return ok;
+}
+
+static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
+{
+	struct wire *w = data;
+	static __thread char buf[READ_CHUNK];   /* one for all connections of a thread: thousands may be idle */
+	union { char buf[CMSG_SPACE(sizeof(int) * 253)]; struct cmsghdr align; } control;
+	struct iovec v = { buf, sizeof buf };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return G_SOURCE_CONTINUE;
+	if (n <= 0) {
+		wire_end(w, n < 0 ? g_strerror(errno) : w->in->len ? "ended inside a message" : NULL);
+		return G_SOURCE_CONTINUE;
+	}
+	g_byte_array_append(w->in, (guint8 *)buf, (guint)n);
+	if (!take_fds(w, &m)) {
+		wire_end(w, "too many descriptors");
+		return G_SOURCE_CONTINUE;
+	}
+	wire_lines(w);
+	return G_SOURCE_CONTINUE;
+}
+
+/* --- output --- */
+
+static ssize_t send_some(int fd, const struct chunk *c, int flags)
+{
+	union { char buf[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)]; struct cmsghdr align; } control;
+	struct iovec v = { c->data + c->sent, c->len - c->sent };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	if (c->fds_n && !c->sent) {
+		memset(&control, 0, sizeof control);
+		m.msg_control = &control;
+		m.msg_controllen = CMSG_SPACE(sizeof(int) * c->fds_n);
+		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(sizeof(int) * c->fds_n);
+		memcpy(CMSG_DATA(h), c->fds, sizeof(int) * c->fds_n);
+	}
+	return sendmsg(fd, &m, flags | MSG_NOSIGNAL);
+}
+
+static gboolean wire_writable(gint fd, GIOCondition cond, gpointer data);
+
+static void wire_flush(struct wire *w)
+{
+	struct chunk *c;
+
+	while ((c = g_queue_peek_head(&w->out))) {
+		ssize_t n = send_some(w->fd, c, MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			if (!w->writable) {
+				w->writable = g_unix_fd_source_new(w->fd, G_IO_OUT | G_IO_ERR | G_IO_HUP);
+				g_source_set_callback(w->writable, G_SOURCE_FUNC(wire_writable), w, NULL);
+				g_source_attach(w->writable, w->context);
+			}
+			return;
+		}
+		if (n < 0) {
+			wire_end(w, w->ended ? w->why : g_strerror(errno));
+			return;
+		}
+		c->sent += (size_t)n;
+		w->queued -= (size_t)n;
+		fds_close(c->fds, &c->fds_n);
+		if (c->sent == c->len)
+			chunk_free(g_queue_pop_head(&w->out));
+	}
+	source_drop(&w->writable);
+	if (w->ended && w->flush)
+		wire_end(w, w->why);
+}
+
+static gboolean wire_writable(gint fd, GIOCondition cond, gpointer data)
+{
+	struct wire *w = data;
+
+	wire_flush(w);
+	return w->writable ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+}
+
+static struct chunk *chunk_new(json_object *msg)
+{
+	struct chunk *c = g_new0(struct chunk, 1);
+	size_t len;
+	const char *s = json_object_to_json_string_length(msg, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+
+	c->data = g_malloc(len + 1);
+	memcpy(c->data, s, len);
+	c->data[len] = '\n';
+	c->len = len + 1;
+	return c;
+}
+
+bool wire_send(struct wire *w, json_object *msg, const int *fds, unsigned n)
+{
+	struct chunk *c;
+
+	g_assert(n <= WIRE_FDS_MAX);
+	if (w->ended)
+		return false;
+	c = chunk_new(msg);
+	for (unsigned i = 0; i < n; i++) {
+		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+
+		if (copy < 0) {
+			chunk_free(c);
+			wire_end(w, g_strerror(errno));
+			return false;
+		}
+		c->fds[c->fds_n++] = copy;
+	}
+	g_queue_push_tail(&w->out, c);
+	w->queued += c->len;
+	if (!w->writable)
+		wire_flush(w);
+	if (!w->ended && w->queued > w->queue_max)
+		wire_end(w, "the peer does not read: its queue is full");
+	return !w->ended;
+}
+
+struct wire *wire_new(int fd, GMainContext *context, const struct wire_ops *ops, void *owner)
+{
+	struct wire *w = g_new0(struct wire, 1);
+
+	g_unix_set_fd_nonblocking(fd, TRUE, NULL);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	w->fd = fd;
+	w->context = context ? g_main_context_ref(context) : g_main_context_ref(g_main_context_default());
+	w->ops = ops;
+	w->owner = owner;
+	w->in = g_byte_array_new();
+	w->line_max = WIRE_LINE_MAX;
+	w->queue_max = WIRE_QUEUE_MAX;
+	g_queue_init(&w->out);
+	w->readable = g_unix_fd_source_new(fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
+	g_source_attach(w->readable, w->context);
+	return w;
+}
+
+void *wire_owner(const struct wire *w)
+{
+	return w->owner;
+}
+
+int wire_fd(const struct wire *w)
+{
+	return w->fd;
+}
+
+void wire_limits(struct wire *w, size_t line_max, size_t queue_max)
+{
+	w->line_max = line_max;
+	w->queue_max = queue_max;
+}
+
+size_t wire_queued(const struct wire *w)
+{
+	return w->queued;
+}
+
+static gboolean wire_resume(gpointer data)
+{
+	struct wire *w = data;
+
+	wire_lines(w);
+	return G_SOURCE_REMOVE;
+}
+
+void wire_hold(struct wire *w, bool hold)
+{
+	if (w->held == hold || w->ended)
+		return;
+	w->held = hold;
+	source_drop(&w->readable);
+	if (hold)
+		return;
+	w->readable = g_unix_fd_source_new(w->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
+	g_source_attach(w->readable, w->context);
+	if (w->scanned < w->in->len && !w->in_input) {
+		/* lines that came before the hold: an idle child of the readable source, gone with it */
+		GSource *again = g_idle_source_new();
+
+		g_source_set_callback(again, (GSourceFunc)wire_resume, w, NULL);
+		g_source_add_child_source(w->readable, again);
+		g_source_unref(again);
+	}
+}
+
+void wire_close(struct wire *w, bool flush, const char *why)
+{
+	if (w->ended)
+		return;
+	if (!flush || g_queue_is_empty(&w->out)) {
+		wire_end(w, why);
+		return;
+	}
+	w->ended = w->flush = true;
+	w->why = g_strdup(why);
+	source_drop(&w->readable);
+}
+
+/* --- blocking forms --- */
+
+bool wire_write_sync(int fd, json_object *msg, const int *fds, unsigned n, GError **err)
+{
+	struct chunk *c = chunk_new(msg);
+	bool ok = true;
+
+	g_assert(n <= WIRE_FDS_MAX);
+	for (unsigned i = 0; i < n; i++)
+		c->fds[c->fds_n++] = fds[i];
+	while (ok && c->sent < c->len) {
+		ssize_t r = send_some(fd, c, 0);
+
+		if (r < 0 && errno == EAGAIN) {
+			struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+			poll(&p, 1, -1);
+		} else if (r < 0 && errno != EINTR) {
+			ok = kerr_set(err, KERR_CONNECT, "send: %s", g_strerror(errno));
+		} else if (r > 0) {
+			c->sent += (size_t)r;
+		}
+	}
+	c->fds_n = 0;
+	chunk_free(c);
+	return ok;
+}
+
+struct wire_reader {
+	int fd;
+	GByteArray *in;
+	size_t scanned;
+	struct wire pending;    /* only its fds */
+};
+
+struct wire_reader *wire_reader_new(int fd)
+{
+	struct wire_reader *r = g_new0(struct wire_reader, 1);
+
+	r->fd = fd;
+	r->in = g_byte_array_new();
+	return r;
+}
+
+void wire_reader_free(struct wire_reader *r)
+{
+	if (!r)
+		return;
+	fds_close(r->pending.fds, &r->pending.fds_n);
+	g_byte_array_unref(r->in);
+	g_free(r);
+}
+
+static json_object *reader_line(struct wire_reader *r, int *fds, unsigned *n, GError **err)
+{
+	char *nl = r->in->len ? memchr(r->in->data + r->scanned, '\n', r->in->len - r->scanned) : NULL;
+	const char *why;
+	json_object *o;
+	size_t len;
+
+	if (!nl) {
+		r->scanned = r->in->len;
+		return NULL;
+	}
+	len = (size_t)(nl - (char *)r->in->data);
+	o = parse_line((char *)r->in->data, len, &why);
+	g_byte_array_remove_range(r->in, 0, (guint)len + 1);
+	r->scanned = 0;
+	if (!o)
+		kerr_set(err, KERR_JSON, "the answer is %s", why);
+	unsigned room = fds && n ? *n : 0, got = MIN(room, r->pending.fds_n);
+
+	for (unsigned i = 0; i < got; i++)
+		fds[i] = r->pending.fds[i];
+	if (n)
+		*n = got;
+	for (unsigned i = got; i < r->pending.fds_n; i++)
+		close(r->pending.fds[i]);
+	r->pending.fds_n = 0;
+	return o;
+}
+
+json_object *wire_read_sync(struct wire_reader *r, int timeout_ms, int *fds, unsigned *n, GError **err)
+{
+	gint64 end = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+
+	for (;;) {
+		GError *bad = NULL;
+		json_object *o = reader_line(r, fds, n, &bad);
+
+		if (o)
+			return o;
+		if (bad) {
+			g_propagate_error(err, bad);
+			return NULL;
+		}
+		if (r->in->len > WIRE_LINE_MAX) {
+			kerr_set(err, KERR_JSON, "the answer is longer than %u bytes", WIRE_LINE_MAX);
+			return NULL;
+		}
+		struct pollfd p = { .fd = r->fd, .events = POLLIN };
+		int wait = timeout_ms < 0 ? -1 : (int)MAX(0, (end - g_get_monotonic_time() + 999) / 1000);
+
+		if (poll(&p, 1, wait) == 0) {
+			kerr_set(err, KERR_TIMEOUT, "no answer within %d ms", timeout_ms);
+			return NULL;
+		}
+		union { char buf[CMSG_SPACE(sizeof(int) * 253)]; struct cmsghdr align; } control;
+		guint had = r->in->len;
+		struct iovec v;
+		struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+		ssize_t got;
+
+		g_byte_array_set_size(r->in, had + READ_CHUNK);
+		v = (struct iovec){ r->in->data + had, READ_CHUNK };
+		got = recvmsg(r->fd, &m, MSG_CMSG_CLOEXEC);
+		g_byte_array_set_size(r->in, had + (got > 0 ? (guint)got : 0));
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (got <= 0) {
+			kerr_set(err, KERR_CONNECT, "the connection ended%s%s", got < 0 ? ": " : "", got < 0 ? g_strerror(errno) : "");
+			return NULL;
+		}
+		take_fds(&r->pending, &m);
+	}
+}
+
+/* --- QMP's messages --- */
+
+json_object *wire_return(json_object *id, json_object *value)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "return", value ? value : json_object_new_object());
+	if (id)
+		json_object_object_add(o, "id", json_object_get(id));
+	return o;
+}
+
+json_object *wire_error(json_object *id, const GError *err)
+{
+	const struct kerr_row *row = kerr_of(err);
+	json_object *o = json_object_new_object(), *e = json_object_new_object();
+
+	json_object_object_add(e, "class", json_object_new_string(row->qmp_class));
+	json_object_object_add(e, "desc", json_object_new_string(err ? err->message : "unknown"));
+	json_object_object_add(e, "code", json_object_new_string(row->code));
+	json_object_object_add(o, "error", e);
+	if (id)
+		json_object_object_add(o, "id", json_object_get(id));
+	return o;
+}
+
+json_object *wire_event(const char *name, json_object *data, uint64_t seq)
+{
+	json_object *o = json_object_new_object(), *t = json_object_new_object();
+	gint64 now = g_get_real_time();
+
+	json_object_object_add(t, "seconds", json_object_new_int64(now / G_USEC_PER_SEC));
+	json_object_object_add(t, "microseconds", json_object_new_int64(now % G_USEC_PER_SEC));
+	json_object_object_add(o, "timestamp", t);
+	json_object_object_add(o, "event", json_object_new_string(name));
+	if (data)
+		json_object_object_add(o, "data", data);
+	json_object_object_add(o, "seq", json_object_new_uint64(seq));
+	return o;
+}
+
+bool wire_check(json_object *msg, GError **err)
+{
+	json_object *e, *code = NULL, *desc = NULL;
+
+	if (!json_object_object_get_ex(msg, "error", &e))
+		return true;
+	json_object_object_get_ex(e, "code", &code);
+	json_object_object_get_ex(e, "desc", &desc);
+	return kerr_set(err, kerr_from_wire(code ? json_object_get_string(code) : NULL), "%s",
+		desc ? json_object_get_string(desc) : "unknown error");
+}

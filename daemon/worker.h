@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmd-vm, the process of one machine. The main thread runs a GMainContext: control connections, the state driver, device
+ * lifecycle. It opens nothing: all it has came as descriptors. kvmd may die at any time; the worker then goes on and
+ * waits for a new kvmd on the socket "kvmd".
+ */
+#pragma once
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+
+#include "daemon/wire.h"
+#include "domain/commands_worker.h"
+#include "hv/fdset.h"
+#include "hv/vm.h"
+
+#define WORKER_EVENTS_KEPT 1000         /* for a kvmd that was away */
+#define WORKER_CLIENTS_MAX 64
+#define WORKER_CLIENT_QUEUE (4u << 20)  /* bytes a client may leave unread before it is cut off */
+
+/* How the machine ends; `names` in worker_state.c are what the exit record and SHUTDOWN events say. */
+enum exit_reason { EXIT_SHUTDOWN, EXIT_RESET, EXIT_PANICKED, EXIT_CRASHED, EXIT_KILLED, EXIT_ERROR, EXIT_TEST, EXIT_REASONS };
+
+struct worker;
+struct client {
+	struct worker *worker;
+	struct wire *wire;
+	bool internal;          /* kvmd: every command, no negotiation */
+	bool negotiated;        /* has said qmp_capabilities */
+	json_object *id;        /* of the command being run; borrowed */
+	int *fds;               /* that came with it; a command takes one by setting it to -1 */
+	unsigned fds_n;
+};
+
+/* A command that is answered when the state driver gets there. */
+struct waiter { struct client *client; json_object *id; };
+
+struct worker {
+	GMainLoop *loop;
+	struct fdset *fds;
+	struct machine *machine;
+	struct vm vm;
+	bool created, ending;
+	int run_state;                  /* enum run_state, what query-status says */
+	GPtrArray *clients;             /* of struct client */
+	GQueue events;                  /* of json_object: the newest WORKER_EVENTS_KEPT */
+	uint64_t seq;
+	int exit_fd;                    /* exit record, or -1 */
+	/* state driver (worker_state.c) */
+	int after;                      /* what is done when the vCPUs are out */
+	GPtrArray *waiters;             /* of struct waiter */
+	guint poll, poll_left;
+	bool reboot;                    /* the next power-off is a reboot */
+	bool stay;                      /* the reset under way ends paused */
+	uint64_t violations_told;
+};
+
+/* --- worker.c --- */
+void worker_event(struct worker *, const char *name, json_object *data /* taken, may be NULL */);
+bool worker_listen(struct worker *, const char *fd_name, bool internal, GError **err);
+
+/* --- worker_machine.c --- */
+/* Builds the machine from the arguments of machine-create; state VM_PAUSED (prelaunch) afterwards. */
+bool worker_machine_create(struct worker *, json_object *args, GError **err);
+json_object *worker_machine_json(const struct worker *);
+/* Takes fd over, also on failure. */
+bool worker_console_attach(struct worker *, const struct args_console *, int fd, GError **err);
+/* The end is near: vCPUs out, devices gone, so that their last words reach the host. Gives up after the time-out. */
+void worker_machine_quiet(struct worker *, unsigned timeout_ms);
+
+/* --- worker_state.c: the only writer of vm->state --- */
+void state_on_request(struct vm *, enum vm_request, unsigned value, const char *detail);      /* any thread */
+bool state_run(struct worker *, GError **err);
+/* Each starts the change; true: the client is answered when it is done. */
+bool state_pause(struct worker *, struct client *, GError **err);
+bool state_reset(struct worker *, struct client *, GError **err);
+void state_forget_client(struct worker *, struct client *);
+/* Writes the exit record and ends the process. */
+G_NORETURN void state_exit(struct worker *, enum exit_reason, bool guest, unsigned value, const char *detail);
+
+/* --- worker_commands.c --- */
+enum run_result { RUN_FAILED, RUN_DONE, RUN_LATER };
+struct worker_binding {
+	const char *name;
+	/* *reply: new JSON value or left NULL for {} */
+	enum run_result (*run)(struct client *, json_object *raw, const void *args, json_object **reply, GError **err);
+};
+extern const struct worker_binding worker_bindings[];   /* ends with a row without a name */

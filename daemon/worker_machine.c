@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * machine-create: from a description and descriptors to a machine that is ready to run. The order is the hardware's: RAM,
+ * accelerator, vCPUs, devices, tables and kernel.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/worker.h"
+#include "devices/chr.h"
+#include "devices/serial.h"
+#include "domain/json.h"
+#include "domain/report.h"
+#include "hv/accel.h"
+#include "hv/vcpu.h"
+#include "hv/x86/boot.h"
+
+/* --- which devices a machine has --- */
+
+typedef unsigned (*count_fn)(const struct machine *);
+
+static unsigned always(const struct machine *m)
+{
+	return 1;
+}
+
+static unsigned serials(const struct machine *m)
+{
+	return list_len(m->devices.serials);
+}
+
+static void *serial_config(const struct machine *m, unsigned i)
+{
+	return m->devices.serials->pdata[i];
+}
+
+static bool is_isa_panic(const struct panic *p)
+{
+	return p->model == PANIC_ISA || p->model == PANIC_ABSENT;
+}
+
+static unsigned isa_panics(const struct machine *m)
+{
+	list_each(panic, p, m->devices.panics)
+		if (is_isa_panic(p))
+			return 1;
+	return 0;
+}
+
+static void *isa_panic_config(const struct machine *m, unsigned i)
+{
+	list_each(panic, p, m->devices.panics)
+		if (is_isa_panic(p))
+			return p;
+	return NULL;
+}
+
+static unsigned test_exits(const struct machine *m)
+{
+	return m->test.exit_port ? 1 : 0;
+}
+
+static void *test_config(const struct machine *m, unsigned i)
+{
+	return (void *)&m->test;
+}
+
+/* In the order they are made, reset and saved. */
+static const struct {
+	const char *type;
+	count_fn count;
+	void *(*config)(const struct machine *, unsigned i);    /* NULL: none */
+} parts[] = {
+	{ "acpi-pm", always, NULL },
+	{ "rtc", always, NULL },
+	{ "i8042", always, NULL },
+	{ "serial", serials, serial_config },
+	{ "pvpanic", isa_panics, isa_panic_config },
+	{ "test-exit", test_exits, test_config },
+};
+
+static bool devices_make(struct worker *w, GError **err)
+{
+	for (unsigned p = 0; p < G_N_ELEMENTS(parts); p++) {
+		const struct device_ops *ops = device_type(parts[p].type);
+
+		for (unsigned i = 0; i < parts[p].count(w->machine); i++) {
+			g_autofree char *id = g_strdup_printf("%s%u", parts[p].type, i);
+			void *config = parts[p].config ? parts[p].config(w->machine, i) : NULL;
+			struct device *d = device_new(&w->vm, ops, id, config);
+
+			if (!device_realize(d, w->fds, err)) {
+				g_prefix_error(err, "%s: ", id);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+static struct device *serial_by_name(struct worker *w, const char *name)
+{
+	for (guint i = 0; i < w->vm.devices->len; i++) {
+		struct device *d = w->vm.devices->pdata[i];
+		const struct chardev *c = d->config;
+
+		if (strcmp(d->ops->name, "serial"))
+			continue;
+		if (!name || !strcmp(name, d->id) || (c->alias && !strcmp(name, c->alias)))
+			return d;
+	}
+	return NULL;
+}
+
+bool worker_console_attach(struct worker *w, const struct args_console *a, int fd, GError **err)
+{
+	struct device *d = serial_by_name(w, a->device);
+	unsigned id;
+
+	if (!d) {
+		close(fd);
+		return kerr_set(err, KERR_NO_DEVICE, a->device ? "there is no serial port or console '%s'" : "the domain has no serial port or console%.0s", a->device);
+	}
+	return chr_attach(serial_chr(d), fd, (a->writer ? CHR_WRITER : 0) | (a->force ? CHR_FORCE : 0), a->name ? a->name : "console", &id, err);
+}
+
+/* --- making it --- */
+
+static bool ram_make(struct worker *w, GError **err)
+{
+	int fd = fdset_take(w->fds, "ram", err);
+
+	return fd >= 0 && ram_init(&w->vm.ram, fd, w->machine->memory.size, err);
+}
+
+static bool loops_make(struct worker *w, GError **err)
+{
+	w->vm.loops = g_new0(struct loop *, 1);
+	w->vm.loops[0] = loop_new("io0", w->vm.clock);
+	w->vm.loops_n = 1;
+	return loop_start(w->vm.loops[0], err);
+}
+
+static bool vcpus_make(struct worker *w, GError **err)
+{
+	for (unsigned i = 0; i < machine_vcpus(w->machine); i++) {
+		struct vcpu *v = g_new0(struct vcpu, 1);
+
+		if (!vcpu_init(v, &w->vm, i, err)) {
+			g_free(v);
+			return false;
+		}
+		g_ptr_array_add(w->vm.vcpus, v);
+	}
+	return true;
+}
+
+static bool vcpus_start(struct worker *w, GError **err)
+{
+	for (guint i = 0; i < w->vm.vcpus->len; i++)
+		if (!vcpu_start(w->vm.vcpus->pdata[i], err))
+			return false;
+	return true;
+}
+
+static bool console_log(struct worker *w, GError **err)
+{
+	struct device *d = serial_by_name(w, NULL);
+	int fd, old = -1;
+
+	if (!d || !fdset_has(w->fds, "console-log"))
+		return true;
+	fd = fdset_take(w->fds, "console-log", err);
+	if (fdset_has(w->fds, "console-log-old"))
+		old = fdset_take(w->fds, "console-log-old", err);
+	return chr_set_log(serial_chr(d), fd, old, err);
+}
+
+static bool make(struct worker *w, GError **err)
+{
+	return ram_make(w, err) && w->vm.accel->open(&w->vm, w->fds, err) && vcpus_make(w, err) && loops_make(w, err) &&
+		devices_make(w, err) && console_log(w, err) && vm_boot(&w->vm, w->fds, err) && vcpus_start(w, err);
+}
+
+static bool parse(struct worker *w, json_object *args, bool *run, GError **err)
+{
+	json_object *o;
+
+	if (!args || !json_object_object_get_ex(args, "machine", &o))
+		return kerr_set(err, KERR_ARGS, "machine-create: no 'machine'");
+	w->machine = machine_new();
+	if (!json_to_struct(&machine_schema, w->machine, o, err) || !schema_check(&machine_schema, w->machine, err))
+		return false;
+	*run = json_object_object_get_ex(args, "run", &o) && json_object_get_boolean(o);
+	return true;
+}
+
+bool worker_machine_create(struct worker *w, json_object *args, GError **err)
+{
+	bool run;
+
+	if (!parse(w, args, &run, err))
+		return false;
+	if (fdset_has(w->fds, "exit"))
+		w->exit_fd = fdset_take(w->fds, "exit", err);
+	vm_init(&w->vm, &accel_kvm, clock_new());
+	w->vm.owner = w;
+	w->vm.on_request = state_on_request;
+	w->vm.def = w->machine;
+	if (!make(w, err))
+		return false;
+	w->created = true;
+	w->vm.state = VM_PAUSED;
+	w->run_state = RUN_STATE_PRELAUNCH;
+	if (fdset_has(w->fds, "qmp") && !worker_listen(w, "qmp", false, err))
+		return false;
+	if (fdset_has(w->fds, "kvmd") && !worker_listen(w, "kvmd", true, err))
+		return false;
+	return !run || state_run(w, err);
+}
+
+void worker_machine_quiet(struct worker *w, unsigned timeout_ms)
+{
+	for (guint i = 0; i < w->vm.vcpus->len; i++)
+		vcpu_park(w->vm.vcpus->pdata[i]);
+	if (!vcpus_wait_parked(&w->vm, timeout_ms))
+		return;
+	while (w->vm.devices->len)
+		device_free(w->vm.devices->pdata[w->vm.devices->len - 1]);
+}
+
+json_object *worker_machine_json(const struct worker *w)
+{
+	return json_from_struct(&machine_schema, w->machine, JSON_SECRETS);
+}

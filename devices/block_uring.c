@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Files and block devices through the loop's restricted io_uring: calls are collected while the batch is open and go to
+ * the kernel with one system call when it ends. What the kernel finished meanwhile is taken at once; the rest makes the
+ * ring's descriptor readable. No more is in flight than the completion queue holds; the surplus waits here.
+ */
+#include "devices/block_file.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "domain/error.h"
+
+struct engine {                         /* one per host */
+	struct block_shared shared;
+	struct block_host *host;
+	struct ring *ring;
+	struct loop_fd watch;
+	struct block_kick kick;
+	unsigned inflight, most;
+	struct file_op *waiting, **waiting_end;
+	bool added;
+	GError *err;
+};
+struct uring {
+	struct file file;
+	struct engine *engine;
+	int slot;
+};
+
+static void prepare(struct engine *e, struct file_op *op)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&e->ring->uring);
+	int slot = ((struct uring *)op->file)->slot;
+
+	if (!sqe) {             /* the submission queue is full: make room */
+		(void)io_uring_submit(&e->ring->uring);         /* no room: seen below */
+		sqe = io_uring_get_sqe(&e->ring->uring);
+	}
+	if (!sqe) {
+		op->next = NULL;
+		*e->waiting_end = op;
+		e->waiting_end = &op->next;
+		return;
+	}
+	switch (op->call) {
+	case FILE_READ:
+		if (op->iov_n == 1)
+			io_uring_prep_read(sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
+		else
+			io_uring_prep_readv(sqe, slot, op->iov, op->iov_n, op->off);
+		break;
+	case FILE_WRITE:
+		if (op->iov_n == 1)
+			io_uring_prep_write(sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
+		else
+			io_uring_prep_writev(sqe, slot, op->iov, op->iov_n, op->off);
+		sqe->rw_flags = op->dsync ? RWF_DSYNC : 0;
+		break;
+	case FILE_SYNC:
+		io_uring_prep_fsync(sqe, slot, IORING_FSYNC_DATASYNC);
+		break;
+	case FILE_FALLOCATE:
+		io_uring_prep_fallocate(sqe, slot, op->mode, (off_t)op->off, (off_t)op->len);
+		break;
+	}
+	sqe->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(sqe, op);
+	e->inflight++;
+}
+
+static void reap(struct engine *e)
+{
+	struct io_uring_cqe *cqe;
+
+	for (unsigned i = 0; i < e->most && io_uring_peek_cqe(&e->ring->uring, &cqe) == 0; i++) {
+		struct file_op *op = io_uring_cqe_get_data(cqe);
+		int res = cqe->res;
+
+		io_uring_cqe_seen(&e->ring->uring, cqe);
+		e->inflight--;
+		if (e->waiting) {
+			struct file_op *next = e->waiting;
+
+			e->waiting = next->next;
+			if (!e->waiting)
+				e->waiting_end = &e->waiting;
+			prepare(e, next);
+			block_kick(e->host, &e->kick);
+		}
+		file_call_done(op, res);
+	}
+}
+
+static void push(void *arg)
+{
+	struct engine *e = arg;
+	int rc;
+
+	while ((rc = io_uring_submit(&e->ring->uring)) == -EINTR)
+		;
+	/* -EBUSY, -EAGAIN: entries stay in the queue; they go with the next batch, which what is in flight brings about */
+	if (rc < 0)
+		g_debug("io_uring: submit: %s", g_strerror(-rc));
+	if (!e->host->submitting)
+		reap(e);
+}
+
+static void on_readable(void *arg, uint32_t events)
+{
+	struct engine *e = arg;
+
+	block_host_plug(e->host);
+	reap(e);
+	if (io_uring_sq_ready(&e->ring->uring))
+		block_kick(e->host, &e->kick);
+	block_host_unplug(e->host);
+}
+
+static void engine_start(struct file *f, struct file_op *op)
+{
+	struct engine *e = ((struct uring *)f)->engine;
+
+	if (e->inflight >= e->most) {
+		op->next = NULL;
+		*e->waiting_end = op;
+		e->waiting_end = &op->next;
+		return;
+	}
+	prepare(e, op);
+	block_kick(e->host, &e->kick);
+}
+
+static void add_watch(void *arg)
+{
+	struct engine *e = arg;
+
+	e->added = loop_fd_add(e->host->loop, &e->watch, &e->err);
+}
+
+static void remove_watch(void *arg)
+{
+	struct engine *e = arg;
+
+	loop_fd_remove(&e->watch);
+}
+
+static void engine_free(struct block_shared *s)
+{
+	struct engine *e = (struct engine *)s;
+
+	g_assert(!e->inflight && !e->waiting);
+	loop_call(e->host->loop, remove_watch, e);
+	g_free(e);
+}
+
+static struct block_shared *engine_make(struct block_host *h, GError **err)
+{
+	struct engine *e = g_new0(struct engine, 1);
+
+	e->shared.free = engine_free;
+	e->host = h;
+	e->ring = h->ring;
+	e->most = *h->ring->uring.cq.kring_entries;
+	e->waiting_end = &e->waiting;
+	e->kick = (struct block_kick){ .fn = push, .arg = e };
+	e->watch = (struct loop_fd){ .fd = h->ring->uring.ring_fd, .events = EPOLLIN, .fn = on_readable, .arg = e };
+	loop_call(h->loop, add_watch, e);
+	if (e->added)
+		return &e->shared;
+	g_propagate_error(err, e->err);
+	g_free(e);
+	return NULL;
+}
+
+static const struct file_engine uring_engine = { .start = engine_start };
+
+static bool uring_open(struct block *b, const void *config, struct fdset *fds, GError **err)
+{
+	struct uring *u = (struct uring *)b;
+	int rc;
+
+	u->slot = -1;
+	u->file.fd = -1;
+	u->file.engine = &uring_engine;
+	if (!b->host->ring)
+		return kerr_set(err, KERR_HOST, "this host allows no io_uring: use io='threads'");
+	if (!file_open(&u->file, config, fds, err))
+		return false;
+	u->engine = (struct engine *)block_host_shared(b->host, "uring", engine_make, err);
+	if (!u->engine)
+		return false;
+	u->slot = block_host_slot(b->host);
+	if (u->slot < 0)
+		return kerr_set(err, KERR_LIMIT, "more than %u images on one I/O thread", b->host->ring->files);
+	rc = ring_set_file(b->host->ring, (unsigned)u->slot, u->file.fd);
+	return rc < 0 ? kerr_errno(err, -rc, "put an image into the I/O ring") : true;
+}
+
+static int uring_close(struct block *b)
+{
+	struct uring *u = (struct uring *)b;
+
+	if (u->slot >= 0) {
+		(void)ring_set_file(b->host->ring, (unsigned)u->slot, -1);     /* an empty slot is as good */
+		block_host_slot_free(b->host, u->slot);
+	}
+	if (u->engine)
+		block_host_unshare(b->host, &u->engine->shared);
+	return file_close(&u->file);
+}
+
+const struct block_ops block_uring_ops = {
+	.name = "uring", .size = sizeof(struct uring), .leaf = true,
+	.open = uring_open, .close = uring_close, .submit = file_submit, .sync = file_sync, .info = file_info,
+};

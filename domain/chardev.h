@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Serial ports, parallel ports, consoles and channels: where their bytes go on the host and what the guest sees. */
+#pragma once
+#include "domain/address.h"
+#include "domain/field.h"
+
+enum chardev_type { CHARDEV_ABSENT, CHARDEV_NULL, CHARDEV_VC, CHARDEV_PTY, CHARDEV_DEV, CHARDEV_FILE, CHARDEV_PIPE,
+	CHARDEV_STDIO, CHARDEV_UDP, CHARDEV_TCP, CHARDEV_UNIX, CHARDEV_SPICEVMC, CHARDEV_SPICEPORT, CHARDEV_NMDM,
+	CHARDEV_QEMU_VDAGENT, CHARDEV_DBUS, CHARDEV_N };
+enum chardev_mode { CHARDEV_MODE_ABSENT, CHARDEV_CONNECT, CHARDEV_BIND, CHARDEV_MODE_N };
+enum chardev_protocol { CHARDEV_PROTOCOL_ABSENT, CHARDEV_RAW, CHARDEV_TELNET, CHARDEV_TELNETS, CHARDEV_TLS, CHARDEV_PROTOCOL_N };
+enum chardev_state { CHARDEV_STATE_ABSENT, CHARDEV_CONNECTED, CHARDEV_DISCONNECTED, CHARDEV_STATE_N };
+
+#define CHARDEV_PORT_NONE UINT32_MAX
+
+struct chardev_source {
+	struct resource path;           /* pty (known while running), unix, file, dev, pipe */
+	int mode;                       /* enum chardev_mode: unix, tcp, udp */
+	char *host, *service;           /* tcp, udp */
+	char *channel;                  /* spiceport, dbus */
+	int append;                     /* ONOFF: file */
+	int tls;                        /* YESNO: tcp */
+	int reconnect;                  /* YESNO: unix, tcp with mode connect */
+	uint32_t reconnect_timeout;     /* s */
+	struct extras extras;
+};
+struct chardev_log {                    /* a copy of all output */
+	struct resource file;
+	int append;                     /* ONOFF */
+	struct extras extras;
+};
+struct chardev_target {
+	char *type;                     /* "isa-serial", "serial", "virtio", "guestfwd"… */
+	char *name;                     /* channel: "org.qemu.guest_agent.0" */
+	char *host;                     /* guestfwd: address */
+	uint32_t port;                  /* CHARDEV_PORT_NONE: not given (fill sets it) */
+	int state;                      /* enum chardev_state, known while running */
+	char *model;                    /* "isa-serial", "16550a" */
+	struct extras extras;
+};
+struct chardev {
+	int type;                       /* enum chardev_type */
+	char *tty;                      /* console: old spelling of source.path, known while running */
+	struct chardev_source source;
+	int protocol;
+	struct chardev_target target;
+	struct chardev_log log;
+	DEVICE_MEMBERS;
+};
+
+extern const struct schema serial_schema, parallel_schema, console_schema, channel_schema;
+extern const struct schema chardev_source_schema, chardev_log_schema;
+extern const char *const chardev_type_names[CHARDEV_N], *const chardev_protocol_names[CHARDEV_PROTOCOL_N];
+
+/* How the launcher opens source.path of such a chardev; RES_NONE when there is nothing to open. */
+enum resource_use chardev_use(int type, int mode);
+/* Is it the <console> that only says again what the first <serial> says? Then it has no host side of its own. */
+struct devices;
+bool chardev_is_serial_console(const struct devices *, const struct chardev *console);

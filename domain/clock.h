@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What time it is inside: libvirt's <clock> and its timers. */
+#pragma once
+#include "domain/field.h"
+
+enum clock_offset { CLOCK_ABSENT, CLOCK_UTC, CLOCK_LOCALTIME, CLOCK_TIMEZONE, CLOCK_VARIABLE, CLOCK_ABSOLUTE, CLOCK_N };
+enum clock_basis { BASIS_ABSENT, BASIS_UTC, BASIS_LOCALTIME, BASIS_N };
+enum timer_name { TIMER_ABSENT, TIMER_PLATFORM, TIMER_HPET, TIMER_KVMCLOCK, TIMER_PIT, TIMER_RTC, TIMER_TSC,
+	TIMER_HYPERVCLOCK, TIMER_ARMVTIMER, TIMER_N };
+enum timer_track { TRACK_ABSENT, TRACK_BOOT, TRACK_GUEST, TRACK_WALL, TRACK_REALTIME, TRACK_N };
+enum timer_tickpolicy { TICK_ABSENT, TICK_DELAY, TICK_CATCHUP, TICK_MERGE, TICK_DISCARD, TICK_N };
+enum timer_mode { TIMER_MODE_ABSENT, TIMER_MODE_AUTO, TIMER_MODE_NATIVE, TIMER_MODE_EMULATE, TIMER_MODE_PARAVIRT,
+	TIMER_MODE_SMPSAFE, TIMER_MODE_N };
+
+struct timer_catchup {
+	uint32_t threshold, slew, limit;
+	struct extras extras;
+};
+struct timer {
+	int name, present;              /* enum timer_name; YESNO */
+	int track, tickpolicy;
+	struct timer_catchup catchup;
+	uint64_t frequency;             /* tsc, Hz */
+	int mode;                       /* tsc */
+	struct extras extras;
+};
+struct clock_config {
+	int offset;                     /* enum clock_offset; ABSENT: utc (fill sets it) */
+	char *adjustment;               /* seconds, or "reset" */
+	int basis;
+	char *timezone;
+	uint64_t start;                 /* absolute: seconds since 1970 */
+	GPtrArray *timers;              /* struct timer */
+	struct extras extras;
+};
+
+extern const struct schema clock_schema;
+/* The named timer, or NULL. */
+const struct timer *clock_timer(const struct clock_config *, enum timer_name);
+/* May the guest have it? Its present attribute, `def` when not given. */
+bool clock_timer_present(const struct clock_config *, enum timer_name, bool def);
+/* Seconds of `adjustment` (0 when absent or "reset"); false when it is no number. */
+bool clock_adjustment(const struct clock_config *, int64_t *seconds);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Look-up in the command tables. */
+#include "domain/command.h"
+
+#include <string.h>
+
+static const struct command *const tables[] = { kvmd_commands, worker_commands };
+
+const struct command *command_next(const struct command *at)
+{
+	size_t t = 0;
+
+	if (!at)
+		return tables[0]->name ? tables[0] : NULL;
+	for (t = 0; t + 1 < G_N_ELEMENTS(tables); t++)
+		for (const struct command *c = tables[t]; c->name; c++)
+			if (c == at)
+				return c[1].name ? &c[1] : tables[t + 1]->name ? tables[t + 1] : NULL;
+	return at[1].name ? &at[1] : NULL;
+}
+
+const struct command *command_by_name(const char *name)
+{
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+const struct command *command_by_verb(const char *verb)
+{
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		if (c->verb && !strcmp(c->verb, verb))
+			return c;
+	return NULL;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * KVM: one vCPU. The kick is a real-time signal whose handler does nothing: its arrival ends KVM_RUN, and where it comes
+ * too early for that, the immediate_exit that was stored before it does. The thread's id is stored before KVM_RUN and read
+ * after immediate_exit is set, so that one of the two works also for the first run.
+ */
+#include "hv/kvm_priv.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "domain/error.h"
+#include "hv/x86/assist.h"
+#include "hv/x86/cpuid.h"
+#include "hv/x86/paging.h"
+
+#define KICK_SIGNAL (SIGRTMIN + 1)
+#define INSN_MAX 15
+
+#ifndef KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
+#define KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES 1
+#endif
+
+static void on_kick(int sig)
+{
+	(void)sig;
+}
+
+static bool install_kick(GError **err)
+{
+	struct sigaction sa = { .sa_handler = on_kick, .sa_flags = SA_RESTART };
+	sigset_t set;
+
+	sigemptyset(&sa.sa_mask);
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	if (sigaction(KICK_SIGNAL, &sa, NULL) < 0 || pthread_sigmask(SIG_UNBLOCK, &set, NULL))
+		return kerr_errno(err, errno, "install the vCPUs' signal");
+	return true;
+}
+
+static bool set_cpuid(struct vcpu *v, GError **err)
+{
+	struct kvm_vm *k = kvm_vm(v->vm);
+	struct cpuid_env env = { .supported = k->supported, .emulated = v->vm->emulated };
+	g_autofree struct kvm_cpuid2 *table = cpuid_make(v->vm->def, &env, v->id, err);
+	int r;
+
+	if (!table)
+		return false;
+	r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_SET_CPUID2, table);
+	return r >= 0 || kerr_errno(err, -r, "set the processor's features");
+}
+
+bool kvm_vcpu_open(struct vcpu *v, GError **err)
+{
+	struct kvm_vm *k = kvm_vm(v->vm);
+	struct kvm_vcpu *kv = g_new0(struct kvm_vcpu, 1);
+	int r = kvm_ioctl_num(k->fd, KVM_CREATE_VCPU, v->id);
+
+	v->accel = kv;
+	kv->fd = r;
+	if (r < 0) {
+		kerr_errno(err, -r, "create it in KVM");
+		goto fail;
+	}
+	v->run = mmap(NULL, k->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, kv->fd, 0);
+	if (v->run == MAP_FAILED) {
+		v->run = NULL;
+		kerr_errno(err, errno, "map its shared page");
+		goto fail;
+	}
+	if (!install_kick(err) || !set_cpuid(v, err) || !kvm_state_vcpu_open(v, err))
+		goto fail;
+	if (k->assist && !kvm_assist_vcpu_open(v, err))
+		goto fail;
+	return true;
+fail:
+	kvm_vcpu_close(v);
+	return false;
+}
+
+void kvm_vcpu_close(struct vcpu *v)
+{
+	struct kvm_vcpu *kv = kvm_vcpu(v);
+
+	if (!kv)
+		return;
+	kvm_assist_vcpu_close(v);
+	kvm_state_vcpu_close(v);
+	if (v->run)
+		munmap(v->run, kvm_vm(v->vm)->run_size);
+	if (kv->fd >= 0)
+		close(kv->fd);
+	g_free(kv);
+	v->run = NULL;
+	v->accel = NULL;
+}
+
+int kvm_vcpu_run(struct vcpu *v)
+{
+	struct kvm_vcpu *kv = kvm_vcpu(v);
+
+	if (G_UNLIKELY(!kv->tid))
+		__atomic_store_n(&kv->tid, (int)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+	kv->ran = true;
+	do {
+		if (kv->assist)
+			kvm_assist_enter(v);
+		if (ioctl(kv->fd, KVM_RUN, 0) < 0)
+			return errno == EAGAIN ? -EINTR : -errno;
+	} while (kv->assist && kvm_assist_exit(v));
+	return 0;
+}
+
+void kvm_vcpu_kick(struct vcpu *v)
+{
+	struct kvm_vcpu *kv = kvm_vcpu(v);
+	int tid;
+
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	tid = __atomic_load_n(&kv->tid, __ATOMIC_SEQ_CST);
+	if (tid)        /* it can only fail when the thread has just ended: then there is nothing to kick */
+		(void)syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);
+}
+
+int kvm_vcpu_nmi(struct vcpu *v)
+{
+	return kvm_ioctl_num(kvm_vcpu(v)->fd, KVM_NMI, 0);
+}
+
+int kvm_vcpu_regs(struct vcpu *v, struct kvm_regs *regs, struct kvm_sregs *sregs, bool set)
+{
+	int fd = kvm_vcpu(v)->fd, r;
+
+	if (set) {
+		kvm_vcpu(v)->ran = true;
+		r = kvm_ioctl(fd, KVM_SET_SREGS, sregs);
+		return r < 0 ? r : kvm_ioctl(fd, KVM_SET_REGS, regs);
+	}
+	r = kvm_ioctl(fd, KVM_GET_REGS, regs);
+	return r < 0 ? r : kvm_ioctl(fd, KVM_GET_SREGS, sregs);
+}
+
+/* The instruction's bytes: as KVM delivered them, else read through the guest's page tables. */
+static unsigned insn_bytes(struct vcpu *v, const struct kvm_regs *regs, const struct kvm_sregs *sregs, uint8_t *bytes)
+{
+	const struct kvm_run *run = v->run;
+	unsigned n = 0;
+
+	if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR && run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+	    run->emulation_failure.ndata >= 4 &&
+	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
+		n = MIN(run->emulation_failure.insn_size, (unsigned)INSN_MAX);
+		memcpy(bytes, run->emulation_failure.insn_bytes, n);
+		return n;
+	}
+	for (; n < INSN_MAX; n++) {
+		uint64_t gpa;
+		uint32_t error;
+
+		if (!paging_walk(&v->vm->ram, sregs, sregs->cs.base + regs->rip + n, 0, &gpa, &error) ||
+		    !ram_read(&v->vm->ram, gpa, bytes + n, 1))
+			break;
+	}
+	return n;
+}
+
+char *kvm_vcpu_describe(struct vcpu *v)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+	uint8_t bytes[INSN_MAX];
+	char insn[ASSIST_DESCRIBE_SIZE];
+	unsigned n;
+
+	if (kvm_vcpu_regs(v, &r, &s, false) < 0)
+		return NULL;
+	n = insn_bytes(v, &r, &s, bytes);
+	return g_strdup_printf("rip %#llx, instruction %s, cpl %u, rax %#llx rbx %#llx rcx %#llx rdx %#llx rsi %#llx rdi %#llx "
+		"rbp %#llx rsp %#llx r8 %#llx r9 %#llx r10 %#llx r11 %#llx r12 %#llx r13 %#llx r14 %#llx r15 %#llx rflags %#llx "
+		"cr0 %#llx cr2 %#llx cr3 %#llx cr4 %#llx efer %#llx cs %#x ss %#x fs %#llx gs %#llx", r.rip,
+		n ? assist_describe(bytes, n, insn) : "unreadable", s.ss.dpl, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.rsp,
+		r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rflags, s.cr0, s.cr2, s.cr3, s.cr4, s.efer, s.cs.selector,
+		s.ss.selector, s.fs.base, s.gs.base);
+}

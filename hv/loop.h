@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The epoll loop of an I/O thread: descriptors, timers, posts. Everything registered on a loop runs on its thread only.
+ * loop_post and loop_call may be used from any thread; the rest from the loop's own thread, or from the thread that made
+ * it while it is not started. Tests do not start the loop but step it.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hv/clock.h"
+
+struct loop;
+struct loop *loop_new(const char *name, struct clock *clock);   /* NULL and errno when descriptors ran out */
+bool loop_start(struct loop *, GError **err);   /* makes the thread */
+void loop_stop(struct loop *);                  /* ends and joins it; from outside */
+void loop_free(struct loop *);
+struct loop *loop_current(void);                /* NULL outside any loop thread */
+bool loop_step(struct loop *, int timeout_ms);  /* tests: runs what is due once; true when anything ran */
+
+void loop_post(struct loop *, void (*fn)(void *), void *arg);
+void loop_call(struct loop *, void (*fn)(void *), void *arg);   /* waits; at once when not started or on its own thread */
+
+struct loop_fd { struct loop *loop; int fd; uint32_t events; void (*fn)(void *arg, uint32_t events); void *arg; };
+/* Caller owns the struct and fd (non-blocking); .loop must be NULL, .events is what to wait for, EPOLLET allowed. */
+bool loop_fd_add(struct loop *, struct loop_fd *, GError **err);
+void loop_fd_set(struct loop_fd *, uint32_t events);
+void loop_fd_remove(struct loop_fd *);          /* at once: fn does not run again; fine when it was not added */
+
+struct loop_timer { struct loop *loop; enum clock_kind kind; int64_t at; void (*fn)(void *arg); void *arg; unsigned place; };
+void loop_timer_init(struct loop_timer *, struct loop *, enum clock_kind, void (*fn)(void *), void *arg);
+void loop_timer_set(struct loop_timer *, int64_t at_ns);        /* absolute, in the timer's clock; any thread */
+/* Any thread; from the loop's own thread (loop_call) fn is certain not to run afterwards, else it may just be running. */
+void loop_timer_cancel(struct loop_timer *);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A vCPU: its thread, exits, kick and pause. The thread parks on a condition while the machine is paused; a kick is a
+ * signal plus run->immediate_exit, so none is lost before the ioctl.
+ */
+#pragma once
+#include <glib.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+enum vcpu_stat { VCPU_EXITS, VCPU_PIO, VCPU_MMIO, VCPU_HLT, VCPU_INTR, VCPU_ASSISTS, VCPU_SYSCALLS, VCPU_MSR, VCPU_OTHER, VCPU_STATS };
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id;                    /* APIC id */
+	GThread *thread;
+	struct kvm_run *run;            /* the fake accelerator gives plain memory */
+	void *accel;                    /* accelerator's own */
+	int ask;                        /* atomic: VCPU_ASK_* */
+	bool parked;                    /* under lock */
+	GMutex lock;
+	GCond changed;
+	uint64_t stats[VCPU_STATS];     /* written by its thread, read by anyone (relaxed) */
+};
+
+bool vcpu_init(struct vcpu *, struct vm *, unsigned id, GError **err);  /* and accel->vcpu_open */
+bool vcpu_start(struct vcpu *, GError **err);   /* makes the thread; it parks at once */
+void vcpu_finish(struct vcpu *);                /* ends and joins the thread */
+void vcpu_go(struct vcpu *);                    /* main: leave the park */
+void vcpu_park(struct vcpu *);                  /* main: ask and kick; does not wait */
+bool vcpu_parked(struct vcpu *);
+/* main: waits at most timeout_ms until all are parked and no exit is half done. */
+bool vcpus_wait_parked(struct vm *, unsigned timeout_ms);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The machine that runs: one per worker. Main thread unless said otherwise. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "domain/machine.h"
+#include "hv/bus.h"
+#include "hv/clock.h"
+#include "hv/device.h"
+#include "hv/fdset.h"
+#include "hv/irq.h"
+#include "hv/loop.h"
+#include "hv/ram.h"
+
+struct accel_ops;
+struct boot;
+struct vcpu;
+
+enum vm_state { VM_NEW, VM_PAUSED, VM_RUNNING, VM_PAUSING, VM_SHUTDOWN, VM_CRASHED, VM_STATES };
+/* What the guest or a thread asks of the state driver (daemon/worker_state.c). */
+enum vm_request { VM_REQ_POWEROFF, VM_REQ_RESET, VM_REQ_PANIC, VM_REQ_CRASH /* report in detail */, VM_REQ_TEST_EXIT /* value */, VM_REQ_N };
+
+#define VM_IRQ_SOURCES 64
+struct vm {
+	const struct machine *def;      /* what it is now; replaced whole, never edited */
+	const struct accel_ops *accel;  /* hv/kvm.c or tests/fake/accel.c */
+	void *accel_data;
+	struct ram ram;
+	struct bus *pio, *mmio;
+	struct clock *clock;
+	struct loop **loops;            /* I/O threads; loops[0] always exists */
+	unsigned loops_n;
+	GPtrArray *vcpus, *devices;     /* changed by the main thread only */
+	enum vm_state state;            /* written by the state driver only */
+	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */
+	/* Runs on any thread; must only post. detail is copied by the receiver, may be NULL. */
+	void (*on_request)(struct vm *, enum vm_request, unsigned value, const char *detail);
+	void *owner;
+	bool emulated;                  /* the host emulates guest kernel code (hv/x86/host.h) */
+	bool reset_pending;             /* atomic: set by a request that ends the guest's life; vCPUs park until vm_reset */
+	struct boot *boot;              /* hv/x86/boot.c: kernel and initrd, kept for the next reset */
+};
+
+/* From devices and vCPUs, any thread: hands the request on. */
+void vm_request(struct vm *, enum vm_request, unsigned value, const char *detail);
+/* The clock and the loops stay the caller's and outlive the machine. */
+void vm_init(struct vm *, const struct accel_ops *, struct clock *);
+/* Ends vCPU threads, frees devices (last first), closes the accelerator, unmaps RAM. */
+void vm_finish(struct vm *);
+/* After accel->open: creates the vCPUs of the definition (not their threads), with the APIC ids of its topology. */
+bool vm_add_vcpus(struct vm *, GError **err);
+/* All vCPUs parked: everything as after power-on, and booted anew; then vcpu_go() lets it run. Clears reset_pending. */
+bool vm_reset(struct vm *, GError **err);

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The wire: framing, descriptors, limits, ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/wire.h"
+#include "domain/error.h"
+
+struct side {
+	struct wire *wire;
+	GString *log;           /* "msg:{…};" "garbage:…;" "closed:…;" */
+	int fds[16];
+	unsigned fds_n;
+	bool closed, hold_after_one;
+};
+
+static void on_message(struct wire *w, json_object *o, int *fds, unsigned n)
+{
+	struct side *s = wire_owner(w);
+
+	g_string_append_printf(s->log, "msg:%s;", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	for (unsigned i = 0; i < n; i++)
+		s->fds[s->fds_n++] = fds[i];
+	if (s->hold_after_one)
+		wire_hold(w, true);
+}
+
+static void on_garbage(struct wire *w, const char *why)
+{
+	g_string_append_printf(((struct side *)wire_owner(w))->log, "garbage:%s;", why);
+}
+
+static void on_closed(struct wire *w, const char *why)
+{
+	struct side *s = wire_owner(w);
+
+	g_string_append_printf(s->log, "closed:%s;", why ? why : "eof");
+	s->closed = true;
+}
+
+static const struct wire_ops ops = { on_message, on_garbage, on_closed };
+
+static int side_open(struct side *s)
+{
+	int sv[2];
+
+	memset(s, 0, sizeof *s);
+	s->log = g_string_new(NULL);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), ==, 0);
+	s->wire = wire_new(sv[0], NULL, &ops, s);
+	return sv[1];
+}
+
+static void spin(void)
+{
+	for (int i = 0; i < 100; i++)
+		while (g_main_context_iteration(NULL, FALSE))
+			;
+}
+
+static void side_end(struct side *s, int peer)
+{
+	close(peer);
+	while (!s->closed)
+		g_main_context_iteration(NULL, TRUE);
+	g_string_free(s->log, TRUE);
+}
+
+static void put(int fd, const char *text)
+{
+	g_assert_cmpint(write(fd, text, strlen(text)), ==, (ssize_t)strlen(text));
+}
+
+static void test_lines(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+
+	put(peer, "{\"a\":1}\r\n\n{\"b\"");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};");
+	put(peer, ":2}\n{\"c\":3}\n");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};msg:{\"c\":3};");
+	side_end(&s, peer);
+}
+
+static void test_garbage(void)
+{
+	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "{}x", "\"s\"", "{\"a\":\xff}", "1" };
+	struct side s;
+	int peer = side_open(&s);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_string_truncate(s.log, 0);
+		put(peer, bad[i]);
+		put(peer, "\n");
+		spin();
+		g_test_message("%s", s.log->str);
+		g_assert_true(g_str_has_prefix(s.log->str, "garbage:"));
+	}
+	g_string_truncate(s.log, 0);
+	put(peer, "{}\n");      /* the connection lives on */
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{};");
+	side_end(&s, peer);
+}
+
+static void test_deep(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+	g_autofree char *deep = g_strnfill(500, '[');
+
+	put(peer, "{\"a\":");
+	put(peer, deep);
+	put(peer, "\n");
+	spin();
+	g_assert_true(g_str_has_prefix(s.log->str, "garbage:"));
+	side_end(&s, peer);
+}
+
+static void test_half(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+
+	put(peer, "{\"a\":1");
+	spin();
+	close(peer);
+	while (!s.closed)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_cmpstr(s.log->str, ==, "closed:ended inside a message;");
+	g_string_free(s.log, TRUE);
+}
+
+static void test_long_line(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+	g_autofree char *x = g_strnfill(4096, 'x');
+
+	wire_limits(s.wire, 64 << 10, 1 << 20);
+	for (int i = 0; i < 1000 && !s.closed; i++) {
+		if (send(peer, x, 4096, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			g_assert_true(errno == EPIPE || errno == ECONNRESET || errno == EAGAIN);
+		while (g_main_context_iteration(NULL, FALSE))
+			;
+	}
+	g_assert_true(s.closed);
+	g_assert_cmpstr(s.log->str, ==, "closed:a line is longer than the limit;");
+	close(peer);
+	g_string_free(s.log, TRUE);
+}
+
+static void test_fds(void)
+{
+	struct side s;
+	int peer = side_open(&s), fd = memfd_create("x", MFD_CLOEXEC);
+	json_object *o = json_tokener_parse("{\"take\":1}");
+	int two[2] = { fd, fd };
+
+	put(peer, "{\"no\":0}\n");
+	g_assert_true(wire_write_sync(peer, o, two, 2, NULL));
+	spin();
+	g_assert_cmpuint(s.fds_n, ==, 2);
+	g_assert_cmpint(fcntl(s.fds[0], F_GETFD), ==, FD_CLOEXEC);
+	close(s.fds[0]);
+	close(s.fds[1]);
+	/* and back */
+	struct wire_reader *r = wire_reader_new(peer);
+	int got[4];
+	unsigned n = 4;
+
+	g_assert_true(wire_send(s.wire, o, two, 2));
+	json_object_put(o);
+	o = wire_read_sync(r, 1000, got, &n, NULL);
+	g_assert_nonnull(o);
+	g_assert_cmpuint(n, ==, 2);
+	close(got[0]);
+	close(got[1]);
+	json_object_put(o);
+	wire_reader_free(r);
+	close(fd);
+	side_end(&s, peer);
+}
+
+/* A peer that never reads is cut off at the limit, with the reason. */
+static void test_deaf_peer(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+	json_object *o = json_object_new_object();
+	g_autofree char *x = g_strnfill(10000, 'x');
+	bool ok = true;
+
+	wire_limits(s.wire, 1 << 20, 1 << 20);
+	json_object_object_add(o, "x", json_object_new_string(x));
+	for (int i = 0; i < 1000 && ok; i++)
+		ok = wire_send(s.wire, o, NULL, 0);
+	g_assert_false(ok);
+	spin();
+	g_assert_true(s.closed);
+	g_assert_nonnull(strstr(s.log->str, "does not read"));
+	json_object_put(o);
+	close(peer);
+	g_string_free(s.log, TRUE);
+}
+
+static void test_hold(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+
+	s.hold_after_one = true;
+	put(peer, "{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};");
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};");
+	s.hold_after_one = false;
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};msg:{\"c\":3};");
+	side_end(&s, peer);
+}
+
+static void test_errors(void)
+{
+	g_autoptr(GError) a = NULL, b = NULL;
+	json_object *o;
+
+	kerr_set(&a, KERR_BUSY, "disk '%s': held", "vda");
+	o = wire_error(NULL, a);
+	g_assert_false(wire_check(o, &b));
+	g_assert_error(b, kerr_quark(), KERR_BUSY);
+	g_assert_cmpstr(b->message, ==, a->message);
+	json_object_put(o);
+	o = wire_return(NULL, NULL);
+	g_assert_true(wire_check(o, NULL));
+	json_object_put(o);
+}
+
+static void test_sync_timeout(void)
+{
+	int sv[2];
+	g_autoptr(GError) err = NULL;
+	struct wire_reader *r;
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), ==, 0);
+	r = wire_reader_new(sv[0]);
+	g_assert_null(wire_read_sync(r, 10, NULL, NULL, &err));
+	g_assert_error(err, kerr_quark(), KERR_TIMEOUT);
+	g_clear_error(&err);
+	close(sv[1]);
+	g_assert_null(wire_read_sync(r, -1, NULL, NULL, &err));
+	g_assert_error(err, kerr_quark(), KERR_CONNECT);
+	wire_reader_free(r);
+	close(sv[0]);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/wire/lines", test_lines);
+	g_test_add_func("/wire/garbage", test_garbage);
+	g_test_add_func("/wire/deep", test_deep);
+	g_test_add_func("/wire/half", test_half);
+	g_test_add_func("/wire/long-line", test_long_line);
+	g_test_add_func("/wire/fds", test_fds);
+	g_test_add_func("/wire/deaf-peer", test_deaf_peer);
+	g_test_add_func("/wire/hold", test_hold);
+	g_test_add_func("/wire/errors", test_errors);
+	g_test_add_func("/wire/sync-timeout", test_sync_timeout);
+	return g_test_run();
+}

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Character devices: back ends on real descriptors, logs, consoles. */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "devices/chr.h"
+#include "devices/chr_ring.h"
+#include "tests/fake/fake.h"
+
+/* A front end that takes what it is told to. */
+struct sink {
+	struct device dev;
+	size_t room;
+	GString *got;
+};
+
+static size_t sink_room(struct device *d)
+{
+	return ((struct sink *)d)->room;
+}
+
+static void sink_input(struct device *d, const uint8_t *data, size_t n)
+{
+	struct sink *s = (struct sink *)d;
+
+	g_assert_cmpuint(n, <=, s->room);
+	s->room -= n;
+	g_string_append_len(s->got, (const char *)data, (gssize)n);
+}
+
+static const struct chr_front front = { .room = sink_room, .input = sink_input };
+
+struct test {
+	struct fake *f;
+	struct sink sink;
+	struct chr *chr;
+};
+
+static void set_up(struct test *t)
+{
+	*t = (struct test){ .f = fake_vm() };
+	t->sink.dev.vm = &t->f->vm;
+	t->sink.room = 1000;
+	t->sink.got = g_string_new(NULL);
+	t->chr = chr_new(t->f->loop, &front, &t->sink.dev);
+}
+
+static void tear_down(struct test *t)
+{
+	chr_free(t->chr);
+	g_string_free(t->sink.got, TRUE);
+	fake_free(t->f);
+}
+
+static void pass(struct test *t)
+{
+	for (int i = 0; i < 3; i++)
+		fake_pass(t->f, 1000000);
+}
+
+static void put(struct test *t, const char *text)
+{
+	chr_write(t->chr, text, strlen(text));
+	pass(t);
+}
+
+static void open_fd(struct test *t, int type, int fd)
+{
+	struct chardev c = { .type = type, .source.path.fd = (char *)"fd" };
+	GError *err = NULL;
+
+	g_assert_true(fdset_add(t->f->fds, "fd", fd, NULL));
+	chr_open(t->chr, &c, t->f->fds, &err);
+	g_assert_no_error(err);
+}
+
+static char *get(int fd)
+{
+	static char buf[300000];
+	ssize_t n, all = 0;
+
+	while ((n = read(fd, buf + all, sizeof(buf) - 1 - (size_t)all)) > 0)
+		all += n;
+	buf[all] = 0;
+	return buf;
+}
+
+static int attach(struct test *t, unsigned flags, const char *name, unsigned *id)
+{
+	GError *err = NULL;
+	int pair[2];
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), ==, 0);
+	chr_attach(t->chr, pair[1], flags, name, id, &err);
+	g_assert_no_error(err);
+	return pair[0];
+}
+
+static int temp_file(void)
+{
+	char name[] = "/tmp/kvmd-test-XXXXXX";
+	int fd = mkstemp(name);
+
+	g_assert_cmpint(fd, >=, 0);
+	unlink(name);
+	return fd;
+}
+
+static off_t size_of(int fd)
+{
+	struct stat st;
+
+	g_assert_cmpint(fstat(fd, &st), ==, 0);
+	return st.st_size;
+}
+
+static void test_ring(void)
+{
+	struct chr_ring r;
+	char buf[8];
+
+	chr_ring_init(&r);
+	chr_ring_put(&r, "abc", 3);
+	g_assert_cmpuint(chr_ring_tail(&r), ==, 0);
+	g_assert_cmpuint(chr_ring_copy(&r, 1, buf, sizeof(buf)), ==, 2);
+	g_assert_cmpmem(buf, 2, "bc", 2);
+	for (unsigned i = 0; i < CHR_RING_BYTES; i++)
+		chr_ring_put(&r, "x", 1);
+	g_assert_cmpuint(chr_ring_tail(&r), ==, 3);
+	g_assert_cmpuint(r.head - chr_ring_backlog(&r), ==, CHR_BACKLOG_BYTES);
+	chr_ring_put(&r, "end", 3);
+	g_assert_cmpuint(chr_ring_copy(&r, r.head - 3, buf, sizeof(buf)), ==, 3);
+	g_assert_cmpmem(buf, 3, "end", 3);
+	{
+		g_autofree char *big = g_strnfill(CHR_RING_BYTES + 5, 'y');
+
+		chr_ring_put(&r, big, CHR_RING_BYTES + 5);
+	}
+	g_assert_cmpuint(chr_ring_copy(&r, chr_ring_tail(&r), buf, 1), ==, 1);
+	g_assert_cmpint(buf[0], ==, 'y');
+	chr_ring_finish(&r);
+}
+
+/* The kernel moves a pty's bytes in its own time. */
+static char *get_pty(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	poll(&p, 1, 1000);
+	return get(fd);
+}
+
+static void wait_input(struct test *t, const char *text)
+{
+	for (int i = 0; i < 100 && strcmp(t->sink.got->str, text); i++)
+		loop_step(t->f->loop, 20);
+	g_assert_cmpstr(t->sink.got->str, ==, text);
+}
+
+static void test_pty(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	g_autofree char *name = NULL;
+	struct chr_info info;
+	struct termios raw;
+	struct test t;
+
+	if (master < 0 || grantpt(master) || unlockpt(master)) {
+		g_test_skip("no ptys here");
+		return;
+	}
+	name = g_strdup(ptsname(master));
+	slave = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	g_assert_cmpint(slave, >=, 0);
+	tcgetattr(slave, &raw);
+	cfmakeraw(&raw);
+	tcsetattr(slave, TCSANOW, &raw);
+	set_up(&t);
+	open_fd(&t, CHARDEV_PTY, master);
+	put(&t, "hello");
+	g_assert_cmpstr(get_pty(slave), ==, "hello");
+	g_assert_cmpint(write(slave, "typed", 5), ==, 5);
+	wait_input(&t, "typed");
+	/* nobody there: dropped, not held, and no busy loop */
+	close(slave);
+	while (loop_step(t.f->loop, 20))
+		;
+	put(&t, "lost");
+	g_assert_false(loop_step(t.f->loop, 0));
+	chr_info(t.chr, &info);
+	g_assert_cmpuint(info.lost, ==, 4);
+	slave = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	put(&t, "back");
+	g_assert_cmpstr(get_pty(slave), ==, "back");
+	g_assert_cmpint(write(slave, "!", 1), ==, 1);
+	wait_input(&t, "typed!");
+	/* one that does not read: the rest is held, and comes in order */
+	for (int i = 0; i < 1000; i++)
+		chr_write(t.chr, "0123456789abcdef\n", 17);
+	pass(&t);
+	{
+		g_autoptr(GString) all = g_string_new(NULL);
+
+		for (int i = 0; i < 1000 && all->len < 17000; i++) {
+			g_string_append(all, get_pty(slave));
+			loop_step(t.f->loop, 5);
+		}
+		g_assert_cmpuint(all->len, ==, 17000);
+		for (size_t i = 0; i < all->len; i++)
+			g_assert_cmpint(all->str[i], ==, "0123456789abcdef\n"[i % 17]);
+	}
+	close(slave);
+	tear_down(&t);
+}
+
+static int listener(char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	g_snprintf(path, 64, "/tmp/kvmd-test-%d-%u", getpid(), g_random_int());
+	g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
+	g_assert_cmpint(bind(fd, (struct sockaddr *)&a, sizeof(a)), ==, 0);
+	g_assert_cmpint(listen(fd, 8), ==, 0);
+	return fd;
+}
+
+static int dial(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	g_strlcpy(a.sun_path, path, sizeof(a.sun_path));
+	g_assert_cmpint(connect(fd, (struct sockaddr *)&a, sizeof(a)), ==, 0);
+	return fd;
+}
+
+static void test_listening(void)
+{
+	int one, two;
+	char path[64];
+	struct test t;
+
+	set_up(&t);
+	open_fd(&t, CHARDEV_UNIX, listener(path));
+	put(&t, "early ");
+	one = dial(path);
+	two = dial(path);
+	pass(&t);
+	put(&t, "one");
+	g_assert_cmpstr(get(one), ==, "early one");
+	g_assert_cmpint(write(one, "1", 1), ==, 1);
+	g_assert_cmpint(write(two, "2", 1), ==, 1);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "1");
+	close(one);
+	pass(&t);
+	put(&t, "two");
+	g_assert_cmpstr(get(two), ==, "two");
+	g_assert_cmpstr(t.sink.got->str, ==, "12");
+	/* what is sent right before leaving counts */
+	t.sink.room = 0;
+	g_assert_cmpint(write(two, "bye", 3), ==, 3);
+	close(two);
+	pass(&t);
+	g_assert_false(loop_step(t.f->loop, 0));
+	t.sink.room = 2;
+	chr_ready(t.chr);
+	pass(&t);
+	t.sink.room = 2;
+	chr_ready(t.chr);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "12bye");
+	/* a thousand that come and go at once */
+	for (int i = 0; i < 1000; i++) {
+		close(dial(path));
+		fake_step(t.f);
+	}
+	one = dial(path);
+	pass(&t);
+	put(&t, "still");
+	g_assert_true(g_str_has_suffix(get(one), "still"));
+	close(one);
+	unlink(path);
+	tear_down(&t);
+}
+
+static void test_connected(void)
+{
+	int pair[2];
+	struct test t;
+	struct chr_info info;
+
+	set_up(&t);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), ==, 0);
+	open_fd(&t, CHARDEV_UNIX, pair[1]);
+	put(&t, "out");
+	g_assert_cmpstr(get(pair[0]), ==, "out");
+	g_assert_cmpint(write(pair[0], "in", 2), ==, 2);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "in");
+	close(pair[0]);
+	put(&t, "nobody");
+	g_assert_false(loop_step(t.f->loop, 0));
+	chr_info(t.chr, &info);
+	g_assert_cmpstr(info.backend, ==, "socket");
+	tear_down(&t);
+}
+
+static void test_file(void)
+{
+	int fd = temp_file(), copy = dup(fd);
+	struct test t;
+
+	set_up(&t);
+	open_fd(&t, CHARDEV_FILE, fd);
+	for (int i = 0; i < 3000; i++)
+		chr_write(t.chr, "a line of text that is 32 bytes\n", 32);
+	put(&t, "");
+	g_assert_cmpint(size_of(copy), ==, 96000);
+	chr_write(t.chr, "last", 4);
+	tear_down(&t);          /* puts out what it has */
+	g_assert_cmpint(size_of(copy), ==, 96004);
+	close(copy);
+}
+
+static void test_full_disk(void)
+{
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	struct chr_info info;
+	struct test t;
+
+	if (fd < 0) {
+		g_test_skip("no /dev/full here");
+		return;
+	}
+	set_up(&t);
+	open_fd(&t, CHARDEV_FILE, fd);
+	put(&t, "12345");
+	chr_info(t.chr, &info);
+	g_assert_cmpuint(info.lost, ==, 5);
+	tear_down(&t);
+}
+
+static void test_log_rotates(void)
+{
+	int log = temp_file(), backup = temp_file(), log2 = dup(log), backup2 = dup(backup);
+	g_autofree char *text = g_strnfill(65536, '.');
+	GError *err = NULL;
+	struct test t;
+	char c[4];
+
+	set_up(&t);
+	chr_set_log(t.chr, log, backup, &err);
+	g_assert_no_error(err);
+	put(&t, "head");
+	for (int i = 0; i < 16; i++)
+		put(&t, text);
+	g_assert_cmpint(size_of(log2), ==, 4);
+	g_assert_cmpint(size_of(backup2), ==, CHR_LOG_BYTES);
+	g_assert_cmpint(pread(backup2, c, 4, 0), ==, 4);
+	g_assert_cmpmem(c, 4, "head", 4);
+	put(&t, "tail");
+	g_assert_cmpint(size_of(log2), ==, 8);
+	for (int i = 0; i < 40; i++)
+		put(&t, text);
+	g_assert_cmpint(size_of(log2), <=, CHR_LOG_BYTES);
+	g_assert_cmpint(size_of(backup2), ==, CHR_LOG_BYTES);
+	close(log2);
+	close(backup2);
+	tear_down(&t);
+}
+
+/* A log of an earlier life is continued; XML's <log> comes with a backup by name. */
+static void test_log_of_xml(void)
+{
+	int log = temp_file(), backup = temp_file(), log2 = dup(log), backup2 = dup(backup);
+	struct chardev c = { .type = CHARDEV_NULL, .log.file.fd = (char *)"log" };
+	g_autofree char *text = g_strnfill(CHR_LOG_BYTES - 2, 'o');
+	GError *err = NULL;
+	struct test t;
+
+	g_assert_cmpint(write(log, text, CHR_LOG_BYTES - 2), ==, CHR_LOG_BYTES - 2);
+	set_up(&t);
+	g_assert_true(fdset_add(t.f->fds, "log", log, NULL));
+	g_assert_true(fdset_add(t.f->fds, "log.backup", backup, NULL));
+	chr_open(t.chr, &c, t.f->fds, &err);
+	g_assert_no_error(err);
+	put(&t, "abc");
+	g_assert_cmpint(size_of(backup2), ==, CHR_LOG_BYTES);
+	g_assert_cmpint(size_of(log2), ==, 1);
+	close(log2);
+	close(backup2);
+	tear_down(&t);
+}
+
+static void test_consoles(void)
+{
+	int fd[CHR_CONSOLES_MAX], extra[2];
+	unsigned id[CHR_CONSOLES_MAX], id2;
+	GError *err = NULL;
+	struct chr_info info;
+	struct test t;
+
+	set_up(&t);
+	put(&t, "before ");
+	for (int i = 0; i < CHR_CONSOLES_MAX; i++) {
+		g_autofree char *name = g_strdup_printf("reader %d", i);
+
+		fd[i] = attach(&t, i == 2 ? CHR_WRITER : i == 3 ? CHR_NO_BACKLOG : 0, name, &id[i]);
+	}
+	put(&t, "after");
+	for (int i = 0; i < CHR_CONSOLES_MAX; i++)
+		g_assert_cmpstr(get(fd[i]), ==, i == 3 ? "after" : "before after");
+	/* full; a second writer */
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, extra), ==, 0);
+	g_assert_false(chr_attach(t.chr, extra[1], 0, "x", &id2, &err));
+	g_assert_error(err, kerr_quark(), KERR_LIMIT);
+	g_clear_error(&err);
+	close(extra[0]);
+	close(fd[7]);
+	pass(&t);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, extra), ==, 0);
+	g_assert_false(chr_attach(t.chr, extra[1], CHR_WRITER, "x", &id2, &err));
+	g_assert_error(err, kerr_quark(), KERR_BUSY);
+	g_assert_nonnull(strstr(err->message, "reader 2"));
+	g_clear_error(&err);
+	close(extra[0]);
+	/* only the writer's input counts */
+	for (int i = 0; i < 7; i++)
+		g_assert_cmpint(write(fd[i], "abcdefg" + i, 1), ==, 1);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "c");
+	/* taken over by force: the old writer still reads */
+	fd[7] = attach(&t, CHR_WRITER | CHR_FORCE, "boss", &id2);
+	g_assert_cmpint(write(fd[2], "-", 1), ==, 1);
+	g_assert_cmpint(write(fd[7], "+", 1), ==, 1);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "c+");
+	put(&t, "all");
+	g_assert_cmpstr(get(fd[2]), ==, "all");
+	/* detach, and one that leaves by itself */
+	g_assert_true(chr_detach(t.chr, id[0], NULL));
+	g_assert_false(chr_detach(t.chr, id[0], &err));
+	g_assert_error(err, kerr_quark(), KERR_NO_DEVICE);
+	g_clear_error(&err);
+	g_assert_cmpstr(get(fd[0]), ==, "all");
+	g_assert_cmpint(read(fd[0], extra, 1), ==, 0);
+	close(fd[1]);
+	pass(&t);
+	chr_info(t.chr, &info);
+	g_assert_cmpuint(info.consoles_n, ==, 6);
+	g_assert_cmpuint(info.out, ==, strlen("before afterall"));
+	g_assert_cmpuint(info.in, ==, 2);
+	/* half closed: no more input, output goes on */
+	shutdown(fd[7], SHUT_WR);
+	put(&t, "more");
+	g_assert_cmpstr(get(fd[7]), ==, "before afterallmore");
+	g_assert_cmpstr(get(fd[6]), ==, "allmore");
+	for (int i = 2; i < CHR_CONSOLES_MAX; i++)
+		close(fd[i]);
+	close(fd[0]);
+	pass(&t);
+	chr_info(t.chr, &info);
+	g_assert_cmpuint(info.consoles_n, ==, 0);
+	tear_down(&t);
+}
+
+/* One that does not read is cut off; another one sees everything. */
+static void test_slow_reader(void)
+{
+	g_autofree char *text = g_strnfill(4096, 'z');
+	size_t seen = 0, put_n = 0;
+	struct chr_info info;
+	unsigned id;
+	int slow, quick;
+	struct test t;
+
+	set_up(&t);
+	slow = attach(&t, 0, "slow", &id);
+	quick = attach(&t, 0, "quick", &id);
+	for (int i = 0; i < 200; i++) {
+		put(&t, text);
+		put_n += 4096;
+		seen += strlen(get(quick));
+	}
+	g_assert_cmpuint(seen, ==, put_n);
+	chr_info(t.chr, &info);
+	g_assert_cmpuint(info.consoles_n, ==, 1);
+	g_assert_cmpuint(info.cut, ==, 1);
+	g_assert_cmpstr(info.consoles[0].name, ==, "quick");
+	close(slow);
+	close(quick);
+	tear_down(&t);
+}
+
+/* A late reader gets the last 64 KiB, and is not cut off for being late. */
+static void test_backlog(void)
+{
+	g_autofree char *text = g_strnfill(1024, 'b');
+	struct test t;
+	unsigned id;
+	int fd;
+
+	set_up(&t);
+	for (int i = 0; i < 300; i++)
+		put(&t, text);
+	fd = attach(&t, 0, "late", &id);
+	put(&t, "now");
+	{
+		size_t n = 0;
+		const char *got;
+
+		for (int i = 0; i < 100; i++) {
+			got = get(fd);
+			n += strlen(got);
+			pass(&t);
+		}
+		g_assert_cmpuint(n, ==, CHR_BACKLOG_BYTES + 3);
+	}
+	close(fd);
+	tear_down(&t);
+}
+
+/* The writer's last words wait for the guest, but do not keep others out. */
+static void test_writer_left(void)
+{
+	struct test t;
+	unsigned id;
+	int fd;
+
+	set_up(&t);
+	t.sink.room = 0;
+	for (int i = 0; i < 20; i++) {
+		fd = attach(&t, CHR_WRITER, "w", &id);
+		g_assert_cmpint(write(fd, "k", 1), ==, 1);
+		close(fd);
+		pass(&t);
+	}
+	t.sink.room = 100;
+	chr_ready(t.chr);
+	pass(&t);
+	g_assert_cmpuint(t.sink.got->len, ==, CHR_CONSOLES_MAX);        /* the limit holds for them too */
+	tear_down(&t);
+}
+
+static void test_hold(void)
+{
+	int pair[2];
+	struct test t;
+
+	set_up(&t);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), ==, 0);
+	open_fd(&t, CHARDEV_UNIX, pair[1]);
+	chr_hold(t.chr, true, NULL);
+	g_assert_cmpint(write(pair[0], "held", 4), ==, 4);
+	pass(&t);
+	g_assert_cmpuint(t.sink.got->len, ==, 0);
+	put(&t, "out");
+	g_assert_cmpstr(get(pair[0]), ==, "out");
+	chr_hold(t.chr, false, NULL);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "held");
+	close(pair[0]);
+	tear_down(&t);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/chr/ring", test_ring);
+	g_test_add_func("/chr/pty", test_pty);
+	g_test_add_func("/chr/listening", test_listening);
+	g_test_add_func("/chr/connected", test_connected);
+	g_test_add_func("/chr/file", test_file);
+	g_test_add_func("/chr/full-disk", test_full_disk);
+	g_test_add_func("/chr/log-rotates", test_log_rotates);
+	g_test_add_func("/chr/log-of-xml", test_log_of_xml);
+	g_test_add_func("/chr/consoles", test_consoles);
+	g_test_add_func("/chr/slow-reader", test_slow_reader);
+	g_test_add_func("/chr/backlog", test_backlog);
+	g_test_add_func("/chr/writer-left", test_writer_left);
+	g_test_add_func("/chr/hold", test_hold);
+	return g_test_run();
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The accelerator that only counts. */
+#include <errno.h>
+
+#include "hv/vcpu.h"
+#include "tests/fake/fake.h"
+
+static struct fake *fake_of(struct vm *vm)
+{
+	return vm->accel_data;
+}
+
+static bool fake_open(struct vm *vm, struct fdset *fds, GError **err)
+{
+	return true;
+}
+
+static void fake_close(struct vm *vm)
+{
+}
+
+static int fake_map(struct vm *vm, const struct slot *slot)
+{
+	return 0;
+}
+
+static int fake_irq(struct vm *vm, unsigned gsi, int level)
+{
+	struct fake *f = fake_of(vm);
+
+	g_assert(gsi < IRQ_LINES);
+	if (level && !f->level[gsi]) {
+		f->irqs++;
+		f->rises[gsi]++;
+	}
+	f->level[gsi] = level;
+	return 0;
+}
+
+static int fake_msi(struct vm *vm, uint64_t addr, uint32_t data)
+{
+	struct fake *f = fake_of(vm);
+
+	f->msis++;
+	f->msi_addr = addr;
+	f->msi_data = data;
+	return 0;
+}
+
+static int fake_irq_fd(struct vm *vm, unsigned gsi, int fd, int resample, bool on)
+{
+	return -ENOTSUP;
+}
+
+static int fake_routes(struct vm *vm, const struct kvm_irq_routing_entry *routes, unsigned n)
+{
+	return 0;
+}
+
+static int fake_kick_fd(struct vm *vm, const struct kick *kick, bool on)
+{
+	return -ENOTSUP;        /* so that the bus calls the device */
+}
+
+static int fake_dirty_log(struct vm *vm, const struct slot *slot, unsigned long *bits)
+{
+	return 0;
+}
+
+static bool fake_accel_save(struct vm *vm, GByteArray *out, GError **err)
+{
+	return true;
+}
+
+static bool fake_accel_load(struct vm *vm, const uint8_t **data, size_t *len, GError **err)
+{
+	return true;
+}
+
+static int fake_reset(struct vm *vm)
+{
+	return 0;
+}
+
+static bool fake_vcpu_open(struct vcpu *v, GError **err)
+{
+	v->run = g_malloc0(2 * 4096);
+	return true;
+}
+
+static void fake_vcpu_close(struct vcpu *v)
+{
+	g_clear_pointer(&v->run, g_free);
+}
+
+static int fake_vcpu_reset(struct vcpu *v)
+{
+	return 0;
+}
+
+static int fake_run(struct vcpu *v)
+{
+	return -EINTR;
+}
+
+static void fake_kick(struct vcpu *v)
+{
+}
+
+static bool fake_vcpu_save(struct vcpu *v, GByteArray *out, GError **err)
+{
+	return true;
+}
+
+static bool fake_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GError **err)
+{
+	return true;
+}
+
+static int fake_nmi(struct vcpu *v)
+{
+	return 0;
+}
+
+const struct accel_ops accel_fake = {
+	.name = "fake",
+	.open = fake_open,
+	.close = fake_close,
+	.map = fake_map,
+	.irq = fake_irq,
+	.msi = fake_msi,
+	.irq_fd = fake_irq_fd,
+	.routes = fake_routes,
+	.kick_fd = fake_kick_fd,
+	.dirty = fake_dirty_log,
+	.save = fake_accel_save,
+	.load = fake_accel_load,
+	.reset = fake_reset,
+	.vcpu_open = fake_vcpu_open,
+	.vcpu_close = fake_vcpu_close,
+	.vcpu_reset = fake_vcpu_reset,
+	.run = fake_run,
+	.kick = fake_kick,
+	.vcpu_save = fake_vcpu_save,
+	.vcpu_load = fake_vcpu_load,
+	.nmi = fake_nmi,
+};

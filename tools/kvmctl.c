@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * kvmctl: one verb, one command of kvmd. Verbs, options, help and exit status come from domain/'s tables; what is special
+ * of a verb is in `specials` below.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/paths.h"
+#include "daemon/wire.h"
+#include "domain/commands_kvmd.h"
+#include "domain/json.h"
+#include "tools/kvmctl.h"
+
+static json_object *args_json(const struct call *c)
+{
+	return c->args ? json_from_struct(c->command->args, c->args, JSON_SECRETS) : NULL;
+}
+
+/* --- verbs that do more than ask and print --- */
+
+static bool attach(struct client *cl, const char *vm, json_object *args, bool readonly, int *status, GError **err)
+{
+	int fd = -1;
+	json_object *reply = client_call(cl, "console", vm, args, &fd, err), *v;
+
+	if (!reply)
+		return false;
+	if (fd < 0) {
+		json_object_put(reply);
+		return kerr_set(err, KERR_JSON, "kvmd sent no console");
+	}
+	*status = console_run(fd, vm, json_object_object_get_ex(reply, "device", &v) && v ? json_object_get_string(v) : "", readonly);
+	json_object_put(reply);
+	return true;
+}
+
+static bool run_console(struct call *c, struct client *cl, int *status, GError **err)
+{
+	return attach(cl, c->vm, args_json(c), ((const struct ask_console *)c->args)->readonly, status, err);
+}
+
+static bool run_start(struct call *c, struct client *cl, int *status, GError **err)
+{
+	struct ask_start *a = c->args;
+	bool console = a->console;
+	json_object *reply;
+
+	a->console = false;
+	reply = client_call(cl, c->command->name, c->vm, args_json(c), NULL, err);
+	if (!reply)
+		return false;
+	print_reply(c, reply);
+	json_object_put(reply);
+	fflush(stdout);
+	return !console || attach(cl, c->vm, NULL, false, status, err);
+}
+
+static bool run_event(struct call *c, struct client *cl, int *status, GError **err)
+{
+	const struct ask_event *a = c->args;
+	json_object *reply = client_call(cl, c->command->name, NULL, args_json(c), NULL, err), *m, *v;
+
+	if (!reply)
+		return false;
+	json_object_put(reply);
+	while ((m = client_next(cl, err))) {
+		const char *name = json_object_object_get_ex(m, "event", &v) ? json_object_get_string(v) : NULL;
+		bool end = name && !strcmp(name, "EVENTS_END");
+
+		if (name && !end)
+			print_event(c, m);
+		json_object_put(m);
+		if (end)
+			return true;
+		if (ferror(stdout))
+			return true;            /* the reader of our pipe has had enough */
+	}
+	if (a->follow && err && *err)
+		g_prefix_error(err, "kvmd has ended or cut us off; 'kvmctl event --since NUMBER' goes on after the last one: ");
+	return false;
+}
+
+static const struct {
+	const char *command;
+	bool (*run)(struct call *, struct client *, int *status, GError **err);
+} specials[] = {
+	{ "console", run_console },
+	{ "start", run_start },
+	{ "event", run_event },
+};
+
+/* validate is a program of its own: the XML library would cost every other call 2 ms of loading. */
+static bool run_validate(struct call *c, GError **err)
+{
+	const struct ask_validate *a = c->args;
+	g_autofree char *program = paths_program("kvmd-validate");
+	g_autoptr(GPtrArray) argv = g_ptr_array_new();
+
+	g_ptr_array_add(argv, program);
+	g_ptr_array_add(argv, (char *)"-o");
+	g_ptr_array_add(argv, (char *)output_names[c->output]);
+	if (a->strict)
+		g_ptr_array_add(argv, (char *)"--strict");
+	if (a->lenient)
+		g_ptr_array_add(argv, (char *)"--lenient");
+	if (c->quiet)
+		g_ptr_array_add(argv, (char *)"--quiet");
+	g_ptr_array_add(argv, (char *)"--");
+	for (char **f = c->files; f && *f; f++)
+		g_ptr_array_add(argv, *f);
+	g_ptr_array_add(argv, NULL);
+	execv(program, (char **)argv->pdata);
+	return kerr_errno(err, errno, "run '%s'", program);
+}
+
+static bool run(struct call *c, int *status, GError **err)
+{
+	struct client *cl;
+	json_object *reply;
+	bool ok;
+
+	if (c->command->where == IN_CLIENT)
+		return run_validate(c, err);
+	cl = client_new(c, err);
+	if (!cl)
+		return false;
+	for (size_t i = 0; i < G_N_ELEMENTS(specials); i++)
+		if (!strcmp(specials[i].command, c->command->name)) {
+			ok = specials[i].run(c, cl, status, err);
+			client_free(cl);
+			return ok;
+		}
+	reply = client_call(cl, c->command->name, c->vm, args_json(c), NULL, err);
+	if (reply)
+		print_reply(c, reply);
+	json_object_put(reply);
+	client_free(cl);
+	return reply != NULL;
+}
+
+int main(int argc, char **argv)
+{
+	struct call c = { 0 };
+	g_autoptr(GError) err = NULL;
+	int status = 0;
+
+	setlocale(LC_ALL, "");
+	if (argc > 1 && !strcmp(argv[1], "--version")) {
+		puts("kvmctl " KVMD_VERSION);
+		return 0;
+	}
+	if (call_parse(&c, argc, argv, &err) && c.help) {
+		g_autoptr(GString) s = g_string_new(NULL);
+
+		if (c.command)
+			help_verb(c.command, s);
+		else
+			help_all();
+		fputs(s->str, stdout);
+	} else if (err || !run(&c, &status, &err)) {
+		if (c.file && err)
+			g_prefix_error(&err, "%s: ", c.file);
+		print_error(&c, err);
+		status = kerr_of(err)->exit;
+	}
+	if (fflush(stdout) && !status) {
+		fprintf(stderr, "error: cannot write the output: %s\n", g_strerror(errno));
+		status = kerr_row(KERR_IO)->exit;
+	}
+	call_clear(&c);
+	return status;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* kvmctl's connection to kvmd. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/paths.h"
+#include "daemon/unix.h"
+#include "daemon/wire.h"
+#include "tools/kvmctl.h"
+
+#define SYSTEM_SOCKET "/run/kvmd/control.sock"
+
+struct client {
+	int fd;
+	struct wire_reader *reader;
+};
+
+/* --connect, else the kvmd of this user or --root, else the system's when this user has none of his own. */
+static char *socket_path(const struct call *c, GError **err)
+{
+	static const char *const schemes[] = { "kvmd+unix://", "unix://", "unix:" };
+	AUTO(paths) p = NULL;
+
+	if (c->connect) {
+		for (size_t i = 0; i < G_N_ELEMENTS(schemes); i++)
+			if (g_str_has_prefix(c->connect, schemes[i]))
+				return g_strdup(c->connect + strlen(schemes[i]));
+		return g_strdup(c->connect);
+	}
+	p = paths_new(c->root, err);
+	if (!p)
+		return NULL;
+	if (!p->root && access(p->control, F_OK) && !access(SYSTEM_SOCKET, F_OK))
+		return g_strdup(SYSTEM_SOCKET);
+	return g_strdup(p->control);
+}
+
+struct client *client_new(const struct call *call, GError **err)
+{
+	g_autofree char *path = socket_path(call, err);
+	g_autoptr(GError) bad = NULL;
+	struct client *c;
+	json_object *hello;
+	int fd;
+
+	if (!path)
+		return NULL;
+	fd = connect_unix(path, &bad);
+	if (fd < 0) {
+		if (kerr_of(bad) == kerr_row(KERR_ACCESS))
+			kerr_set(err, KERR_ACCESS, "no permission for '%s': be root, or a member of the group that kvmd.conf names as socket_group", path);
+		else
+			kerr_set(err, KERR_CONNECT, "%s: is kvmd running? 'systemctl start kvmd' starts it, --root or --connect name another", bad->message);
+		return NULL;
+	}
+	c = g_new0(struct client, 1);
+	c->fd = fd;
+	c->reader = wire_reader_new(fd);
+	hello = wire_read_sync(c->reader, 10000, NULL, NULL, err);
+	if (!hello || !wire_check(hello, err)) {
+		json_object_put(hello);
+		g_prefix_error(err, "'%s': ", path);
+		client_free(c);
+		return NULL;
+	}
+	json_object_put(hello);
+	return c;
+}
+
+void client_free(struct client *c)
+{
+	if (!c)
+		return;
+	wire_reader_free(c->reader);
+	close(c->fd);
+	g_free(c);
+}
+
+static json_object *read_patiently(struct client *c, const char *what, const char *vm, int *fd, GError **err)
+{
+	bool told = false;
+
+	for (;;) {
+		g_autoptr(GError) bad = NULL;
+		unsigned n = fd ? 1 : 0;
+		json_object *o = wire_read_sync(c->reader, isatty(STDERR_FILENO) ? 1000 : -1, fd, &n, &bad);
+
+		if (fd && (!o || !n))
+			*fd = -1;
+		if (o || !g_error_matches(bad, kerr_quark(), KERR_TIMEOUT)) {
+			if (told)
+				fputc('\n', stderr);
+			if (bad)
+				g_propagate_error(err, g_steal_pointer(&bad));
+			return o;
+		}
+		if (told)
+			fputc('.', stderr);
+		else
+			fprintf(stderr, "%s%s%s: waiting ", what, vm ? " " : "", vm ? vm : "");
+		told = true;
+		fflush(stderr);
+	}
+}
+
+json_object *client_call(struct client *c, const char *execute, const char *vm, json_object *args, int *fd, GError **err)
+{
+	json_object *m = json_object_new_object(), *reply, *value = NULL;
+	bool sent;
+
+	json_object_object_add(m, "execute", json_object_new_string(execute));
+	if (vm)
+		json_object_object_add(m, "vm", json_object_new_string(vm));
+	if (args)
+		json_object_object_add(m, "arguments", args);
+	sent = wire_write_sync(c->fd, m, NULL, 0, err);
+	json_object_put(m);
+	if (!sent)
+		return NULL;
+	reply = read_patiently(c, execute, vm, fd, err);
+	if (!reply)
+		return NULL;
+	if (wire_check(reply, err) && json_object_object_get_ex(reply, "return", &value))
+		value = json_object_get(value);
+	json_object_put(reply);
+	return value;
+}
+
+json_object *client_next(struct client *c, GError **err)
+{
+	return wire_read_sync(c->reader, -1, NULL, NULL, err);
+}

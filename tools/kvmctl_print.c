@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What kvmctl prints: JSON as it came, or text made from the reply's schema; a few verbs have a form of their own. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "domain/commands_kvmd.h"
+#include "tools/kvmctl.h"
+
+/* --- helpers --- */
+
+static const char *str(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) && v ? json_object_get_string(v) : "";
+}
+
+static int64_t num(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) ? json_object_get_int64(v) : 0;
+}
+
+static bool flag(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) && json_object_get_boolean(v);
+}
+
+static json_object *list(json_object *o, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_array) ? v : NULL;
+}
+
+/* What a guest or an XML wrote must not drive the reader's terminal. */
+static void put_text(FILE *f, const char *s)
+{
+	bool tty = isatty(fileno(f));
+
+	for (; *s; s++)
+		putc(tty && (unsigned char)*s < ' ' && *s != '\n' && *s != '\t' && *s != '\r' ? '?' : *s, f);
+}
+
+static bool colours(FILE *f)
+{
+	return isatty(fileno(f)) && !g_getenv("NO_COLOR") && g_strcmp0(g_getenv("TERM"), "dumb");
+}
+
+static char *bytes_text(int64_t n)
+{
+	if (n && n % (1 << 20) == 0)
+		return g_strdup_printf("%" G_GINT64_FORMAT " MiB", n >> 20);
+	return g_strdup_printf("%" G_GINT64_FORMAT " KiB", n >> 10);
+}
+
+static char *when_text(int64_t seconds)
+{
+	g_autoptr(GDateTime) t = g_date_time_new_from_unix_local(seconds);
+
+	return t ? g_date_time_format(t, "%F %T") : g_strdup("?");
+}
+
+/* --- any reply --- */
+
+static const char *const in_bytes[] = { "memory", "memory_max", "memory_available", "rss", NULL };
+static const char *const in_seconds[] = { "since", NULL };
+
+static char *value_text(const char *key, json_object *v)
+{
+	if (json_object_is_type(v, json_type_boolean))
+		return g_strdup(json_object_get_boolean(v) ? "yes" : "no");
+	if (g_strv_contains(in_bytes, key))
+		return bytes_text(json_object_get_int64(v));
+	if (g_strv_contains(in_seconds, key))
+		return when_text(json_object_get_int64(v));
+	if (!strcmp(key, "cpu_time"))
+		return g_strdup_printf("%.1f s", (double)json_object_get_int64(v) / 1e9);
+	return g_strdup(json_object_get_string(v));
+}
+
+static void print_struct(json_object *o, unsigned depth)
+{
+	json_object_object_foreach(o, key, v) {
+		g_autofree char *label = g_strdelimit(g_strdup(key), "_", ' ');
+
+		if (!v)
+			continue;
+		label[0] = g_ascii_toupper(label[0]);
+		if (json_object_is_type(v, json_type_object)) {
+			printf("%*s%s:\n", (int)depth * 2, "", label);
+			print_struct(v, depth + 1);
+		} else if (json_object_is_type(v, json_type_array)) {
+			if (json_object_array_length(v))
+				printf("%*s%s:\n", (int)depth * 2, "", label);
+			for (size_t i = 0; i < json_object_array_length(v); i++) {
+				json_object *item = json_object_array_get_idx(v, i);
+
+				if (json_object_is_type(item, json_type_object)) {
+					print_struct(item, depth + 1);
+					if (i + 1 < json_object_array_length(v))
+						putchar('\n');
+				} else {
+					printf("%*s%s\n", (int)depth * 2 + 2, "", json_object_get_string(item));
+				}
+			}
+		} else {
+			g_autofree char *text = value_text(key, v);
+
+			printf("%*s%s:%*s", (int)depth * 2, "", label, MAX(1, 16 - (int)strlen(label)), "");
+			put_text(stdout, text);
+			putchar('\n');
+		}
+	}
+}
+
+/* --- forms of their own --- */
+
+static void print_list(const struct call *c, json_object *o)
+{
+	const struct ask_list *a = c->args;
+	json_object *rows = list(o, "domains");
+	size_t n = rows ? json_object_array_length(rows) : 0;
+	int wide = 8;
+
+	for (size_t i = 0; i < n; i++)
+		wide = MAX(wide, (int)g_utf8_strlen(str(json_object_array_get_idx(rows, i), "name"), -1));
+	if (!a->names)
+		printf(" %-5s %-*s State\n%.*s\n", "Id", wide, "Name", wide + 30,
+			"--------------------------------------------------------------------------------------------------------------------");
+	for (size_t i = 0; i < n; i++) {
+		json_object *r = json_object_array_get_idx(rows, i);
+		const char *name = str(r, "name");
+
+		if (a->names) {
+			put_text(stdout, name);
+			putchar('\n');
+			continue;
+		}
+		g_autofree char *id = num(r, "id") ? g_strdup_printf("%" G_GINT64_FORMAT, num(r, "id")) : g_strdup("-");
+
+		printf(" %-5s ", id);
+		put_text(stdout, name);
+		printf("%*s %s\n", wide - (int)g_utf8_strlen(name, -1), "", str(r, "state"));
+	}
+}
+
+static void print_define(const struct call *c, json_object *o)
+{
+	json_object *w = list(o, "warnings");
+
+	for (size_t i = 0; w && i < json_object_array_length(w); i++) {
+		json_object *f = json_object_array_get_idx(w, i);
+		g_autofree char *line = g_strdup_printf("%s:%" G_GINT64_FORMAT ":%" G_GINT64_FORMAT ": %s: %s: %s%s%s\n", c->file, num(f, "line"), num(f, "column"),
+			str(f, "level"), str(f, "path"), str(f, "text"), *str(f, "cure") ? "; " : "", str(f, "cure"));
+
+		put_text(stderr, line);
+	}
+	if (!c->quiet)
+		printf("domain '%s' %s, uuid %s\n", str(o, "name"), flag(o, "created") ? "defined" : "redefined", str(o, "uuid"));
+}
+
+static void print_start(const struct call *c, json_object *o)
+{
+	json_object *notes = list(o, "notes");
+
+	for (size_t i = 0; notes && i < json_object_array_length(notes); i++)
+		fprintf(stderr, "note: %s\n", str(json_object_array_get_idx(notes, i), "text"));
+	if (!c->quiet)
+		printf("domain '%s' started\n", c->vm);
+}
+
+static void print_state(const struct call *c, json_object *o)
+{
+	bool reason = !strcmp(c->command->name, "domstate") && ((const struct ask_domstate *)c->args)->reason;
+
+	if (strcmp(c->command->name, "wait") || !c->quiet)
+		printf(reason ? "%s (%s)\n" : "%s\n", str(o, "state"), str(o, "reason"));
+}
+
+static void print_autostart(const struct call *c, json_object *o)
+{
+	if (!c->quiet)
+		printf(flag(o, "autostart") ? "domain '%s' starts with the host\n" : "domain '%s' no longer starts with the host\n", c->vm);
+}
+
+static void print_xml(const struct call *c, json_object *o)
+{
+	fputs(str(o, "xml"), stdout);
+}
+
+static void print_log(const struct call *c, json_object *o)
+{
+	put_text(stdout, str(o, "text"));
+}
+
+static void print_host(const struct call *c, json_object *o)
+{
+	json_object *checks = list(o, "checks"), *caps;
+	bool colour = colours(stdout);
+
+	printf("%s, Linux %s, %" G_GINT64_FORMAT " CPUs: %s\n", str(o, "hostname"), str(o, "kernel"), num(o, "cpus"), str(o, "cpu_model"));
+	printf("memory: %" G_GINT64_FORMAT " MiB, %" G_GINT64_FORMAT " MiB available\n", num(o, "memory") >> 20, num(o, "memory_available") >> 20);
+	printf("guest kernel code: %s\n\n", str(o, "guest_kernel_code"));
+	for (size_t i = 0; checks && i < json_object_array_length(checks); i++) {
+		json_object *x = json_object_array_get_idx(checks, i);
+		const char *result = str(x, "result");
+		const char *on = !colour ? "" : !strcmp(result, "ok") ? "\033[32m" : !strcmp(result, "failed") ? "\033[31m" : "\033[33m";
+
+		printf("%s%-8s%s %s: %s\n", on, result, colour ? "\033[0m" : "", str(x, "name"), str(x, "found"));
+		if (*str(x, "cure"))
+			printf("         %s\n", str(x, "cure"));
+	}
+	if (json_object_object_get_ex(o, "capabilities", &caps) && caps) {
+		printf("\nKVM:");
+		json_object_object_foreach(caps, key, v) {
+			if (json_object_is_type(v, json_type_int))
+				printf(" %s=%s", key, json_object_get_string(v));
+		}
+		putchar('\n');
+	}
+}
+
+static const struct {
+	const char *command;
+	void (*print)(const struct call *, json_object *);
+	const char *said;       /* instead of print: one sentence about the domain */
+	const char *key;        /* instead of both: this value alone */
+} forms[] = {
+	{ "list", print_list },
+	{ "define", print_define },
+	{ "start", print_start },
+	{ "domstate", print_state },
+	{ "wait", print_state },
+	{ "autostart", print_autostart },
+	{ "dumpxml", print_xml },
+	{ "console-log", print_log },
+	{ "host", print_host },
+	{ "undefine", .said = "domain '%s' undefined\n" },
+	{ "destroy", .said = "domain '%s' destroyed\n" },
+	{ "system_powerdown", .said = "domain '%s': power button pressed\n" },
+	{ "system_reboot", .said = "domain '%s': power button pressed, starts again when it is off\n" },
+	{ "system_reset", .said = "domain '%s' reset\n" },
+	{ "stop", .said = "domain '%s' suspended\n" },
+	{ "cont", .said = "domain '%s' resumed\n" },
+	{ "domuuid", .key = "uuid" },
+	{ "domname", .key = "name" },
+	{ "domid", .key = "id" },
+};
+
+static void print_json(const struct call *c, json_object *reply)
+{
+	json_object *only = NULL;
+
+	if (c->output == OUT_JSON) {
+		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+		return;
+	}
+	/* one list in it: one line each */
+	if (json_object_is_type(reply, json_type_object) && json_object_object_length(reply) == 1) {
+		json_object_object_foreach(reply, key, v) {
+			(void)key;
+			only = json_object_is_type(v, json_type_array) ? v : NULL;
+		}
+	} else if (json_object_is_type(reply, json_type_array)) {
+		only = reply;
+	}
+	if (!only) {
+		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		return;
+	}
+	for (size_t i = 0; i < json_object_array_length(only); i++)
+		puts(json_object_to_json_string_ext(json_object_array_get_idx(only, i), JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+void print_reply(const struct call *c, json_object *reply)
+{
+	if (c->output != OUT_TEXT) {
+		print_json(c, reply);
+		return;
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
+		if (strcmp(forms[i].command, c->command->name))
+			continue;
+		if (forms[i].print)
+			forms[i].print(c, reply);
+		else if (forms[i].key && !strcmp(forms[i].key, "id") && !num(reply, "id"))
+			puts("-");
+		else if (forms[i].key)
+			puts(str(reply, forms[i].key));
+		else if (!c->quiet)
+			printf(forms[i].said, c->vm);
+		return;
+	}
+	if (json_object_is_type(reply, json_type_object))
+		print_struct(reply, 0);
+	else
+		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+}
+
+void print_event(const struct call *c, json_object *event)
+{
+	json_object *t = NULL, *data = NULL;
+	char stamp[40] = "?";
+	time_t seconds;
+	struct tm tm;
+
+	if (c->output != OUT_TEXT) {
+		puts(json_object_to_json_string_ext(event, c->output == OUT_JSON ? JSON_C_TO_STRING_PRETTY : JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		fflush(stdout);
+		return;
+	}
+	json_object_object_get_ex(event, "timestamp", &t);
+	json_object_object_get_ex(event, "data", &data);
+	seconds = (time_t)num(t, "seconds");
+	if (localtime_r(&seconds, &tm))
+		(void)strftime(stamp, sizeof stamp, "%F %T", &tm);
+	printf("%" G_GINT64_FORMAT " %s.%03d %s %s", num(event, "seq"), stamp, (int)(num(t, "microseconds") / 1000), *str(data, "vm") ? str(data, "vm") : "-",
+		str(event, "event"));
+	if (data) {
+		json_object_object_foreach(data, key, v) {
+			if (!strcmp(key, "vm") || !strcmp(key, "uuid") || !strcmp(key, "worker-seq"))
+				continue;
+			printf(" %s=", key);
+			put_text(stdout, json_object_get_string(v));
+		}
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+void print_error(const struct call *c, const GError *err)
+{
+	const struct kerr_row *row = kerr_of(err);
+
+	if (c->output != OUT_TEXT) {
+		json_object *o = json_object_new_object(), *e = json_object_new_object();
+
+		json_object_object_add(e, "code", json_object_new_string(row->code));
+		json_object_object_add(e, "class", json_object_new_string(row->qmp_class));
+		json_object_object_add(e, "desc", json_object_new_string(err->message));
+		json_object_object_add(o, "error", e);
+		fprintf(stderr, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		json_object_put(o);
+		return;
+	}
+	fprintf(stderr, colours(stderr) ? "\033[31merror:\033[0m %s: " : "error: %s: ", row->code);
+	put_text(stderr, err->message);
+	putc('\n', stderr);
+}
