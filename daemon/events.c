@@ -94,7 +94,7 @@ static void scan(const char *path, uint64_t *first, uint64_t *last, size_t *end)
 	if (fd < 0)
 		return;
 	n = pread(fd, buf, TAIL, 0);
-	if (n > 0)
+	if (buf && n > 0)
 		nl = memchr(buf, '\n', (size_t)n);
 	if (nl)
 		*first = line_seq(buf, (size_t)(nl - buf));

@@ -340,6 +340,7 @@ struct starting {
 	struct dom *dom;
 	struct launch *launch;
 	bool paused;
+	gint64 begun;           /* monotonic, µs */
 	GError *err;            /* its worker refused: told when that is gone */
 	dom_done *done;
 	void *arg;
@@ -403,7 +404,7 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 		return;
 	}
 	d->started = g_get_monotonic_time();
-	log_info("vm '%s': started, process %d", d->name, d->pid);
+	log_info("vm '%s': started in %.1f ms, process %d", d->name, (double)(d->started - s->begun) / 1000, d->pid);
 	dom_event(d, "STARTED", data_str(NULL, "state", s->paused ? "paused" : "running"));
 	dom_set_state(d, s->paused ? DOM_PAUSED : DOM_RUNNING, s->paused ? "not yet run" : "booted");
 	starting_end(s, NULL);
@@ -470,6 +471,7 @@ static void launched(void *arg)
 	launch_close_fds(l);
 	link_call(d->link, "machine-create", json_object_get(l->create), NULL, 0, d->kvmd->config->start_timeout, machine_created, s);
 	cgroups_join(d->kvmd->cgroups, d->kvmd->slow, d->uuid, d->name, d->pid);
+	log_debug("vm '%s': launched in %" G_GINT64_FORMAT " us", d->name, g_get_monotonic_time() - s->begun);
 }
 
 static void run_launch(void *arg)
@@ -537,7 +539,7 @@ static void start(struct dom *d, bool paused, dom_done *done, void *arg)
 	d->id = doms_new_id(k->doms);
 	d->destroyed = false;
 	s = g_new0(struct starting, 1);
-	*s = (struct starting){ .dom = dom_ref(d), .paused = paused, .done = done, .arg = arg };
+	*s = (struct starting){ .dom = dom_ref(d), .paused = paused, .begun = g_get_monotonic_time(), .done = done, .arg = arg };
 	dom_set_state(d, DOM_STARTING, "by request");
 	launch_it(s);
 }

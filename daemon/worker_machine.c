@@ -198,7 +198,7 @@ static bool parse(struct worker *w, json_object *args, bool *run, GError **err)
 
 bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 {
-	bool run;
+	bool run = false;
 
 	if (!parse(w, args, &run, err))
 		return false;

@@ -13,7 +13,7 @@
  *
  * Lock order: front end's lock → chr->lock; the latter guards a few words and a memcpy.
  */
-#include "devices/chr.h"
+#include "devices/chr_core.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,35 +21,12 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "devices/chr_ring.h"
 #include "domain/error.h"
 #include "hv/vm.h"
 
 #define FLUSH_NS 1000000        /* output gathers for so long after a byte was put out */
-#define CHUNK 16384
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)        /* and EPOLLOUT while an end is full */
 #define DISCARD_MAX 16          /* chunks of unwanted input read in one go */
-
-struct chr {
-	struct loop *loop;
-	const struct chr_front *front;
-	struct device *dev;
-	int refs;               /* atomic: owner and posts under way */
-	int starved;            /* atomic: input waits until the front end has room */
-	GMutex lock;            /* this block */
-	struct chr_ring ring;
-	uint64_t flushed;       /* place up to which the loop has seen the ring */
-	bool busy;              /* the loop will look again by itself */
-	bool urged;             /* it was told to look at once */
-	/* the loop's thread */
-	GPtrArray *ends;        /* of struct chr_end, owned */
-	struct chr_end *backend;        /* NULL: none */
-	struct loop_timer timer;
-	bool held, dead;
-	unsigned next_id, cut;
-	uint64_t in;
-	uint8_t buf[CHUNK];
-};
 
 static void flush_all(struct chr *c);
 static void pump(struct chr *c);
@@ -105,7 +82,7 @@ static void end_gone(struct chr_end *e)
 		e->closing = true;
 }
 
-static void sweep(struct chr *c)
+void chr_sweep(struct chr *c)
 {
 	for (unsigned i = c->ends->len; i-- > 0;) {
 		struct chr_end *e = c->ends->pdata[i];
@@ -169,7 +146,7 @@ bool chr_end_connected(struct chr_end *e, int fd, GError **err)
 	return true;
 }
 
-static struct chr_end *end_new(struct chr *c, const struct chr_ops *ops)
+struct chr_end *chr_end_new(struct chr *c, const struct chr_ops *ops)
 {
 	struct chr_end *e = g_malloc0(ops->size);
 
@@ -244,7 +221,7 @@ static void flush_all(struct chr *c)
 	g_mutex_unlock(&c->lock);
 	for (unsigned i = 0; i < c->ends->len; i++)
 		end_flush(c, c->ends->pdata[i]);
-	sweep(c);
+	chr_sweep(c);
 }
 
 static void look_again(struct chr *c)
@@ -363,7 +340,7 @@ static void pump(struct chr *c)
 		if (e->hup && e->ended)
 			end_gone(e);
 	}
-	sweep(c);
+	chr_sweep(c);
 	if (more)
 		post(c, pump_post);
 }
@@ -424,45 +401,49 @@ struct chr *chr_new(struct loop *loop, const struct chr_front *front, struct dev
 	return c;
 }
 
-struct join {
-	struct chr_end *end;
-	bool backend, ok;
-	GError **err;
-};
-
-/* On the loop: the end begins its work. On failure it is freed. */
-static void join(void *arg)
+bool chr_end_join(struct chr_end *e, bool backend, GError **err)
 {
-	struct join *j = arg;
-	struct chr_end *e = j->end;
 	struct chr *c = e->chr;
 
-	j->ok = (!e->ops->start || e->ops->start(e, j->err)) && (!e->pollable || watch(e, j->err));
-	if (!j->ok) {
+	if ((e->ops->start && !e->ops->start(e, err)) || (e->pollable && !watch(e, err))) {
 		end_free(e);
-		return;
+		return false;
 	}
-	if (j->backend)
+	if (backend)
 		c->backend = e;
 	if (!e->pollable && !e->ops->gone)
 		e->writable = true;
 	g_ptr_array_add(c->ends, e);
 	flush_all(c);
 	pump(c);
+	return true;
+}
+
+struct join {
+	struct chr_end *end;
+	bool backend, ok;
+	GError **err;
+};
+
+static void join_on_loop(void *arg)
+{
+	struct join *j = arg;
+
+	j->ok = chr_end_join(j->end, j->backend, j->err);
 }
 
 static bool start_end(struct chr_end *e, bool backend, GError **err)
 {
 	struct join j = { .end = e, .backend = backend, .err = err };
 
-	loop_call(e->chr->loop, join, &j);
+	loop_call(e->chr->loop, join_on_loop, &j);
 	return j.ok;
 }
 
 static bool open_end(struct chr *c, const struct chr_ops *ops, const struct chardev *config, struct fdset *fds,
 	bool backend, GError **err)
 {
-	struct chr_end *e = end_new(c, ops);
+	struct chr_end *e = chr_end_new(c, ops);
 
 	if (!ops->open(e, config, fds, err)) {
 		end_free(e);
@@ -494,7 +475,7 @@ bool chr_open(struct chr *c, const struct chardev *config, struct fdset *fds, GE
 
 bool chr_set_log(struct chr *c, int fd, int backup, GError **err)
 {
-	struct chr_end *e = end_new(c, &chr_log);
+	struct chr_end *e = chr_end_new(c, &chr_log);
 
 	chr_log_init(e, fd, backup);
 	return start_end(e, false, err);
@@ -509,7 +490,7 @@ static void tear_down(void *arg)
 	c->dead = true;
 	for (unsigned i = 0; i < c->ends->len; i++)
 		((struct chr_end *)c->ends->pdata[i])->closing = true;
-	sweep(c);
+	chr_sweep(c);
 }
 
 void chr_free(struct chr *c)
@@ -518,131 +499,4 @@ void chr_free(struct chr *c)
 		return;
 	loop_call(c->loop, tear_down, c);
 	unref(c);
-}
-
-/* --- consoles --- */
-
-struct attach {
-	struct chr *chr;
-	int fd;
-	unsigned flags;
-	const char *name;
-	unsigned id;
-	bool ok;
-	GError **err;
-};
-
-static void attach_on_loop(void *arg)
-{
-	struct attach *a = arg;
-	struct chr *c = a->chr;
-	struct chr_end *writer = NULL, *left = NULL, *e;
-	struct join j = { .err = a->err };
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->ends->len; i++) {
-		e = c->ends->pdata[i];
-		n += e->ops == &chr_console;
-		if (e->ops == &chr_console && e->hup)
-			left = e;       /* its last input still waits for the guest */
-		else if (e->writer)
-			writer = e;
-	}
-	if (n >= CHR_CONSOLES_MAX && left) {
-		left->closing = true;
-		sweep(c);
-		n--;
-	}
-	if (n >= CHR_CONSOLES_MAX || (writer && a->flags & CHR_WRITER && !(a->flags & CHR_FORCE))) {
-		if (n >= CHR_CONSOLES_MAX)
-			kerr_set(a->err, KERR_LIMIT, "%d consoles are attached already", CHR_CONSOLES_MAX);
-		else
-			kerr_set(a->err, KERR_BUSY, "'%s' (console %u) writes to it already", writer->name, writer->id);
-		close(a->fd);
-		return;
-	}
-	e = end_new(c, &chr_console);
-	e->watch.fd = a->fd;
-	e->pollable = e->strict = true;
-	e->id = c->next_id++;
-	g_strlcpy(e->name, a->name ? a->name : "", sizeof(e->name));
-	g_mutex_lock(&c->lock);
-	e->at = a->flags & CHR_NO_BACKLOG ? c->ring.head : chr_ring_backlog(&c->ring);
-	g_mutex_unlock(&c->lock);
-	if (a->flags & CHR_WRITER) {
-		if (writer)
-			writer->writer = false;
-		e->writer = true;
-	}
-	a->id = e->id;
-	j.end = e;
-	join(&j);
-	a->ok = j.ok;
-}
-
-bool chr_attach(struct chr *c, int fd, unsigned flags, const char *name, unsigned *id, GError **err)
-{
-	struct attach a = { .chr = c, .fd = fd, .flags = flags, .name = name, .err = err };
-
-	loop_call(c->loop, attach_on_loop, &a);
-	if (a.ok)
-		*id = a.id;
-	return a.ok;
-}
-
-static void detach_on_loop(void *arg)
-{
-	struct attach *a = arg;
-
-	for (unsigned i = 0; i < a->chr->ends->len; i++) {
-		struct chr_end *e = a->chr->ends->pdata[i];
-
-		if (e->ops == &chr_console && e->id == a->id)
-			a->ok = e->closing = true;
-	}
-	sweep(a->chr);
-}
-
-bool chr_detach(struct chr *c, unsigned id, GError **err)
-{
-	struct attach a = { .chr = c, .id = id };
-
-	loop_call(c->loop, detach_on_loop, &a);
-	return a.ok || kerr_set(err, KERR_NO_DEVICE, "there is no console %u", id);
-}
-
-struct ask_info {
-	struct chr *chr;
-	struct chr_info *out;
-};
-
-static void info_on_loop(void *arg)
-{
-	struct ask_info *a = arg;
-	struct chr *c = a->chr;
-	struct chr_info *out = a->out;
-
-	*out = (struct chr_info){ .backend = c->backend ? c->backend->ops->name : "null", .in = c->in, .cut = c->cut };
-	g_mutex_lock(&c->lock);
-	out->out = c->ring.head;
-	g_mutex_unlock(&c->lock);
-	if (c->backend)
-		out->lost = c->backend->lost;
-	for (unsigned i = 0; i < c->ends->len; i++) {
-		const struct chr_end *e = c->ends->pdata[i];
-
-		if (e->ops != &chr_console || e->hup)
-			continue;
-		out->consoles[out->consoles_n].id = e->id;
-		out->consoles[out->consoles_n].writer = e->writer;
-		out->consoles[out->consoles_n].sent = e->sent;
-		g_strlcpy(out->consoles[out->consoles_n++].name, e->name, CHR_NAME_MAX);
-	}
-}
-
-void chr_info(struct chr *c, struct chr_info *out)
-{
-	struct ask_info a = { c, out };
-
-	loop_call(c->loop, info_on_loop, &a);
 }

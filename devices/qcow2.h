@@ -105,7 +105,8 @@ struct q2_req {
 	unsigned iov_n;
 	struct iovec own_iov;
 	unsigned pending;       /* children and allocations */
-	bool running;
+	unsigned work;          /* L2 entries changed since others had their turn */
+	bool walked;            /* over the whole range */
 	int error;
 	uint64_t epoch;
 	struct q2_req *older, *newer;   /* requests under way, by start */
@@ -131,8 +132,8 @@ struct q2 {
 	struct q2_zip *zip;
 	uint8_t *zeroes;                /* 64 KiB */
 
-	/* tasks to run when the present one returns */
-	struct q2_wait ready;
+	/* tasks to run when the present one returns; on the loop's next turn */
+	struct q2_wait ready, later;
 	bool running, posted;
 
 	/* requests */
@@ -172,7 +173,7 @@ void q2_wait_on(struct q2_wait *, struct q2_task *);
 void q2_wake(struct q2 *, struct q2_wait *, int error);
 void q2_ready(struct q2 *, struct q2_task *);           /* run it soon */
 void q2_run(struct q2 *);                               /* runs what is ready; not from inside submit */
-void q2_run_later(struct q2 *);
+void q2_later(struct q2 *, struct q2_task *);           /* when the loop has seen to others */
 void q2_cache_init(struct q2_cache *, struct q2 *, enum q2_use, unsigned max);
 void q2_cache_finish(struct q2_cache *);
 int q2_slice_get(struct q2_cache *, uint64_t offset, struct q2_task *, struct q2_slice **out);
@@ -186,15 +187,14 @@ int q2_ref(struct q2 *, uint64_t cluster, struct q2_task *, uint64_t *count);
 int q2_ref_set(struct q2 *, uint64_t cluster, uint64_t count, struct q2_task *);
 /* 1..want clusters in a row, counted once each. */
 int q2_clusters(struct q2 *, uint64_t want, struct q2_task *, uint64_t *first, uint64_t *got);
-/* Gives back clusters that nothing ever pointed at. Never waits: what can't be counted down now leaks until a check. */
-void q2_clusters_undo(struct q2 *, uint64_t first, uint64_t n);
 uint64_t q2_count_at(const uint8_t *data, unsigned order, uint64_t i);
 void q2_count_put(uint8_t *data, unsigned order, uint64_t i, uint64_t v);
 bool q2_table_init(struct q2_table *, uint64_t offset, uint32_t n, uint64_t clusters);
 void q2_table_finish(struct q2_table *);
 void q2_table_set(struct q2_table *, uint32_t i, uint64_t v);
 
-/* qcow2_extend.c: room for tables at the end, with reference blocks of its own; exclusive must be held */
+/* qcow2_extend.c: room for tables at the end, counted once, with reference blocks of its own. The caller holds exclusive
+ * and making_refs, and reft is clean. */
 void q2_extend(struct q2 *, uint64_t clusters, void (*done)(void *arg, int error, uint64_t first), void *arg);
 
 /* qcow2_map.c */

@@ -61,11 +61,13 @@ static void run_posted(void *arg)
 	struct q2 *q = arg;
 
 	q->posted = false;
+	q2_wake(q, &q->later, 0);
 	q2_run(q);
 }
 
-void q2_run_later(struct q2 *q)
+void q2_later(struct q2 *q, struct q2_task *t)
 {
+	q2_wait_on(&q->later, t);
 	if (q->posted)
 		return;
 	q->posted = true;

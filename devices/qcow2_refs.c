@@ -123,7 +123,7 @@ struct newblock {
 	struct q2 *q;
 	struct block_req req;
 	uint64_t block;
-	bool zeroed, exclusive;
+	bool zeroed;
 };
 
 static void newblock_end(struct newblock *nb, int error)
@@ -166,8 +166,12 @@ static void run_newblock(struct q2_task *t)
 		return;
 	}
 	if (nb->block >= q->reft.n) {
-		if (q2_take_exclusive(q, t))
+		if (q->reft.dirty_n) {          /* the new table may only name blocks that are on the disk */
+			q->force_refs = true;
+			q2_flush(q, t);
+		} else if (q2_take_exclusive(q, t)) {
 			q2_extend(q, 0, extended, nb);
+		}
 		return;
 	}
 	if (q2_use(q, cluster) != USE_DATA) {
@@ -207,7 +211,6 @@ static void make_block(struct q2 *q, uint64_t block, struct q2_task *t)
 	nb->q = q;
 	nb->block = block;
 	q2_ready(q, &nb->task);
-	q2_run_later(q);
 }
 
 /* --- allocation --- */
@@ -286,23 +289,5 @@ int q2_clusters(struct q2 *q, uint64_t want, struct q2_task *t, uint64_t *first,
 		*got = take_run(q, s, i, want);
 		q->hint += *got;
 		return took(q, *first, *got);
-	}
-}
-
-static void ignore(struct q2_task *t)
-{
-	g_free(t);
-}
-
-void q2_clusters_undo(struct q2 *q, uint64_t first, uint64_t n)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		struct q2_task *t = g_new0(struct q2_task, 1);
-		int rc;
-
-		t->run = ignore;        /* waits for nothing: the slice is gone only after 2,000 others came */
-		rc = q2_ref_set(q, first + i, 0, t);
-		if (rc != -EAGAIN)
-			g_free(t);
 	}
 }

@@ -471,7 +471,8 @@ static bool is_missing(const struct field *f, const void *obj)
 	return f->kind->shape == SHAPE_TEXT || f->kind->shape == SHAPE_OPT || f->kind->shape == SHAPE_LIST;
 }
 
-static void check(const struct schema *s, const void *obj, const struct inside *in, struct report *r)
+/* given: the struct is there, so what it requires must be. */
+static void check(const struct schema *s, const void *obj, bool given, const struct inside *in, struct report *r)
 {
 	for (const struct field *f = s->fields; f->name; f++) {
 		const void *member = field_at(f, obj);
@@ -483,17 +484,18 @@ static void check(const struct schema *s, const void *obj, const struct inside *
 		if (f->kind->shape == SHAPE_NONE)
 			continue;
 		if (f->kind->shape == SHAPE_STRUCT) {
-			check(f->sub, member, &below, r);
+			check(f->sub, member, f->flags & REQUIRED || (f->path && !strcmp(f->path, ".") && given) ||
+				!field_is_default(f, obj), &below, r);
 			continue;
 		}
 		if (field_is_default(f, obj)) {
-			if (is_missing(f, obj))
+			if (given && is_missing(f, obj))
 				found(r, obj, in, f, KERR_ARGS, "'%s' is missing", f->name);
 			continue;
 		}
 		switch (f->kind->shape) {
 		case SHAPE_OPT:
-			check(f->sub, *(void *const *)member, &below, r);
+			check(f->sub, *(void *const *)member, true, &below, r);
 			break;
 		case SHAPE_LIST:
 			list = *(GPtrArray *const *)member;
@@ -501,7 +503,7 @@ static void check(const struct schema *s, const void *obj, const struct inside *
 				found(r, obj, in, f, KERR_LIMIT, "%u entries, at most %" PRIu64 " are possible", list->len, f->max);
 			for (unsigned i = 0; i < list->len && r->errors < findings + REPORT_MAX; i++) {
 				below.index = (int)i;
-				check(f->sub, list->pdata[i], &below, r);
+				check(f->sub, list->pdata[i], true, &below, r);
 			}
 			break;
 		case SHAPE_EXTRAS:
@@ -519,7 +521,7 @@ static void check(const struct schema *s, const void *obj, const struct inside *
 
 void schema_check_report(const struct schema *s, const void *obj, struct report *r)
 {
-	check(s, obj, NULL, r);
+	check(s, obj, true, NULL, r);
 }
 
 bool schema_check(const struct schema *s, const void *obj, GError **err)

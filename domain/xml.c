@@ -95,14 +95,13 @@ struct build {
 
 static void move_to(struct build *b, size_t to)
 {
-	for (; b->at < to; b->at++) {
-		if (b->text[b->at] == '\n') {
-			b->line++;
-			b->column = 1;
-		} else if (((unsigned char)b->text[b->at] & 0xc0) != 0x80) {
-			b->column++;
-		}
+	for (const char *nl; b->at < to && (nl = memchr(b->text + b->at, '\n', to - b->at));) {
+		b->line++;
+		b->column = 1;
+		b->at = (size_t)(nl - b->text) + 1;
 	}
+	for (; b->at < to; b->at++)
+		b->column += ((unsigned char)b->text[b->at] & 0xc0) != 0x80;
 }
 
 static void stop(struct build *b, enum kerr code, const char *text)
@@ -304,12 +303,41 @@ static bool encoding_ok(const struct build *b, size_t end)
 	return (*p == '"' || *p == '\'') && !g_ascii_strncasecmp(p + 1, "utf-8", 5) && p[6] == *p;
 }
 
+static bool is_ascii(const char *s, size_t n)
+{
+	uint64_t high = 0, word;
+
+	for (; n >= 8; s += 8, n -= 8) {
+		memcpy(&word, s, 8);
+		high |= word;
+	}
+	for (; n; n--)
+		high |= (unsigned char)*s++;
+	return !(high & UINT64_C(0x8080808080808080));
+}
+
+/* Quotes opened in the tag that starts at i; *end: behind them, at its '>'. */
+static unsigned count_quotes(const struct build *b, size_t i, size_t *end)
+{
+	const char *p = b->text + i, *stop = b->text + b->len;
+	unsigned quotes = 0;
+
+	for (; p < stop && *p != '>' && *p != '<'; p++) {
+		if (*p != '"' && *p != '\'')
+			continue;
+		quotes++;
+		p = memchr(p + 1, *p, (size_t)(stop - p - 1));
+		if (!p)
+			p = stop - 1;
+	}
+	*end = (size_t)(p - b->text);
+	return quotes;
+}
+
 static bool scan(struct build *b)
 {
 	const char *bad, *nul = memchr(b->text, 0, b->len);
-	unsigned quotes;
 	size_t i = 0, end;
-	char quote;
 
 	if (b->len > XML_MAX_BYTES) {
 		g_autofree char *text = g_strdup_printf("%zu bytes of XML, at most %u are read", b->len, XML_MAX_BYTES);
@@ -317,7 +345,7 @@ static bool scan(struct build *b)
 		stop(b, KERR_LIMIT, text);
 		return false;
 	}
-	if (nul || !g_utf8_validate(b->text, (gssize)b->len, &bad)) {
+	if (nul || (!is_ascii(b->text, b->len) && !g_utf8_validate(b->text, (gssize)b->len, &bad))) {
 		move_to(b, (size_t)((nul ? nul : bad) - b->text));
 		stop(b, KERR_XML, nul ? "the text contains a zero byte" : "the text is not valid UTF-8");
 		return false;
@@ -339,17 +367,7 @@ static bool scan(struct build *b)
 			stop(b, KERR_XML, "a DOCTYPE is not allowed");
 			return false;
 		} else {
-			for (quotes = 0, quote = 0, end = i; end < b->len; end++) {
-				char c = b->text[end];
-
-				if (quote ? c == quote : c == '"' || c == '\'') {
-					quotes += !quote;
-					quote = quote ? 0 : c;
-				} else if (!quote && (c == '>' || c == '<')) {
-					break;
-				}
-			}
-			if (quotes > XML_MAX_ATTRS) {
+			if (count_quotes(b, i, &end) > XML_MAX_ATTRS) {
 				move_to(b, i - 1);
 				stop(b, KERR_LIMIT, "an element has too many attributes");
 				return false;

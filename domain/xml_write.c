@@ -23,6 +23,7 @@ struct out_attr {
 
 struct out {
 	const char *name;               /* NULL: a kept piece */
+	size_t name_len;
 	const char *text;               /* the value, or the piece as it is */
 	struct out_attr *attrs, **attrs_end;
 	struct out *first, *last, *next;
@@ -52,9 +53,7 @@ struct scope {
 
 bool xml_writes(const struct field *f, const void *obj)
 {
-	const void *member = field_at(f, obj);
-
-	if (!f->path && f->kind->shape != SHAPE_EXTRAS)
+	if (!f->path)
 		return false;
 	switch (f->kind->shape) {
 	case SHAPE_BOOL:
@@ -67,12 +66,7 @@ bool xml_writes(const struct field *f, const void *obj)
 		return f->flags & REQUIRED && (f->kind != &kind_enum || (field_num_ok(f, field_num(f, obj)) &&
 			*f->names[field_num(f, obj)]));
 	case SHAPE_TEXT:
-		return *(void *const *)member && (f->flags & REQUIRED || !field_is_default(f, obj));
-	case SHAPE_STRUCT:
-		for (const struct field *g = f->sub->fields; g->name; g++)
-			if (xml_writes(g, member))
-				return true;
-		return false;
+		return *(void *const *)field_at(f, obj) && (f->flags & REQUIRED || !field_is_default(f, obj));
 	default:
 		return !field_is_default(f, obj);
 	}
@@ -156,6 +150,7 @@ static struct out *out_new(struct writing *w, const char *name, size_t len)
 	e->attrs_end = &e->attrs;
 	if (name) {
 		e->name = arena_text(&w->arena, name, len);
+		e->name_len = len;
 		declare(w, e, e->name);
 	}
 	return e;
@@ -208,7 +203,7 @@ static struct out *make(struct writing *w, const struct scope *s, const char *pa
 		for (to = from; to < len && path[to] != '/';)
 			to++;
 		for (c = e->first; c; c = c->next)
-			if (c->name && !strncmp(c->name, path + from, to - from) && !c->name[to - from])
+			if (c->name && c->name_len == to - from && !memcmp(c->name, path + from, to - from))
 				break;
 		if (!c && !create)
 			return NULL;
@@ -334,10 +329,14 @@ static void write_inner(struct writing *w, const struct scope *s, const struct f
 {
 	size_t up = parent_len(f->path);
 	const char *name = f->path + up + (up > 0);
-	struct out *n = out_new(w, name, strlen(name));
 	GArray *down = hand_down(s, f, index);
 	bool must = down || f->kind->shape != SHAPE_STRUCT;
+	struct out *n;
 
+	/* an embedded struct that says nothing isn't there */
+	if (!must && !(f->flags & REQUIRED) && field_is_default(f, (const char *)inner - f->off))
+		return;
+	n = out_new(w, name, strlen(name));
 	write_struct(w, f->sub, inner, n, down);
 	if (!must && !n->text && !n->first && !n->attrs)
 		return;
@@ -464,45 +463,62 @@ static void write_struct(struct writing *w, const struct schema *sch, const void
 }
 
 /* --- text --- */
-static void print(GString *s, const struct out *e, const struct out *up, unsigned depth, bool inside_text)
+/* g_string_append without its calls: most of the writing is here. The end is terminated by xml_format. */
+static void put(GString *s, const char *text, size_t n)
+{
+	size_t at = s->len;
+
+	if (at + n >= s->allocated_len)
+		g_string_set_size(s, 2 * (at + n));
+	memcpy(s->str + at, text, n);
+	s->len = at + n;
+}
+
+static void print_tag(GString *s, const struct out *e, const struct out *up)
 {
 	size_t n;
 
-	if (!inside_text)
-		for (unsigned i = 0; i < depth; i++)
-			g_string_append(s, "  ");
-	if (e->name) {
-		g_string_append_c(s, '<');
-		g_string_append(s, e->name);
-		for (const struct out_attr *a = e->attrs; a; a = a->next) {
-			if (a->implied && up && xml_known_uri(up->name, &n) && !strncmp(up->name, a->text + strlen("xmlns:"), n))
-				continue;
-			g_string_append_c(s, ' ');
-			g_string_append_len(s, a->text, (gssize)a->len);
-		}
-		if (!e->text && !e->first) {
-			g_string_append(s, "/>");
-		} else {
-			bool flat = inside_text || e->text;
-
-			g_string_append_c(s, '>');
-			if (e->text)
-				xml_escape(s, e->text, false);
-			else if (!flat)
-				g_string_append_c(s, '\n');
-			for (const struct out *c = e->first; c; c = c->next)
-				print(s, c, e, depth + 1, flat);
-			for (unsigned i = 0; i < depth && !flat; i++)
-				g_string_append(s, "  ");
-			g_string_append(s, "</");
-			g_string_append(s, e->name);
-			g_string_append_c(s, '>');
-		}
-	} else {
-		g_string_append(s, e->text);
+	put(s, "<", 1);
+	put(s, e->name, e->name_len);
+	for (const struct out_attr *a = e->attrs; a; a = a->next) {
+		if (a->implied && up && xml_known_uri(up->name, &n) && !strncmp(up->name, a->text + strlen("xmlns:"), n))
+			continue;
+		put(s, " ", 1);
+		put(s, a->text, a->len);
 	}
-	if (!inside_text)
-		g_string_append_c(s, '\n');
+	if (!e->text && !e->first)
+		put(s, "/>", 2);
+	else
+		put(s, ">", 1);
+}
+
+/* Elements stand on lines of their own, but not beside a value: there, space would become part of it. */
+static void print(GString *s, const struct out *e, const struct out *up, unsigned depth, bool beside_text)
+{
+	bool flat = beside_text || e->text;
+
+	for (unsigned i = 0; i < depth && !beside_text; i++)
+		put(s, "  ", 2);
+	if (!e->name) {
+		put(s, e->text, strlen(e->text));
+	} else {
+		print_tag(s, e, up);
+		if (e->text)
+			xml_escape(s, e->text, false);
+		else if (e->first && !flat)
+			put(s, "\n", 1);
+		for (const struct out *c = e->first; c; c = c->next)
+			print(s, c, e, depth + 1, flat);
+		for (unsigned i = 0; i < depth && e->first && !flat; i++)
+			put(s, "  ", 2);
+		if (e->text || e->first) {
+			put(s, "</", 2);
+			put(s, e->name, e->name_len);
+			put(s, ">", 1);
+		}
+	}
+	if (!beside_text)
+		put(s, "\n", 1);
 }
 
 char *xml_format(const struct schema *s, const void *obj, const char *root, unsigned flags)
@@ -513,6 +529,7 @@ char *xml_format(const struct schema *s, const void *obj, const char *root, unsi
 
 	write_struct(&w, s, obj, e, NULL);
 	print(text, e, NULL, 0, false);
+	text->str[text->len] = 0;
 	arena_finish(&w.arena);
 	g_hash_table_unref(w.cache);
 	g_string_free(w.tmp, TRUE);

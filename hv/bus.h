@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Port and MMIO maps. A region belongs to a device; the bus finds it (read lock, reference), takes the device's lock and
+ * Port and MMIO maps. A region belongs to a device; the bus finds it, takes the device's lock and
  * calls its ops with accesses cut to the sizes the region accepts, so that devices see only legal ones. Unclaimed reads
  * give all ones. Look-up and access from vCPU threads; changes from the main thread (or a vCPU that moves a BAR).
  */
@@ -26,14 +26,13 @@ struct region {
 	struct bus *bus;        /* NULL: not mapped */
 	void *arg;
 	struct bus *of;         /* the bus's own: also while hidden */
-	int inside;             /* the bus's own, atomic: accesses under way */
 };
 
 struct bus *bus_new(const char *name, uint64_t size);
 void bus_free(struct bus *);
 /* false and *err when it overlaps another region or leaves the bus. */
 bool bus_map(struct bus *, struct region *, uint64_t base, GError **err);
-/* Waits until no access is inside, so not with dev->lock held. Fine when it is not mapped. */
+/* Waits until no access is inside, so not with any dev->lock held nor from within an access. Fine when it is not mapped. */
 void bus_unmap(struct region *);
 /* The same without waiting, with dev->lock held: for a device whose registers move one of its own regions (a BAR). Accesses
  * that wait for the lock find nothing there any more. bus_map may follow; bus_unmap must, before the region is freed. */

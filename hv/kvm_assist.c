@@ -8,7 +8,7 @@
  *    out costs at each exit, so they are asked for only while such exits are frequent.
  * 2. SYSCALL at CPL 3 reaches LSTAR without changing the privilege level. So LSTAR holds an address of ours, TRAP_VA, and
  *    the guest's value is kept here (its reads and writes of the MSR come to us by KVM's filter). In the PML4 that is
- *    current when the guest writes LSTAR, a slot of the upper half that is free (trap_slots) is pointed to page tables of
+ *    current when the guest writes LSTAR, a slot of the upper half that is free is pointed to page tables of
  *    ours, in a memory slot outside of all that is the guest's; they map TRAP_VA for user code to a page
  *    where nothing is. The fetch there ends KVM_RUN; we then do what the processor should have done. Kernels copy the
  *    upper half of their PML4 into each new one, so once is enough. (A kernel with page-table isolation has a second PML4
@@ -26,40 +26,21 @@
 #include <x86intrin.h>
 
 #include "domain/error.h"
-#include "hv/x86/assist.h"
+#include "hv/x86/assist_syscall.h"
 #include "hv/x86/msr.h"
 #include "hv/x86/paging.h"
 
 #define PAGE 4096u
-#define CHAIN_PAGES 3u
-#define TRAP_LEAF (KVM_SYSCALL_GPA + CHAIN_PAGES * PAGE)
-#define PTE_TABLE 0x27ull               /* present, writable, user, accessed */
 #define PTE_ADDR 0x000ffffffffff000ull
-#define SLOT_VA(slot) (0xffff000000000000ull | (uint64_t)(slot) << 39)
-#define SLOT_FIRST 470u                 /* 0xffff840000000000: in Linux' guard hole for hypervisors; also free in BSDs */
-#define SLOT_LAST 471u
-#define USER_END 0x0000800000000000ull
 #define SYNC_HOT 32                     /* exits without an assist until registers are no longer asked for */
 
-#define EFER_SCE 1ull
 #define CR4_LA57 (1ull << 12)
-#define RF_FIXED 0x2ull
-#define RF_TF 0x100ull
-#define RF_IF 0x200ull
 #define RF_AC 0x40000ull
-#define RF_USER 0x244dd5ull             /* arithmetic, TF, DF, NT, AC, ID: what a program may set */
 #define MSR_XSS 0xda0u
-
-/*
- * PML4 slots for the trap, in order of preference. They must be in what a kernel copies into each new PML4 (Linux: from
- * slot 273 on, so not the guard hole at 256), and not used. 509 is a hole in every Linux since 4.14, with or without
- * randomised layout; the others are holes of the fixed layout.
- */
-static const unsigned trap_slots[] = { 509, 471, 470, 467, 401 };
 
 struct kvm_assist_vm {
 	struct assist_layout layout;
-	uint64_t *chain;                /* CHAIN_PAGES pages: a PDPT, a directory, a table */
+	uint64_t *chain;                /* ASSIST_SYSCALL_TABLES pages: a PDPT, a directory, a table */
 };
 
 struct kvm_assist_vcpu {
@@ -289,22 +270,14 @@ static bool inject(struct vcpu *v, const struct assist_fault *f)
 /* Points a free slot of the current PML4 to our tables; the address there. 0: there is none. */
 static uint64_t install_trap(struct vcpu *v, const struct kvm_sregs *s)
 {
-	uint64_t entry, root = s->cr3 & PTE_ADDR, ours = KVM_SYSCALL_GPA | PTE_TABLE;
+	uint64_t entry = assist_syscall_entry(KVM_SYSCALL_GPA), root = s->cr3 & PTE_ADDR, trap;
+	const uint64_t *pml4 = ram_host(&v->vm->ram, root, PAGE);
+	unsigned slot;
 
-	if (s->cr4 & CR4_LA57)
+	if (!pml4 || s->cr4 & CR4_LA57)
 		return 0;
-	for (unsigned i = 0; i < G_N_ELEMENTS(trap_slots); i++) {
-		unsigned slot = trap_slots[i];
-
-		if (!ram_read(&v->vm->ram, root + 8 * slot, &entry, sizeof(entry)))
-			return 0;
-		if (entry && (entry & PTE_ADDR) != KVM_SYSCALL_GPA)
-			continue;
-		if (!entry && !ram_write(&v->vm->ram, root + 8 * slot, &ours, sizeof(ours)))
-			return 0;
-		return SLOT_VA(slot);
-	}
-	return 0;
+	trap = assist_syscall_find(pml4, KVM_SYSCALL_GPA, &slot);
+	return trap && ram_write(&v->vm->ram, root + 8 * slot, &entry, sizeof(entry)) ? trap : 0;
 }
 
 static bool canonical(uint64_t va)
@@ -335,39 +308,18 @@ static int set_lstar(struct vcpu *v, uint64_t value)
 	return 0;
 }
 
-/* The processor's part of SYSCALL that was left out. */
-static void enter_kernel(struct vcpu *v, uint64_t star, uint64_t mask)
-{
-	struct kvm_assist_vcpu *a = assist_of(v);
-	struct kvm_regs *r = &v->run->s.regs.regs;
-	struct kvm_sregs *s = &v->run->s.regs.sregs;
-	uint16_t cs = (uint16_t)(star >> 32 & 0xfffc);
-
-	r->r11 = (r->r11 & RF_USER) | RF_IF | RF_FIXED;
-	r->rflags = (r->rflags & ~mask) | RF_FIXED;
-	r->rip = a->lstar;
-	s->cs = (struct kvm_segment){ .limit = 0xffffffff, .selector = cs, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
-	s->ss = (struct kvm_segment){ .limit = 0xffffffff, .selector = (uint16_t)(cs + 8), .type = 3, .present = 1, .s = 1, .db = 1,
-		.g = 1 };
-	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-}
-
 static bool do_syscall(struct vcpu *v)
 {
-	struct kvm_regs *r = &v->run->s.regs.regs;
+	struct kvm_assist_vcpu *a = assist_of(v);
 	uint64_t star = 0, mask = 0;
 	int fd = kvm_vcpu(v)->fd;
-	struct assist_fault fault;
 
-	if (r->rcx >= USER_END || !(v->run->s.regs.sregs.efer & EFER_SCE)) {
-		/* A jump, not a SYSCALL; or SYSCALL is off. */
-		v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
-		fault = (struct assist_fault){ .vector = ASSIST_PF, .has_error = true, .error = PF_USER | PF_FETCH, .cr2 = r->rip };
-		return inject(v, &fault);
-	}
 	if (msr_io(fd, KVM_GET_MSRS, MSR_STAR, &star) < 0 || msr_io(fd, KVM_GET_MSRS, MSR_SYSCALL_MASK, &mask) < 0)
 		return false;
-	enter_kernel(v, star, mask);
+	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+	if (assist_syscall_enter(&a->cpu, star, a->lstar, mask) != ASSIST_DONE)
+		return inject(v, &a->cpu.fault);
+	v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 	v->stats[VCPU_SYSCALLS]++;
 	return true;
 }
@@ -562,15 +514,14 @@ static int filter_lstar(int fd)
 
 static int map_chain(struct vm *vm, struct kvm_assist_vm *a)
 {
-	struct slot s = { .id = kvm_vm(vm)->slots - 1, .gpa = KVM_SYSCALL_GPA, .size = CHAIN_PAGES * PAGE, .readonly = true };
+	struct slot s = { .id = kvm_vm(vm)->slots - 1, .gpa = KVM_SYSCALL_GPA, .size = ASSIST_SYSCALL_TABLES * PAGE, .readonly = true };
 
-	a->chain = mmap(NULL, CHAIN_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	a->chain = mmap(NULL, ASSIST_SYSCALL_TABLES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (a->chain == MAP_FAILED) {
 		a->chain = NULL;
 		return -errno;
 	}
-	for (unsigned i = 0; i < CHAIN_PAGES; i++)
-		a->chain[i * (PAGE / 8)] = (KVM_SYSCALL_GPA + (i + 1) * PAGE) | PTE_TABLE;
+	assist_syscall_tables(a->chain, KVM_SYSCALL_GPA);
 	s.host = a->chain;
 	return vm->accel->map(vm, &s);
 }
@@ -607,7 +558,7 @@ void kvm_assist_close(struct vm *vm)
 	if (!k->assist)
 		return;
 	if (k->assist->chain)
-		munmap(k->assist->chain, CHAIN_PAGES * PAGE);
+		munmap(k->assist->chain, ASSIST_SYSCALL_TABLES * PAGE);
 	g_free(k->assist);
 	k->assist = NULL;
 }

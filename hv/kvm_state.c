@@ -207,7 +207,7 @@ bool kvm_state_vcpu_save(struct vcpu *v, GByteArray *out, GError **err)
 	if (r >= 0)
 		state_save(&cpu_state_schema, s, out);
 	cpu_state_free(s);
-	return r >= 0 || kerr_errno(err, -r, "vcpu %u: read its state", v->id);
+	return r >= 0 || kerr_errno(err, -r, "vcpu %u: read its state", v->index);
 }
 
 static int load_lstar(struct vcpu *v, struct cpu_state *s)
@@ -231,7 +231,7 @@ bool kvm_state_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GErr
 	int r;
 
 	if (ok && s->xsave->len > k->xsave_size)
-		ok = kerr_set(err, KERR_HOST, "vcpu %u: its vector registers have %u bytes, this host's %zu", v->id, s->xsave->len,
+		ok = kerr_set(err, KERR_HOST, "vcpu %u: its vector registers have %u bytes, this host's %zu", v->index, s->xsave->len,
 			k->xsave_size);
 	if (ok) {
 		unsigned had = s->xsave->len;
@@ -245,9 +245,9 @@ bool kvm_state_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GErr
 		if (r >= 0 && (r = load_lstar(v, s)) < 0)
 			what = "LSTAR";
 		if (r < 0)
-			ok = kerr_errno(err, -r, "vcpu %u: set its %s", v->id, what);
+			ok = kerr_errno(err, -r, "vcpu %u: set its %s", v->index, what);
 		else if (refused.any)
-			ok = kerr_set(err, KERR_HOST, "vcpu %u: this host's KVM refuses MSR %#x = %#" G_GINT64_MODIFIER "x", v->id,
+			ok = kerr_set(err, KERR_HOST, "vcpu %u: this host's KVM refuses MSR %#x = %#" G_GINT64_MODIFIER "x", v->index,
 				refused.index, refused.value);
 	}
 	schema_free(&cpu_state_schema, s);

@@ -17,6 +17,7 @@
 #include "domain/error.h"
 #include "hv/accel.h"
 #include "hv/vm.h"
+#include "hv/x86/cpuid.h"
 
 enum { VCPU_ASK_PARK = 1 << 0, VCPU_ASK_QUIT = 1 << 1 };
 
@@ -40,9 +41,9 @@ static int asked(struct vcpu *v)
 static void report(struct vcpu *v, enum vm_request req, const char *why)
 {
 	g_autofree char *state = v->vm->accel->describe ? v->vm->accel->describe(v) : NULL;
-	g_autofree char *text = g_strdup_printf("vcpu %u: %s%s%s", v->id, why, state ? ": " : "", state ? state : "");
+	g_autofree char *text = g_strdup_printf("vcpu %u: %s%s%s", v->index, why, state ? ": " : "", state ? state : "");
 
-	vm_request(v->vm, req, v->id, text);
+	vm_request(v->vm, req, v->index, text);
 }
 
 static void crash(struct vcpu *v, const char *why)
@@ -210,14 +211,20 @@ static gpointer vcpu_thread(gpointer arg)
 	}
 }
 
-bool vcpu_init(struct vcpu *v, struct vm *vm, unsigned id, GError **err)
+bool vcpu_init(struct vcpu *v, struct vm *vm, unsigned index, GError **err)
 {
-	*v = (struct vcpu){ .vm = vm, .id = id, .ask = VCPU_ASK_PARK };
+	*v = (struct vcpu){ .vm = vm, .index = index, .id = index, .ask = VCPU_ASK_PARK };
+	if (vm->def) {
+		struct cpu_layout layout;
+
+		cpu_layout_init(&layout, vm->def);
+		v->id = cpu_layout_apic_id(&layout, index);
+	}
 	g_mutex_init(&v->lock);
 	g_cond_init(&v->changed);
 	if (vm->accel->vcpu_open(v, err))
 		return true;
-	g_prefix_error(err, "vcpu %u: ", id);
+	g_prefix_error(err, "vcpu %u: ", index);
 	g_mutex_clear(&v->lock);
 	g_cond_clear(&v->changed);
 	return false;
@@ -228,9 +235,9 @@ bool vcpu_start(struct vcpu *v, GError **err)
 	g_autoptr(GError) why = NULL;
 	char name[16];
 
-	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	v->thread = g_thread_try_new(name, vcpu_thread, v, &why);
-	return v->thread || kerr_set(err, KERR_LIMIT, "thread of vcpu %u: %s", v->id, why->message);
+	return v->thread || kerr_set(err, KERR_LIMIT, "thread of vcpu %u: %s", v->index, why->message);
 }
 
 static void ask(struct vcpu *v, int what)

@@ -14,7 +14,8 @@ enum vcpu_stat { VCPU_EXITS, VCPU_PIO, VCPU_MMIO, VCPU_HLT, VCPU_INTR, VCPU_ASSI
 
 struct vcpu {
 	struct vm *vm;
-	unsigned id;                    /* APIC id */
+	unsigned index;                 /* 0 … n - 1: what users call it */
+	unsigned id;                    /* APIC id: follows from the topology */
 	GThread *thread;
 	struct kvm_run *run;            /* the fake accelerator gives plain memory */
 	void *accel;                    /* accelerator's own */
@@ -25,7 +26,7 @@ struct vcpu {
 	uint64_t stats[VCPU_STATS];     /* written by its thread, read by anyone (relaxed) */
 };
 
-bool vcpu_init(struct vcpu *, struct vm *, unsigned id, GError **err);  /* and accel->vcpu_open */
+bool vcpu_init(struct vcpu *, struct vm *, unsigned index, GError **err);  /* and accel->vcpu_open */
 bool vcpu_start(struct vcpu *, GError **err);   /* makes the thread; it parks at once */
 void vcpu_finish(struct vcpu *);                /* ends and joins the thread */
 void vcpu_go(struct vcpu *);                    /* main: leave the park */

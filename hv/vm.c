@@ -9,7 +9,6 @@
 #include "hv/accel.h"
 #include "hv/vcpu.h"
 #include "hv/x86/boot.h"
-#include "hv/x86/cpuid.h"
 
 #define PIO_SIZE 0x10000ull
 #define MMIO_SIZE (1ull << 52)
@@ -62,13 +61,11 @@ void vm_request(struct vm *vm, enum vm_request req, unsigned value, const char *
 bool vm_add_vcpus(struct vm *vm, GError **err)
 {
 	unsigned n = vm->def->vcpu.current ? vm->def->vcpu.current : MAX(vm->def->vcpu.max, 1);
-	struct cpu_layout layout;
 
-	cpu_layout_init(&layout, vm->def);
 	for (unsigned i = 0; i < n; i++) {
 		struct vcpu *v = g_new0(struct vcpu, 1);
 
-		if (!vcpu_init(v, vm, cpu_layout_apic_id(&layout, i), err)) {
+		if (!vcpu_init(v, vm, i, err)) {
 			g_free(v);
 			return false;
 		}
@@ -87,8 +84,5 @@ bool vm_reset(struct vm *vm, GError **err)
 		return kerr_errno(err, -r, "reset the machine");
 	devices_reset(vm);
 	irqs_sync(vm);
-	if (!vm_boot(vm, NULL, err))
-		return false;
-	__atomic_store_n(&vm->reset_pending, false, __ATOMIC_SEQ_CST);
-	return true;
+	return vm_boot(vm, NULL, err);
 }

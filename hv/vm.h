@@ -39,7 +39,7 @@ struct vm {
 	void (*on_request)(struct vm *, enum vm_request, unsigned value, const char *detail);
 	void *owner;
 	bool emulated;                  /* the host emulates guest kernel code (hv/x86/host.h) */
-	bool reset_pending;             /* atomic: set by a request that ends the guest's life; vCPUs park until vm_reset */
+	bool reset_pending;             /* atomic: set by a request that ends the guest's life; vCPUs park. vm_boot clears it */
 	struct boot *boot;              /* hv/x86/boot.c: kernel and initrd, kept for the next reset */
 };
 
@@ -49,7 +49,7 @@ void vm_request(struct vm *, enum vm_request, unsigned value, const char *detail
 void vm_init(struct vm *, const struct accel_ops *, struct clock *);
 /* Ends vCPU threads, frees devices (last first), closes the accelerator, unmaps RAM. */
 void vm_finish(struct vm *);
-/* After accel->open: creates the vCPUs of the definition (not their threads), with the APIC ids of its topology. */
+/* After accel->open: creates the vCPUs of the definition (not their threads). */
 bool vm_add_vcpus(struct vm *, GError **err);
-/* All vCPUs parked: everything as after power-on, and booted anew; then vcpu_go() lets it run. Clears reset_pending. */
+/* All vCPUs parked: everything as after power-on, and booted anew; then vcpu_go() lets it run. */
 bool vm_reset(struct vm *, GError **err);

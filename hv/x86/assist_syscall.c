@@ -9,11 +9,15 @@
 #define PTE_PRESENT 0x1ull
 #define PTE_USER_TABLE 0x67ull              /* present, writable, user, accessed, dirty */
 #define PTE_ADDR 0x000ffffffffff000ull
-/* 0xffff840000000000 up: in what Linux and the BSDs leave to hypervisors; slot 256 is the host's. */
-#define SLOT_FIRST 264u
-#define SLOT_LAST 271u
 #define USER_END 0x0000800000000000ull
 #define RF_USER 0x244dd5ull                 /* what a program can set: arithmetic, TF DF NT AC ID */
+
+/*
+ * PML4 slots for the trap, in order of preference: in what a kernel copies into each new PML4 (Linux:
+ * from slot 273 on, so not its guard hole at 256 to 271), and not used. 509 is a hole in every Linux
+ * since 4.14, with or without randomised layout; the others are holes of the fixed layout.
+ */
+static const uint16_t slots[] = { 509, 471, 470, 467, 401 };
 
 void assist_syscall_tables(uint64_t *tables, uint64_t gpa)
 {
@@ -36,7 +40,9 @@ uint64_t assist_syscall_find(const uint64_t *pml4, uint64_t gpa, unsigned *slot)
 {
 	unsigned free_slot = 0;
 
-	for (unsigned i = SLOT_FIRST; i <= SLOT_LAST; i++) {
+	for (unsigned n = 0; n < sizeof(slots) / sizeof(slots[0]); n++) {
+		unsigned i = slots[n];
+
 		if ((pml4[i] & PTE_PRESENT) && (pml4[i] & PTE_ADDR) == gpa) {
 			*slot = i;
 			return slot_va(i);

@@ -342,5 +342,8 @@ bool vm_boot(struct vm *vm, struct fdset *fds, GError **err)
 		boot_regs(&entry, &regs, &sregs);
 		r = vm->accel->regs(bsp, &regs, &sregs, true);
 	}
-	return !r || kerr_errno(err, -r, "set the first processor's state");
+	if (r)
+		return kerr_errno(err, -r, "set the first processor's state");
+	__atomic_store_n(&vm->reset_pending, false, __ATOMIC_SEQ_CST);  /* a new life begins */
+	return true;
 }

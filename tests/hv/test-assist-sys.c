@@ -331,7 +331,7 @@ static void syscall_tables(void)
 
 	assist_syscall_tables(tables, gpa);
 	va = assist_syscall_find(pml4, gpa, &slot);
-	g_assert_cmpuint(slot, >, 256);
+	g_assert_cmpuint(slot, >=, 273);            /* Linux copies what is above, no less */
 	g_assert_cmpuint(slot, <, 512);
 	g_assert_cmphex(va >> 47, ==, 0x1ffff);     /* canonical, the kernel's half */
 	g_assert_cmpuint(va >> 39 & 511, ==, slot);
@@ -350,14 +350,14 @@ static void syscall_tables(void)
 		g_assert_cmpuint(n, <=, 3);
 	}
 
-	/* found again; other slots are taken as they become used; then none */
+	/* found again, wherever it is; others are taken as slots get used; then there is none */
 	g_assert_cmphex(assist_syscall_find(pml4, gpa, &slot), ==, va);
-	for (unsigned i = 257; i < 512; i++)
-		pml4[i] = 0x1067;
-	g_assert_cmphex(assist_syscall_find(pml4, gpa, &slot), ==, 0);
-	pml4[270] = 0;
-	g_assert_cmphex(assist_syscall_find(pml4, gpa, &slot), ==, 0xffff870000000000);
-	g_assert_cmpuint(slot, ==, 270);
+	for (unsigned found = 0; (va = assist_syscall_find(pml4, 0x1000, &slot)); found++) {
+		g_assert_cmphex(pml4[slot], ==, 0);
+		g_assert_cmpuint(found, <, 16);
+		pml4[slot] = 0x8067;
+	}
+	g_assert_cmphex(assist_syscall_find(pml4, gpa, &slot), !=, 0);
 }
 
 static void syscall_enter(void)

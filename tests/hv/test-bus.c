@@ -180,6 +180,39 @@ static void test_all_sizes(void)
 	bus_free(b);
 }
 
+/* More regions than the first table has room for, in any order, coming and going. */
+static void test_many(void)
+{
+	enum { N = 300 };
+	struct bus *b = bus_new("many", 0);
+	struct cells *m = g_new(struct cells, N);
+	GRand *r = g_rand_new_with_seed(3);
+	bool is_there[N] = { false };
+
+	for (int i = 0; i < N; i++)
+		mem_init(&m[i], &ops_any, CELLS);
+	for (int round = 0; round < 3000; round++) {
+		int i = g_rand_int_range(r, 0, N);
+		uint8_t v = 0;
+
+		if (is_there[i])
+			bus_unmap(&m[i].region);
+		else
+			g_assert_true(bus_map(b, &m[i].region, (uint64_t)i * 2 * CELLS, NULL));
+		is_there[i] = !is_there[i];
+		i = round < 1500 ? i : g_rand_int_range(r, 0, N);
+		m[i].bytes[CELLS - 1] = (uint8_t)i;
+		g_assert_cmpint(bus_read(b, (uint64_t)i * 2 * CELLS + CELLS - 1, &v, 1), ==, is_there[i]);
+		g_assert_cmpint(v, ==, is_there[i] ? (uint8_t)i : 0xff);
+		g_assert_false(bus_read(b, (uint64_t)i * 2 * CELLS + CELLS, &v, 1));
+	}
+	for (int i = 0; i < N; i++)
+		bus_unmap(&m[i].region);
+	g_rand_free(r);
+	g_free(m);
+	bus_free(b);
+}
+
 /* --- threads --- */
 
 struct mover {
@@ -285,6 +318,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/bus/wide", test_wide);
 	g_test_add_func("/bus/cut", test_cut);
 	g_test_add_func("/bus/all-sizes", test_all_sizes);
+	g_test_add_func("/bus/many", test_many);
 	g_test_add_func("/bus/moves", test_moves);
 	return g_test_run();
 }
