@@ -182,12 +182,14 @@ static bool give_ram(struct launch *l)
 
 /* --- the worker --- */
 
+#define ASSIST_PLACES "4"       /* for vector instructions of guest kernels; vCPUs share them */
+
 static bool spawn_worker(struct launch *l)
 {
 	g_autofree char *log = g_strdup_printf("%s/%s.log", l->paths->log, l->name);
 	g_autofree char *uid = g_strdup_printf("%u", l->uid);
 	g_autofree char *fence = g_strdup_printf("--fence=%s", config_fence_names[l->config->fence]);
-	char *argv[10] = { (char *)l->worker, (char *)"--fd", (char *)"3", fence };
+	char *argv[12] = { (char *)l->worker, (char *)"--fd", (char *)"3", fence };
 	int argc = 4, pair[2], out, group;
 	pid_t pid;
 	bool ok;
@@ -202,6 +204,11 @@ static bool spawn_worker(struct launch *l)
 
 	if (empty)
 		argv[argc++] = empty;
+	/* harmless where it is not needed, so also when the probe has not ended yet */
+	if (!l->host || strstr(l->host, "\"emulated\"")) {
+		argv[argc++] = (char *)"--assist";
+		argv[argc++] = (char *)ASSIST_PLACES;
+	}
 	argv[argc] = NULL;
 	out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 	if (out < 0)

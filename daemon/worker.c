@@ -17,6 +17,7 @@
 
 #include "domain/json.h"
 #include "hv/lock.h"
+#include "hv/x86/assist_native.h"
 #include "hv/x86/host.h"
 
 struct listener {
@@ -261,6 +262,18 @@ static int probe(int kvm)
 	return 0;
 }
 
+/* Pages to run vector instructions in for guests of a host that emulates kernel code: they must be there before the
+ * fence, which forbids executable memory. */
+static bool make_native(struct worker *w, unsigned n, GError **err)
+{
+	int rc = assist_native_signals();
+
+	w->native = g_new0(struct assist_native *, n);
+	for (w->native_n = 0; !rc && w->native_n < n; w->native_n++)
+		rc = assist_native_new(&w->native[w->native_n]);
+	return !rc || kerr_errno(err, -rc, "make %u places to run vector instructions in", n);
+}
+
 static void usage(FILE *f)
 {
 	fputs("kvmd-vm: the process of one virtual machine; started by kvmd, not by people\n"
@@ -268,6 +281,7 @@ static void usage(FILE *f)
 	      "  --fence=errno|kill|off what a refused system call does (default errno)\n"
 	      "  --uid U --gid G        user of this machine\n"
 	      "  --empty DIR            mount point for the empty root\n"
+	      "  --assist N             make N places to run vector instructions in, for a host that emulates guest kernel code\n"
 	      "  --probe                print what KVM on descriptor N can do, as JSON\n"
 	      "  --version\n", f);
 }
@@ -275,7 +289,7 @@ static void usage(FILE *f)
 static const struct option options[] = {
 	{ "fd", required_argument, NULL, 'f' }, { "fence", required_argument, NULL, 'F' },
 	{ "uid", required_argument, NULL, 'u' }, { "gid", required_argument, NULL, 'g' },
-	{ "empty", required_argument, NULL, 'e' }, { "probe", no_argument, NULL, 'p' },
+	{ "empty", required_argument, NULL, 'e' }, { "assist", required_argument, NULL, 'a' }, { "probe", no_argument, NULL, 'p' },
 	{ "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' }, { 0 },
 };
 
@@ -286,6 +300,7 @@ int main(int argc, char **argv)
 	struct worker w = { .exit_fd = -1 };
 	g_autoptr(GError) err = NULL;
 	bool want_probe = false;
+	unsigned assist = 0;
 	int fd = 3, c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -294,6 +309,7 @@ int main(int argc, char **argv)
 		case 'u': lock.uid = (uid_t)strtoul(optarg, NULL, 10); break;
 		case 'g': lock.gid = (gid_t)strtoul(optarg, NULL, 10); break;
 		case 'e': lock.empty = optarg; break;
+		case 'a': assist = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'p': want_probe = true; break;
 		case 'V': puts("kvmd-vm " KVMD_VERSION); return 0;
 		case 'h': usage(stdout); return 0;
@@ -321,7 +337,7 @@ int main(int argc, char **argv)
 	if (want_probe)
 		return probe(fd);
 	lock_on_violation(on_violation);
-	if (!lock_self(&lock, &err)) {
+	if ((assist && !make_native(&w, MIN(assist, 64), &err)) || !lock_self(&lock, &err)) {
 		json_object *o = wire_error(NULL, err);
 
 		wire_write_sync(fd, o, NULL, 0, NULL);

@@ -46,6 +46,8 @@ struct worker {
 	GQueue events;                  /* of json_object: the newest WORKER_EVENTS_KEPT */
 	uint64_t seq;
 	int exit_fd;                    /* exit record, or -1 */
+	struct assist_native **native;  /* --assist: made before the fence */
+	unsigned native_n;
 	/* state driver (worker_state.c) */
 	int after;                      /* what is done when the vCPUs are out */
 	GPtrArray *waiters;             /* of struct waiter */

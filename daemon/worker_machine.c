@@ -13,6 +13,7 @@
 #include "domain/json.h"
 #include "domain/report.h"
 #include "hv/accel.h"
+#include "hv/lock.h"
 #include "hv/vcpu.h"
 #include "hv/x86/boot.h"
 
@@ -90,10 +91,8 @@ static bool devices_make(struct worker *w, GError **err)
 			void *config = parts[p].config ? parts[p].config(w->machine, i) : NULL;
 			struct device *d = device_new(&w->vm, ops, id, config);
 
-			if (!device_realize(d, w->fds, err)) {
-				g_prefix_error(err, "%s: ", id);
+			if (!device_realize(d, w->fds, err))
 				return false;
-			}
 		}
 	}
 	return true;
@@ -134,12 +133,22 @@ static bool ram_make(struct worker *w, GError **err)
 	return fd >= 0 && ram_init(&w->vm.ram, fd, w->machine->memory.size, err);
 }
 
+static void lock_loop(void *unused)
+{
+	lock_thread(LOCK_LOOP);
+}
+
 static bool loops_make(struct worker *w, GError **err)
 {
 	w->vm.loops = g_new0(struct loop *, 1);
 	w->vm.loops[0] = loop_new("io0", w->vm.clock);
+	if (!w->vm.loops[0])
+		return kerr_set(err, KERR_LIMIT, "make an I/O loop: out of descriptors");
 	w->vm.loops_n = 1;
-	return loop_start(w->vm.loops[0], err);
+	if (!loop_start(w->vm.loops[0], err))
+		return false;
+	loop_post(w->vm.loops[0], lock_loop, NULL);
+	return true;
 }
 
 static bool vcpus_make(struct worker *w, GError **err)
@@ -208,6 +217,8 @@ bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 	w->vm.owner = w;
 	w->vm.on_request = state_on_request;
 	w->vm.def = w->machine;
+	w->vm.native = w->native;
+	w->vm.native_n = w->native_n;
 	if (!make(w, err))
 		return false;
 	w->created = true;

@@ -125,7 +125,7 @@ struct q2 {
 	uint32_t cluster, slice;        /* bytes */
 	unsigned bits, l2_bits;         /* of a cluster; of the entries of an L2 table */
 	unsigned ref_order, ref_bits;   /* a count has 2^order bits; a block has 2^ref_bits counts */
-	bool writable, corrupt, repaired, lazy, punch, v3, closing;
+	bool writable, corrupt, repaired, lazy, punch, v3, closing, resizing;
 	struct q2_table l1, reft;
 	struct q2_cache l2, refs;
 	GHashTable *uses;               /* host cluster → enum q2_use */
@@ -234,6 +234,9 @@ int q2_release_sync(struct q2 *);
 
 /* qcow2_header.c */
 bool q2_open_tables(struct q2 *, GError **err);
+/* fn for each internal snapshot, blocking; *bytes: length of their table. */
+bool q2_each_snapshot(struct q2 *, bool (*fn)(struct q2 *, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err),
+	void *arg, uint64_t *bytes, GError **err);
 int q2_head_sync(struct q2 *);
 int q2_head_write(struct q2 *, struct q2_task *);       /* 0: no; -EAGAIN: the task is run when it is written and flushed */
 void q2_head_set(struct q2 *, unsigned at, unsigned bytes, uint64_t v);

@@ -190,8 +190,12 @@ static void str_random(const struct field *f, void *member, GRand *r)
 	char **to = member;
 
 	g_free(*to);
-	/* an element's text can't be there and empty */
-	*to = random_text(f, r, f->path && !strchr(f->path, '@') ? 1 : 0);
+	*to = random_text(f, r, 0);
+	/* an element's text can't be there and empty, nor only space when there are elements beside it */
+	if (f->path && !strchr(f->path, '@') && !*skip_space(*to)) {
+		g_free(*to);
+		*to = g_strnfill(MAX(f->min, 1), 'x');
+	}
 }
 
 static void uuid_random(const struct field *f, void *member, GRand *r)

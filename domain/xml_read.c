@@ -122,6 +122,8 @@ static void unknown(struct reading *r, struct frame *fr, const struct xnode *n, 
 		const char *rest = path_below(fr->flat->rows[i].f, prefix, plen);
 		g_autofree char *name = NULL;
 
+		if (fr->flat->rows[i].f->flags & REFUSE_XML)
+			continue;
 		if (!rest || !strcmp(rest, ".") || (*rest == '@') != !!a)
 			continue;
 		rest += !!a;

@@ -495,7 +495,8 @@ static void print_tag(GString *s, const struct out *e, const struct out *up)
 /* Elements stand on lines of their own, but not beside a value: there, space would become part of it. */
 static void print(GString *s, const struct out *e, const struct out *up, unsigned depth, bool beside_text)
 {
-	bool flat = beside_text || e->text;
+	/* space beside elements reads as indentation: so it is none */
+	bool text = e->text && !(e->first && !e->text[strspn(e->text, " \t\r\n")]), flat = beside_text || text;
 
 	for (unsigned i = 0; i < depth && !beside_text; i++)
 		put(s, "  ", 2);
@@ -503,7 +504,7 @@ static void print(GString *s, const struct out *e, const struct out *up, unsigne
 		put(s, e->text, strlen(e->text));
 	} else {
 		print_tag(s, e, up);
-		if (e->text)
+		if (text)
 			xml_escape(s, e->text, false);
 		else if (e->first && !flat)
 			put(s, "\n", 1);

@@ -480,7 +480,7 @@ bool kvm_assist_vcpu_open(struct vcpu *v, GError **err)
 	if (!a->xsave)
 		return kerr_set(err, KERR_NO_MEMORY, "%zu bytes for vector registers", size);
 	memset(a->xsave, 0, size);
-	a->cpu = (struct assist_cpu){ .regs = &v->run->s.regs.regs, .sregs = &v->run->s.regs.sregs, .xsave = a->xsave,
+	a->cpu = (struct assist_cpu){ .native = v->vm->native_n ? v->vm->native[v->id % v->vm->native_n] : NULL, .regs = &v->run->s.regs.regs, .sregs = &v->run->s.regs.sregs, .xsave = a->xsave,
 		.xsave_size = k->xsave_size, .layout = &k->assist->layout, .ops = &ops, .opaque = a };
 	return true;
 }

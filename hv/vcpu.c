@@ -16,6 +16,7 @@
 
 #include "domain/error.h"
 #include "hv/accel.h"
+#include "hv/lock.h"
 #include "hv/vm.h"
 #include "hv/x86/cpuid.h"
 
@@ -184,6 +185,7 @@ static gpointer vcpu_thread(gpointer arg)
 	const struct accel_ops *accel = v->vm->accel;
 	bool entered = false;           /* KVM may hold something half done */
 
+	lock_thread(LOCK_VCPU);
 	for (;;) {
 		int r;
 

@@ -7,6 +7,7 @@
 #include "hv/vm.h"
 
 #include "hv/accel.h"
+#include "hv/msi.h"
 #include "hv/vcpu.h"
 #include "hv/x86/boot.h"
 
@@ -38,6 +39,7 @@ void vm_finish(struct vm *vm)
 	if (vm->accel)
 		vm->accel->close(vm);
 	boot_free(vm->boot);
+	msis_free(vm);
 	ram_finish(&vm->ram);
 	bus_free(vm->pio);
 	bus_free(vm->mmio);

@@ -35,9 +35,12 @@ struct vm {
 	GPtrArray *vcpus, *devices;     /* changed by the main thread only */
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */
+	struct msis *msis;              /* hv/msi.c; NULL: none yet */
 	/* Runs on any thread; must only post. detail is copied by the receiver, may be NULL. */
 	void (*on_request)(struct vm *, enum vm_request, unsigned value, const char *detail);
 	void *owner;
+	struct assist_native **native;  /* shared by the vCPUs; made before the fence where the host emulates (hv/x86/assist_native.h) */
+	unsigned native_n;
 	bool emulated;                  /* the host emulates guest kernel code (hv/x86/host.h) */
 	bool reset_pending;             /* atomic: set by a request that ends the guest's life; vCPUs park. vm_boot clears it */
 	struct boot *boot;              /* hv/x86/boot.c: kernel and initrd, kept for the next reset */

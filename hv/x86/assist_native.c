@@ -5,6 +5,7 @@
 #include "hv/x86/assist_native.h"
 #include "hv/x86/assist.h"
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ _Static_assert(offsetof(struct frame, rsp) == 80, "assembly");
 
 struct assist_native {
 	uint8_t *writable, *executable;
+	pthread_mutex_t lock;       /* vCPUs may share an object */
 	struct frame frame;
 	volatile int signal;        /* set by the handler on this thread */
 	_Alignas(64) uint8_t host[ASSIST_XSAVE_MAX];
@@ -114,6 +116,7 @@ int assist_native_new(struct assist_native **native)
 	if (posix_memalign((void **)&n, 64, sizeof *n))
 		return -ENOMEM;
 	memset(n, 0, sizeof *n);
+	pthread_mutex_init(&n->lock, NULL);
 	n->writable = n->executable = MAP_FAILED;
 	fd = memfd_create("kvmd-assist", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, PAGE))
@@ -150,8 +153,11 @@ int assist_native_run(struct assist_native *n, struct assist_native_call *call)
 	uint64_t back = (uint64_t)(uintptr_t)assist_native_back;
 	struct frame *f = &n->frame;
 
+	int sig;
+
 	if (call->code_len > sizeof call->code)
 		return SIGILL;
+	pthread_mutex_lock(&n->lock);
 	memcpy(n->writable, call->code, call->code_len);
 	memcpy(n->writable + call->code_len, jump, sizeof jump);
 	memcpy(n->writable + call->code_len + sizeof jump, &back, sizeof back);
@@ -167,12 +173,14 @@ int assist_native_run(struct assist_native *n, struct assist_native_call *call)
 	running = n;
 	assist_native_enter(f);
 	running = NULL;
-	if (n->signal)
-		return n->signal;
-	call->rax = f->rax;
-	call->rcx = f->rcx;
-	call->rdx = f->rdx;
-	call->rbx = f->rbx;
-	call->rflags = f->rflags & RFLAGS_ARITH;
-	return 0;
+	sig = n->signal;
+	if (!sig) {
+		call->rax = f->rax;
+		call->rcx = f->rcx;
+		call->rdx = f->rdx;
+		call->rbx = f->rbx;
+		call->rflags = f->rflags & RFLAGS_ARITH;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return sig;
 }

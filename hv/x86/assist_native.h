@@ -12,11 +12,11 @@
  *
  * The page is mapped twice, writable and executable, because a fenced process may not ask for
  * executable memory: create the object before the fence. That is a writable alias of executable
- * memory in the process, 4 KiB per vCPU, only on hosts that need it. A caller who does not want it
+ * memory in the process, 4 KiB per object, only on hosts that need it. A caller who does not want it
  * leaves cpu->native NULL; vector arithmetic in guest kernels then ends the VM with a clear report,
  * all else works (Linux boots without).
  *
- * Threads: an object belongs to one vCPU thread. SIGILL, SIGFPE and SIGSEGV must not be blocked
+ * Threads: vCPUs may share an object, one at a time runs in it. SIGILL, SIGFPE and SIGSEGV must not be blocked
  * there.
  */
 #pragma once

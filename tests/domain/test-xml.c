@@ -224,6 +224,28 @@ static void test_gone(void)
 	schema_free(&sample_schema, s);
 }
 
+/* Space beside kept elements reads as indentation, so it is written as none; a value stands beside them as it is. */
+static void test_space(void)
+{
+	struct sample *s = read_ok(BODY("<slots><slot slot='1'> v <x:y xmlns:x='u'/></slot></slots>"));
+	struct sample_slot *slot = s->slots->pdata[0];
+	g_autofree char *value = xml_format(&sample_schema, s, "sample", 0), *space = NULL;
+
+	g_assert_nonnull(strstr(value, "<slot slot='1'> v <x:y xmlns:x='u'/></slot>\n"));
+	same(value);
+	g_free(slot->text);
+	slot->text = g_strdup("\r\n ");
+	space = xml_format(&sample_schema, s, "sample", 0);
+	g_assert_nonnull(strstr(space, "<slot slot='1'>\n      <x:y xmlns:x='u'/>\n    </slot>\n"));
+	same(space);
+	schema_free(&sample_schema, s);
+	/* an embedded struct that isn't there requires nothing and is not written; an empty value is none */
+	same(BODY(""));
+	same(BODY("  <vcpu cpuset='1'>1</vcpu>\n  <source file='/x'/>\n"));
+	becomes(BODY("<source file=''/><uuid x:y='1' xmlns:x='u'/>"),
+		BODY("  <uuid x:y='1' xmlns:x='u'/>\n  <source/>\n"));
+}
+
 static void test_levels(void)
 {
 	static const char text[] = "<sample>\n<name>a</name>\n<emulator/><unknown/><watch/>\n</sample>";
@@ -339,6 +361,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/xml/findings", test_findings);
 	g_test_add_func("/xml/keep", test_keep);
 	g_test_add_func("/xml/gone", test_gone);
+	g_test_add_func("/xml/space", test_space);
 	g_test_add_func("/xml/levels", test_levels);
 	g_test_add_func("/xml/places", test_places);
 	g_test_add_func("/xml/hostile", test_hostile);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A machine on real KVM for tests: kernel, serial console, the usual small devices; no daemon, XML or fence. Main thread
+ * only; waiting runs the main context.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "domain/machine.h"
+#include "hv/vm.h"
+
+struct box_config {
+	const char *kernel, *initrd, *cmdline;  /* paths; initrd, cmdline may be NULL */
+	uint64_t memory;                        /* bytes; 0: 64 MiB */
+	unsigned cpus;                          /* 0: 1 */
+	bool no_boot;                           /* state will be loaded: kernel may be NULL */
+	const struct cpu *cpu;                  /* copied shallowly; NULL: none given */
+};
+struct box_note { enum vm_request what; unsigned value; char text[1024]; };
+struct box {
+	struct vm vm;
+	struct machine def;
+	struct chardev serial;
+	struct fdset *fds;
+	GString *out;                   /* all that the console said */
+	void (*on_output)(struct box *, const char *data, size_t n);
+	GArray *notes;                  /* of struct box_note, in order */
+	unsigned taken;                 /* notes given out by box_wait_note */
+	unsigned sources[3];
+	int console, wake[2];
+	void *user;
+};
+
+/* Why there can be no KVM test here (caller skips); NULL: there can. */
+const char *box_skip(void);
+struct box *box_new(const struct box_config *, GError **err);   /* parked */
+void box_free(struct box *);                                    /* NULL is fine */
+void box_go(struct box *);
+bool box_park(struct box *);                                    /* and waits, 5 s; then pauses devices and clock */
+bool box_wait_text(struct box *, const char *text, unsigned ms);        /* anywhere in what was said so far */
+bool box_wait_note(struct box *, struct box_note *, unsigned ms);       /* the next request of the guest */
+void box_pump(struct box *, unsigned ms);                       /* lets time pass */
+void box_type(struct box *, const char *text);

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A private kvmd for system tests: its own root, its own domains; everything it started is ended, by pid."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def skip(why):
+    print(f'SKIP: {why}')
+    sys.exit(77)
+
+
+def need_kvm():
+    try:
+        os.close(os.open('/dev/kvm', os.O_RDWR))
+    except OSError as e:
+        skip(f'/dev/kvm: {e.strerror}')
+
+
+class Failed(Exception):
+    pass
+
+
+class Kvmd:
+    def __init__(self, build, *options):
+        self.build, self.options = build, options
+        self.root = tempfile.mkdtemp(prefix='kvmd-test-')
+        os.chmod(self.root, 0o755)
+        self.env = dict(os.environ, KVMD_ROOT=self.root)
+        self.proc = None
+        self.start()
+
+    def start(self):
+        self.log = open(f'{self.root}/kvmd.log', 'ab')
+        self.proc = subprocess.Popen([f'{self.build}/daemon/kvmd', *self.options], env=self.env, stdout=self.log,
+                                     stderr=self.log, stdin=subprocess.DEVNULL)
+        self.until(lambda: self.ctl('version', check=False).returncode == 0, 20, 'kvmd answers')
+
+    def kill(self, sig=signal.SIGKILL):
+        self.proc.send_signal(sig)
+        self.proc.wait()
+
+    def ctl(self, *args, check=True, stdin=None, timeout=60):
+        p = subprocess.run([f'{self.build}/tools/kvmctl', *args], env=self.env, input=stdin, capture_output=True,
+                           text=True, timeout=timeout)
+        if check and p.returncode:
+            raise Failed(f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stderr.strip()}')
+        return p
+
+    def json(self, *args, **kw):
+        return json.loads(self.ctl(*args, '-o', 'json', **kw).stdout)
+
+    def define(self, xml):
+        return self.ctl('define', '-', stdin=xml)
+
+    def state(self, name):
+        return self.ctl('domstate', name).stdout.strip()
+
+    def console(self, name):
+        try:
+            with open(f'{self.root}/var/log/kvmd/{name}.console.log', errors='replace') as f:
+                return f.read()
+        except OSError:
+            return ''
+
+    def events(self):
+        return [json.loads(x) for x in self.ctl('event', '-o', 'jsonl').stdout.splitlines()]
+
+    def until(self, what, seconds, text):
+        """Polls, for there is nothing to wait on from outside; says so every 10 s."""
+        begun = told = time.monotonic()
+        while not what():
+            now = time.monotonic()
+            if now - begun > seconds:
+                raise Failed(f'not within {seconds} s: {text}')
+            if now - told > 10:
+                told = now
+                print(f'# {text}: {now - begun:.0f} s', flush=True)
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+    def close(self, failed):
+        try:
+            if self.proc.poll() is not None:
+                self.start()
+            for d in self.json('list', '--all').get('domains', []):
+                self.ctl('destroy', d['name'], check=False)
+            self.kill(signal.SIGTERM)
+        finally:
+            if failed:
+                for name in [f'{self.root}/kvmd.log'] + [f'{self.root}/var/log/kvmd/{x}' for x in os.listdir(f'{self.root}/var/log/kvmd')]:
+                    with open(name, errors='replace') as f:
+                        print(f'# --- {name}\n# ' + '\n# '.join(f.read().splitlines()[-40:]))
+            else:
+                shutil.rmtree(self.root, ignore_errors=True)
+
+
+def run(cases, build, *options):
+    """cases: list of (name, function taking a Kvmd); TAP on standard output; each case has a kvmd of its own."""
+    print(f'1..{len(cases)}')
+    bad = 0
+    for i, (name, fn) in enumerate(cases, 1):
+        k = Kvmd(build, *options)
+        failed = True
+        try:
+            note = fn(k)
+            failed = False
+            print(f'ok {i} {name}' + (f' # {note}' if note else ''), flush=True)
+        except (Failed, AssertionError, subprocess.TimeoutExpired) as e:
+            bad += 1
+            print(f'not ok {i} {name}\n# {type(e).__name__}: {e}', flush=True)
+        finally:
+            k.close(failed)
+    sys.exit(1 if bad else 0)

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux guests under kvmd: test-linux.py BUILD CASE...; see `cases` at the end."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+
+build = os.path.abspath(sys.argv[1])
+guest = f'{build}/linux'
+here = os.path.dirname(os.path.abspath(__file__))
+need_kvm()
+if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
+    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+
+
+def cmdline(slow, *more):
+    env = dict(os.environ, OUTDIR=guest)
+    base = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', str(slow)], env=env, check=True,
+                          capture_output=True, text=True).stdout.strip()
+    return ' '.join([base, *more])
+
+
+def xml(name, vcpus, command, memory=128, cpu='', kernel='vmlinux', more='', current=''):
+    return f'''<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>{memory}</memory>
+  <vcpu{current}>{vcpus}</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{guest}/{kernel}</kernel>
+    <initrd>{guest}/initramfs.cpio</initrd>
+    <cmdline>{command}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  {cpu}
+  <devices>
+    <serial type='pty'><target port='0'/></serial>
+    <console type='pty'><target type='serial' port='0'/></console>
+    <panic model='isa'/>
+    {more}
+  </devices>
+</domain>
+'''
+
+
+PROMPT = 'kvmd-guest:'
+
+
+def shell(k, name, **kw):
+    """Defines, starts and waits for the shell's prompt; seconds it took."""
+    k.define(xml(name, kw.pop('vcpus', 1), cmdline(kw.pop('slow', 4)), **kw))
+    k.ctl('start', name)
+    return k.until(lambda: PROMPT in k.console(name), 240, 'a shell on the console')
+
+
+def tests(k, names, vcpus, slow=4, seconds=400, **kw):
+    """Boots, runs the guest's own tests, and looks at what they print and how the guest ends."""
+    k.define(xml('t', vcpus, cmdline(slow, f'kvmd.run={names}'), **kw))
+    k.ctl('start', 't')
+    k.until(lambda: 'KVMD-GUEST-DONE' in k.console('t') or k.state('t') != 'running', seconds, f'{names} on {vcpus} vCPU(s)')
+    k.until(lambda: k.state('t') == 'shut off', 120, 'the guest powers itself off')
+    out = k.console('t')
+    want = len(names.split(','))
+    if not re.search(rf'KVMD-GUEST-DONE {want} passed, 0 failed', out) or len(re.findall(r'^TEST \S+ PASS', out, re.M)) != want:
+        raise Failed('the guest said:\n' + out)
+    for bad in ('BUG:', 'WARNING:', 'rcu: INFO', 'segfault', 'Call Trace', 'unchecked MSR'):
+        assert bad not in out, f'"{bad}" on the console:\n{out}'
+    end = [e for e in k.events() if e.get('event') == 'STOPPED']
+    assert end and end[-1]['data']['reason'] == 'shutdown', f'ended as {end}'
+
+
+def boot(k):
+    t = shell(k, 'l', slow=1)
+    return f'shell after {t:.1f} s'
+
+
+def bzimage(k):
+    t = shell(k, 'l', slow=8, kernel='bzImage')
+    return f'shell after {t:.1f} s'
+
+
+def avx(k):
+    tests(k, 'avx', 2)
+
+
+def fork(k):
+    tests(k, 'fork', 2)
+
+
+def smp2(k):
+    tests(k, 'smp', 2)
+
+
+def smp4(k):
+    tests(k, 'smp,avx,fork', 4, slow=8, seconds=900)
+
+
+def topology(k):
+    k.define(xml('l', 4, cmdline(8), cpu="<cpu mode='host-passthrough'><topology sockets='1' dies='1' cores='2' threads='2'/></cpu>"))
+    k.ctl('start', 'l')
+    k.until(lambda: PROMPT in k.console('l'), 400, 'a shell on the console')
+    k.ctl('console', 'l', stdin='grep -c ^processor /proc/cpuinfo; grep -m1 "cpu cores" /proc/cpuinfo; grep -m1 siblings /proc/cpuinfo; poweroff\n', timeout=120)
+    k.until(lambda: k.state('l') == 'shut off', 120, 'power off')
+    out = k.console('l')
+    assert re.search(r'cpu cores\s*: 2', out) and re.search(r'siblings\s*: 4', out), out
+
+
+def button(k):
+    """kvmctl shutdown: the ACPI power button, honoured by the guest; kvmctl reboot: the same and up again."""
+    shell(k, 'l')
+    k.ctl('reboot', 'l')
+    k.until(lambda: k.console('l').count(PROMPT) >= 2, 400, 'the shell after a reboot')
+    assert k.state('l') == 'running'
+    k.ctl('shutdown', 'l')
+    k.until(lambda: k.state('l') == 'shut off', 200, 'the guest shuts down')
+    names = [e['event'] for e in k.events()]
+    assert 'POWERDOWN' in names and 'RESET' in names and names[-1] == 'STOPPED', names
+
+
+def survive(k):
+    """kvmd dies by kill -9 while a guest boots and again while it runs; the guest never notices."""
+    k.define(xml('l', 1, cmdline(4)))
+    k.ctl('start', 'l')
+    pid = k.json('dominfo', 'l')['pid']
+    k.until(lambda: 'KVMD-GUEST-UP' in k.console('l') or len(k.console('l')) > 10, 200, 'first output')
+    k.kill()
+    k.start()
+    k.until(lambda: k.state('l') == 'running', 10, 'adoption')
+    k.until(lambda: PROMPT in k.console('l'), 240, 'a shell on the console')
+    k.kill()
+    k.start()
+    k.until(lambda: k.state('l') == 'running', 10, 'adoption')
+    assert k.json('dominfo', 'l')['pid'] == pid
+    k.ctl('suspend', 'l')
+    assert k.state('l') == 'paused'
+    k.ctl('resume', 'l')
+    # while kvmd is away the guest ends; the next kvmd finds the exit record
+    k.ctl('shutdown', 'l')
+    k.kill()
+    k.until(lambda: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().split()[2] == 'Z', 200, 'the guest ends without kvmd')
+    k.start()
+    k.until(lambda: k.state('l') == 'shut off', 10, 'its end is known')
+    end = [e for e in k.events() if e['event'] == 'STOPPED'][-1]
+    assert end['data']['reason'] == 'shutdown', end
+
+
+cases = {f.__name__: f for f in (boot, bzimage, avx, fork, smp2, smp4, topology, button, survive)}
+run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
