@@ -125,7 +125,7 @@ struct q2 {
 	uint32_t cluster, slice;        /* bytes */
 	unsigned bits, l2_bits;         /* of a cluster; of the entries of an L2 table */
 	unsigned ref_order, ref_bits;   /* a count has 2^order bits; a block has 2^ref_bits counts */
-	bool writable, corrupt, repaired, lazy, punch, v3, closing, resizing;
+	bool writable, corrupt, repaired, lazy, punch, v3, closing, resizing, opened;
 	struct q2_table l1, reft;
 	struct q2_cache l2, refs;
 	GHashTable *uses;               /* host cluster → enum q2_use */

@@ -246,8 +246,8 @@ static void test_save_load(void)
 		b = next;
 		data = state->data;
 		len = state->len;
-		b->vm.state = VM_PAUSED;
-		devices_pause(&b->vm, &(struct done){ .fn = NULL });
+		b->vm.state = VM_RUNNING;       /* so that parking pauses its devices */
+		g_assert_true(box_park(b));
 		b->vm.accel->load(&b->vm, &data, &len, &err);
 		g_assert_no_error(err);
 		b->vm.accel->vcpu_load(g_ptr_array_index(b->vm.vcpus, 0), &data, &len, &err);
