@@ -136,7 +136,7 @@ void doms_finish(struct doms *t)
 
 	for (unsigned i = 0; i < all->len; i++) {
 		struct dom *d = g_ptr_array_index(all, i);
-		guint *timers[] = { &d->gone, &d->kill_timer, &d->restart_timer };
+		guint *timers[] = { &d->gone, &d->kill_timer, &d->lost_timer, &d->restart_timer };
 
 		for (size_t n = 0; n < G_N_ELEMENTS(timers); n++) {
 			if (*timers[n])

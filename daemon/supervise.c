@@ -19,6 +19,7 @@
 #include "daemon/probe.h"
 
 #define FDS_A_MESSAGE 200
+#define LOST_MS 3000            /* between the end of a machine's connection and that of its process */
 #define AFTER_KILL_MS 10000
 
 static void schedule_restart(struct dom *d, bool at_once);
@@ -117,7 +118,9 @@ static void forget_process(struct dom *d)
 		g_source_remove(d->gone);
 	if (d->kill_timer)
 		g_source_remove(d->kill_timer);
-	d->gone = d->kill_timer = 0;
+	if (d->lost_timer)
+		g_source_remove(d->lost_timer);
+	d->gone = d->kill_timer = d->lost_timer = 0;
 	g_clear_pointer(&d->link, link_free);
 	if (d->pidfd >= 0)
 		close(d->pidfd);
@@ -294,6 +297,19 @@ static void link_event(void *owner, const char *name, json_object *data, uint64_
 		dom_take_event(d, name, data, seq);
 }
 
+/* It closed the connection, but lives on: out of our sight. */
+static gboolean lost(gpointer data)
+{
+	struct dom *d = data;
+
+	d->lost_timer = 0;
+	if (!d->link && d->state != DOM_STARTING && d->state != DOM_ADOPTING && d->state != DOM_UNKNOWN) {
+		dom_set_state(d, DOM_UNKNOWN, "its process closed the connection");
+		dom_reconnect(d);
+	}
+	return G_SOURCE_REMOVE;
+}
+
 static void link_closed(void *owner, const char *why)
 {
 	struct dom *d = owner;
@@ -301,13 +317,9 @@ static void link_closed(void *owner, const char *why)
 	g_clear_pointer(&d->link, link_free);
 	if (why)
 		log_warning("vm '%s': its process: %s", d->name, why);
-	/* a process that has ended closes too: its pidfd tells that. One that lives is out of our sight */
-	if (d->pidfd < 0 || poll(&(struct pollfd){ .fd = d->pidfd, .events = POLLIN }, 1, 0) > 0)
-		return;
-	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING && d->state != DOM_UNKNOWN) {
-		dom_set_state(d, DOM_UNKNOWN, "its process closed the connection");
-		dom_reconnect(d);
-	}
+	/* a process that ends closes this first, and its pidfd tells the rest when the kernel has taken its memory down */
+	if (d->pidfd >= 0 && !d->lost_timer)
+		d->lost_timer = g_timeout_add(LOST_MS, lost, d);
 }
 
 static const struct link_ops link_ops = { link_event, link_closed };

@@ -152,17 +152,13 @@ static void update_bars(struct pci *p)
 			update_bar(p, n);
 }
 
-static struct pci_bar *bar_at(struct pci *p, unsigned n)
-{
-	return &p->bars[n];
-}
+/* --- regions: their functions get no more than the device, so there is a set per BAR --- */
 
-/* The region's device is the function's, whose ops we do not know the rest of: the BAR is found by the region's place. */
 static uint64_t bar_read(struct pci *p, unsigned n, uint64_t offset, unsigned size)
 {
 	if (pci_msix_hit(p, n, offset))
 		return pci_msix_read(p, offset, size);
-	return bar_at(p, n)->ops->read(p->dev, offset, size);
+	return p->bars[n].ops->read(p->dev, offset, size);
 }
 
 static void bar_write(struct pci *p, unsigned n, uint64_t offset, unsigned size, uint64_t value)
@@ -170,5 +166,234 @@ static void bar_write(struct pci *p, unsigned n, uint64_t offset, unsigned size,
 	if (pci_msix_hit(p, n, offset))
 		pci_msix_write(p, offset, size, value);
 	else
-		bar_at(p, n)->ops->write(p->dev, offset, size, value);
+		p->bars[n].ops->write(p->dev, offset, size, value);
+}
+
+#define BAR(n) \
+	static uint64_t bar##n##_read(struct device *d, uint64_t offset, unsigned size) \
+	{ \
+		return bar_read(pci_of(d), n, offset, size); \
+	} \
+	static void bar##n##_write(struct device *d, uint64_t offset, unsigned size, uint64_t value) \
+	{ \
+		bar_write(pci_of(d), n, offset, size, value); \
+	}
+BAR(0) BAR(1) BAR(2) BAR(3) BAR(4) BAR(5)
+#define BAR_ROW(n) { .read = bar##n##_read, .write = bar##n##_write, .min = 1, .max = 4 }
+static const struct region_ops bar_ops[PCI_BARS] = { BAR_ROW(0), BAR_ROW(1), BAR_ROW(2), BAR_ROW(3), BAR_ROW(4), BAR_ROW(5) };
+static const char *const bar_names[PCI_BARS] = { "BAR 0", "BAR 1", "BAR 2", "BAR 3", "BAR 4", "BAR 5" };
+
+bool pci_add_bar(struct pci *p, unsigned n, uint64_t size, bool wide, const struct region_ops *ops, GError **err)
+{
+	struct pci_bar *b = &p->bars[n];
+
+	g_assert(n + wide < PCI_BARS && !b->size && size >= 4096 && size <= 1u << 30 && !(size & (size - 1)));
+	if (!pci_bus_place(p->bus, size, &b->home, err))
+		return false;
+	b->given = true;
+	b->size = size;
+	b->wide = wide;
+	b->ops = ops;
+	b->region = (struct region){ .ops = &bar_ops[n], .dev = p->dev, .name = bar_names[n], .size = size };
+	add_reg(p, bar_reg(n), 4, (uint32_t)b->home | (wide ? 4 : 0), (uint32_t)~(size - 1));
+	if (wide)
+		add_reg(p, bar_reg(n + 1), 4, (uint32_t)(b->home >> 32), UINT32_MAX);
+	return true;
+}
+
+/* --- config space --- */
+
+static bool touches(unsigned offset, unsigned size, unsigned reg, unsigned reg_size)
+{
+	return offset < reg + reg_size && reg < offset + size;
+}
+
+bool pci_is_master(const struct pci *p)
+{
+	return p->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+}
+
+static void update_intx(struct pci *p)
+{
+	bool on = p->intx_level && !(fetch(p->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF);
+
+	if (p->intx_level)
+		p->config[PCI_STATUS] |= PCI_STATUS_INTX;
+	else
+		p->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTX;
+	if (p->intx.vm)
+		irq_set(&p->intx, on);
+}
+
+void pci_intx(struct pci *p, bool level)
+{
+	p->intx_level = level;
+	update_intx(p);
+}
+
+static void flr(struct pci *p)
+{
+	pci_reset(p);
+	if (p->ops && p->ops->flr)
+		p->ops->flr(p);
+}
+
+static void command_changed(struct pci *p, bool was_master)
+{
+	update_bars(p);
+	update_intx(p);
+	if (pci_is_master(p) == was_master)
+		return;
+	pci_msix_update(p);
+	if (p->ops && p->ops->master)
+		p->ops->master(p, !was_master);
+}
+
+uint32_t pci_config_read(struct pci *p, unsigned offset, unsigned size)
+{
+	if (offset + size > PCI_CONFIG)
+		return 0;
+	if (p->ops && p->ops->read)
+		p->ops->read(p, offset, size);
+	return fetch(p->config + offset, size);
+}
+
+void pci_config_write(struct pci *p, unsigned offset, unsigned size, uint32_t value)
+{
+	bool was_master = pci_is_master(p);
+
+	if (offset + size > PCI_CONFIG)
+		return;
+	for (unsigned i = 0; i < size; i++) {
+		uint8_t byte = (uint8_t)(value >> 8 * i), *at = &p->config[offset + i];
+
+		*at = (uint8_t)((*at & ~p->write[offset + i]) | (byte & p->write[offset + i]));
+		*at &= (uint8_t)~(byte & p->clear[offset + i]);
+	}
+	if (p->express && touches(offset, size, p->express + EXPRESS_DEVCTL, 2) &&
+	    p->express + EXPRESS_DEVCTL + 1 >= offset && p->express + EXPRESS_DEVCTL + 1 < offset + size &&
+	    value >> 8 * (p->express + EXPRESS_DEVCTL + 1 - offset) & EXPRESS_FLR >> 8) {
+		flr(p);
+		return;
+	}
+	if (touches(offset, size, PCI_COMMAND, 2))
+		command_changed(p, was_master);
+	else if (touches(offset, size, PCI_BAR, 4 * PCI_BARS))
+		update_bars(p);
+	if (p->msix.n && touches(offset, size, p->msix.cap + 2, 2))
+		pci_msix_update(p);
+	if (p->ops && p->ops->written)
+		p->ops->written(p, offset, size);
+}
+
+static uint64_t ecam_read(struct device *d, uint64_t offset, unsigned size)
+{
+	return pci_config_read(pci_of(d), (unsigned)offset, size);
+}
+
+static void ecam_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+	pci_config_write(pci_of(d), (unsigned)offset, size, (uint32_t)value);
+}
+
+static const struct region_ops ecam_ops = { .read = ecam_read, .write = ecam_write, .min = 1, .max = 4 };
+
+/* --- lifecycle --- */
+
+void pci_reset(struct pci *p)
+{
+	bool was_master = pci_is_master(p);
+
+	memcpy(p->config, p->first, PCI_CONFIG);
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		if (p->bars[n].size)
+			put_bar(p, n, p->bars[n].home);
+	p->intx_level = false;
+	pci_msix_reset(p);
+	command_changed(p, was_master);
+}
+
+bool pci_init(struct pci_device *d, const struct pci_ops *ops, const struct pci_ids *ids, const struct address *a, GError **err)
+{
+	struct pci *p = &d->pci;
+	struct pci_bus *bus = pci_bus_of(d->dev.vm);
+
+	*p = (struct pci){ .dev = &d->dev, .ops = ops, .next_cap = PCI_FIRST_CAP };
+	if (!bus)
+		return kerr_set(err, KERR_UNSUPPORTED, "the machine has no PCI bus");
+	if (!pci_bus_join(bus, p, a, err))
+		return false;
+	add_reg(p, PCI_VENDOR, 2, ids->vendor, 0);
+	add_reg(p, PCI_DEVICE, 2, ids->device, 0);
+	add_reg(p, PCI_REVISION, 1, ids->revision, 0);
+	add_reg(p, PCI_CLASS, 3, ids->class, 0);
+	add_reg(p, PCI_SUBVENDOR, 2, ids->subvendor, 0);
+	add_reg(p, PCI_SUBDEVICE, 2, ids->subdevice, 0);
+	add_reg(p, PCI_HEADER, 1, a && a->multifunction == ONOFF_ON ? PCI_HEADER_MULTI : 0, 0);
+	pci_add_regs(p, header, G_N_ELEMENTS(header));
+	return true;
+}
+
+bool pci_add_intx(struct pci *p, unsigned pin, GError **err)
+{
+	add_reg(p, PCI_INT_PIN, 1, pin + 1, 0);
+	return irq_init(&p->intx, p->dev->vm, INTX_GSI(p->slot, pin), err);
+}
+
+bool pci_map(struct pci *p, GError **err)
+{
+	uint64_t base = PCI_ECAM_BASE + ((uint64_t)p->slot << 15 | p->function << 12);
+
+	return device_map_mmio(p->dev, &p->ecam, &ecam_ops, "PCI configuration", base, PCI_EXT_CONFIG, err);
+}
+
+void pci_finish(struct pci *p)
+{
+	if (!p->dev)
+		return;
+	bus_unmap(&p->ecam);
+	for (unsigned n = 0; n < PCI_BARS; n++) {
+		bus_unmap(&p->bars[n].region);
+		if (p->bars[n].given)
+			pci_bus_unplace(p->bus, p->bars[n].home);
+		p->bars[n].given = false;
+	}
+	pci_msix_finish(p);
+	irq_finish(&p->intx);
+	pci_bus_leave(p);
+	pci_free_saved(p);
+	p->dev = NULL;
+}
+
+/* --- state --- */
+
+void pci_free_saved(struct pci *p)
+{
+	g_clear_pointer(&p->saved_config, g_byte_array_unref);
+	g_clear_pointer(&p->saved_msix, g_byte_array_unref);
+}
+
+void pci_pre_save(struct pci *p)
+{
+	pci_free_saved(p);
+	p->saved_config = g_byte_array_append(g_byte_array_new(), p->config, PCI_CONFIG);
+	pci_msix_pre_save(p);
+}
+
+bool pci_post_load(struct pci *p, GError **err)
+{
+	bool ok = true;
+
+	for (unsigned i = 0; p->saved_config && i < MIN(p->saved_config->len, PCI_CONFIG); i++) {
+		uint8_t mask = p->write[i] | p->clear[i];
+
+		p->config[i] = (uint8_t)((p->config[i] & ~mask) | (p->saved_config->data[i] & mask));
+	}
+	if (p->saved_msix)
+		ok = pci_msix_post_load(p, err);
+	pci_free_saved(p);
+	pci_msix_update(p);
+	update_bars(p);
+	update_intx(p);
+	return ok;
 }

@@ -65,7 +65,7 @@ struct pci_bar {
 	bool given;             /* home is taken from the bus' window */
 	uint64_t home;          /* where it is after reset */
 	const struct region_ops *ops;
-	struct region region;   /* .arg: the struct pci */
+	struct region region;
 };
 
 struct pci_vector {
@@ -98,16 +98,23 @@ struct pci {
 	GByteArray *saved_config, *saved_msix;
 };
 
+/* How the struct of a device with a PCI function begins. */
+struct pci_device {
+	struct device dev;
+	struct pci pci;
+};
+static inline struct pci *pci_of(struct device *d) { return &((struct pci_device *)d)->pci; }
+
 /*
- * Joins the machine's bus at the address (function of bus 0), or in the first free slot when it has none. The device is
- * not NULL, has its vm and outlives the function. *err: ADDRESS taken or impossible, or the machine has no PCI bus.
+ * Joins the machine's bus at the address (function of bus 0), or in the first free slot when it has none. *err: BUSY when
+ * the place is taken, ARGS when it cannot be, UNSUPPORTED when the machine has no PCI bus.
  */
-bool pci_init(struct pci *, struct device *, const struct pci_ops *, const struct pci_ids *, const struct address *, GError **err);
+bool pci_init(struct pci_device *, const struct pci_ops *, const struct pci_ids *, const struct address *, GError **err);
 void pci_add_regs(struct pci *, const struct pci_reg *, unsigned n);
 /* Body: what follows id and next pointer. Returns the capability's offset. */
 unsigned pci_add_cap(struct pci *, uint8_t id, const void *body, unsigned size);
 void pci_add_express(struct pci *);             /* root complex integrated endpoint with function level reset */
-/* Memory BAR n (with n + 1 when wide); ops get offsets in it. size: power of two, 4 KiB to 1 GiB. */
+/* Memory BAR n (with n + 1 when wide); ops get accesses of 1, 2 or 4 bytes. size: power of two, 4 KiB to 1 GiB. */
 bool pci_add_bar(struct pci *, unsigned n, uint64_t size, bool wide, const struct region_ops *, GError **err);
 /* The table lies at offset, the pending bits 2 KiB behind it; the BAR's own ops do not see them. */
 void pci_add_msix(struct pci *, unsigned vectors, unsigned bar, uint32_t offset);

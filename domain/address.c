@@ -60,7 +60,7 @@ static const struct kind kind_address_number = { .name = "number", .shape = SHAP
 	F_NUM(struct address, m, uint32_t, "@" #m, kind_address_number, 0, 255, GUEST, text, UNSET)
 
 static const struct field address_schema_fields[] = {
-	ENUM(struct address, type, "@type", address_type_names, GUEST | REQUIRED, "what kind of place it is"),
+	ENUM(struct address, type, "@type", address_type_names, GUEST, "what kind of place it is"),
 	HEX32(struct address, domain, "@domain", 0, 0xffff, GUEST, "PCI segment", UNSET),
 	U32(struct address, controller, "@controller", 0, 255, GUEST, "index of the controller", UNSET),
 	BY_TYPE(bus, "bus on the segment or controller"),

@@ -19,15 +19,15 @@ static void check_source(const struct chardev *c, bool channel, struct report *r
 	case CHARDEV_DEV:
 	case CHARDEV_PIPE:
 		if (!s->path.path)
-			BAD(s, "path", "write <source path='/…'/>", "the path is missing");
+			BAD(c, "source", "write <source path='/…'/>", "the path is missing");
 		break;
 	case CHARDEV_UNIX:
 		if (!s->path.path && s->mode == CHARDEV_CONNECT)
-			BAD(s, "path", "write <source mode='connect' path='/…'/>", "the path is missing");
+			BAD(c, "source", "write <source mode='connect' path='/…'/>", "the path is missing");
 		break;
 	case CHARDEV_TCP:
 		if (!s->service || (!s->host && s->mode == CHARDEV_CONNECT))
-			BAD(s, s->service ? "host" : "service", "write <source mode='bind' host='127.0.0.1' service='4555'/>", "host or port is missing");
+			BAD(c, "source", "write <source mode='bind' host='127.0.0.1' service='4555'/>", "host or port is missing");
 		if (c->protocol > CHARDEV_RAW || s->tls == YESNO_YES)
 			report_refuse(r, c, c->protocol > CHARDEV_RAW ? "protocol" : "source", "write <protocol type='raw'/>",
 				"only plain TCP connections are made");

@@ -34,7 +34,7 @@ static void check_vcpus(const struct machine *m, struct report *r)
 	if (list_len(v->list) && on != machine_vcpus(m)) {
 		g_autofree char *cure = g_strdup_printf("write <vcpu current='%u'>", on);
 
-		BAD(m, "vcpu.current", cure, "%u vCPUs are enabled, but %u are current", on, machine_vcpus(m));
+		BAD(m, v->current ? "vcpu.current" : "vcpu.max", cure, "%u vCPUs are enabled, but %u are current", on, machine_vcpus(m));
 	}
 }
 
@@ -104,7 +104,7 @@ static void check_model(const struct cpu *c, struct report *r)
 	if (c->maxphysaddr && c->maxphysaddr->mode == CPU_CACHE_DISABLE)
 		BAD(c->maxphysaddr, "mode", "write emulate or passthrough", "the width can't be disabled");
 	if (c->maxphysaddr && c->maxphysaddr->mode == CPU_CACHE_EMULATE && !c->maxphysaddr->bits)
-		BAD(c->maxphysaddr, "bits", "write bits='42'", "the number of bits is missing");
+		BAD(c->maxphysaddr, "mode", "write bits='42'", "the number of bits is missing");
 	if (c->maxphysaddr && c->maxphysaddr->mode == CPU_CACHE_PASSTHROUGH && (c->maxphysaddr->bits || !host))
 		BAD(c->maxphysaddr, "mode", "leave bits out, and write mode='host-passthrough' for <cpu>", "the host's width goes with the host's CPU only");
 	check_feature_names(c, r);

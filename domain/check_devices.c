@@ -154,6 +154,14 @@ static void check_pci(struct places *p, const void *dev, const struct address *a
 		p->multifunction[a->slot] = a->multifunction == ONOFF_ON;
 }
 
+static bool address_empty(const struct address *a)
+{
+	for (const struct field *f = address_schema.fields; f->name; f++)
+		if (!field_is_default(f, a))
+			return false;
+	return true;
+}
+
 static void check_address(struct places *p, const struct field *row, void *dev, const struct address *a)
 {
 	struct report *r = p->r;
@@ -164,6 +172,10 @@ static void check_address(struct places *p, const struct field *row, void *dev, 
 	bool runs = virtio || row->sub == &memdev_schema || row->sub == &panic_schema;
 
 	switch (a->type) {
+	case ADDRESS_ABSENT:
+		if (!address_empty(a))
+			BAD(a, "type", "write <address type='pci' slot='0x04'/>, or leave <address> out", "the kind of address is missing");
+		return;
 	case ADDRESS_PCI:
 		check_pci(p, dev, a, runs || row->sub == &disk_schema);
 		return;

@@ -16,10 +16,10 @@ static void check_type(const struct disk *d, struct report *r)
 		if (disk_source_resource(d->type, (struct disk_source *)(uintptr_t)s))
 			break;
 		if (disk_has_source(d))
-			BAD(s, NULL, d->type == DISK_FILE ? "write <source file='/…'/>" : "write <source dev='/dev/…'/>",
+			BAD(d, "source", d->type == DISK_FILE ? "write <source file='/…'/>" : "write <source dev='/dev/…'/>",
 				"the source does not go with type='%s'", disk_type_names[d->type]);
 		else if (d->device != DISK_DEVICE_CDROM && d->device != DISK_DEVICE_FLOPPY)
-			BAD(s, NULL, "write <source file='/…'/>", "the disk has no source");
+			BAD(d, "source", "write <source file='/…'/>", "the disk has no source");
 		else
 			report_warn(r, d, NULL, NULL, "an empty drive is not shown to the guest yet: kept");
 		break;
@@ -72,7 +72,7 @@ static void check_bus(const struct disk *d, struct report *r)
 	else if (disk_stands_in(d))
 		report_warn(r, &d->target, "bus", "write bus='virtio'", "%s disks are shown to the guest as virtio until SCSI is here",
 			disk_bus_names[bus]);
-	else if (bus != DISK_BUS_VIRTIO)
+	else if (bus != DISK_BUS_VIRTIO && bus != DISK_BUS_ABSENT)
 		report_refuse(r, &d->target, "bus", "write <target dev='vda' bus='virtio'/>", "there is no bus '%s'", disk_bus_names[bus]);
 	if (bus == DISK_BUS_VIRTIO && d->model > VIRTIO_MODEL_VIRTIO && d->model != VIRTIO_MODEL_NON_TRANSITIONAL)
 		report_warn(r, d, "model", "write model='virtio'", "there are no transitional devices: the guest sees a modern one");

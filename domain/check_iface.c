@@ -23,7 +23,7 @@ static void check_type(const struct iface *i, struct report *r)
 		break;
 	case IFACE_BRIDGE:
 		if (!s->bridge)
-			BAD(s, "bridge", "write <source bridge='br0'/>", "the bridge is missing");
+			BAD(i, "source", "write <source bridge='br0'/>", "the bridge is missing");
 		check_name(s, "bridge", s->bridge, r);
 		break;
 	case IFACE_NETWORK:

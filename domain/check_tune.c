@@ -75,7 +75,7 @@ static void check_numatune(const struct machine *m, struct report *r)
 	bool seen[128] = { false };
 
 	if (t->mode && !t->nodeset && t->placement != PLACEMENT_AUTO)
-		BAD(t, "nodeset", "write <memory mode='strict' nodeset='0'/>, or placement='auto'", "the host's nodes are missing");
+		BAD(t, "mode", "write <memory mode='strict' nodeset='0'/>, or placement='auto'", "the host's nodes are missing");
 	list_each(memnode, n, t->memnodes) {
 		bool found = false;
 

@@ -88,7 +88,8 @@ static char *extras_text(const struct extras *e)
 	for (unsigned i = 0; i < list_len(e->list); i++) {
 		const struct extra *x = g_ptr_array_index(e->list, i);
 
-		g_string_append_printf(s, "%s%s", i ? " " : "", x->xml);
+		if (*x->xml)    /* else: only that an element was there, empty */
+			g_string_append_printf(s, "%s%s", s->len ? " " : "", x->xml);
 	}
 	return g_string_free(s, s->len == 0);
 }
@@ -146,6 +147,15 @@ static void diff_list(const struct field *f, const GPtrArray *x, const GPtrArray
 		}
 }
 
+/* Only what is said counts, not where; it has no effect, so it may change at any time. */
+static void diff_extras(const struct extras *x, const struct extras *y, const char *path, GPtrArray *out)
+{
+	g_autofree char *before = extras_text(x), *after = extras_text(y);
+
+	if (g_strcmp0(before, after))
+		add(out, path, g_steal_pointer(&before), g_steal_pointer(&after), true);
+}
+
 static void diff(const struct schema *s, const void *a, const void *b, const char *path, GPtrArray *out)
 {
 	for (const struct field *f = s->fields; f->name; f++) {
@@ -172,8 +182,7 @@ static void diff(const struct schema *s, const void *a, const void *b, const cha
 			diff_list(f, *(GPtrArray *const *)x, *(GPtrArray *const *)y, at, out);
 			break;
 		case SHAPE_EXTRAS:
-			/* it has no effect, so it may change at any time */
-			add(out, at, extras_text(x), extras_text(y), true);
+			diff_extras(x, y, at, out);
 			break;
 		default:
 			add(out, at, text(f, a), text(f, b), f->flags & LIVE);

@@ -191,7 +191,7 @@ static const struct field disk_schema_fields[] = {
 	STRUCT(struct disk, geometry, "geometry", disk_geometry_schema, GUEST, "the shape old software asks for"),
 	U32(struct disk, logical_block_size, "blockio/@logical_block_size", 0, 2 << 20, GUEST, "bytes the guest may address"),
 	U32(struct disk, physical_block_size, "blockio/@physical_block_size", 0, 2 << 20, GUEST, "bytes the disk writes at once"),
-	STRUCT(struct disk, target, "target", disk_target_schema, 0, "the disk as the guest sees it"),
+	STRUCT(struct disk, target, "target", disk_target_schema, REQUIRED, "the disk as the guest sees it"),
 	STRUCT(struct disk, iotune, "iotune", iotune_schema, LIVE, "how much it may do"),
 	FLAG(struct disk, readonly, "readonly", GUEST, "the guest cannot write to it"),
 	FLAG(struct disk, shareable, "shareable", 0, "other machines use it at the same time"),

@@ -260,6 +260,8 @@ static void fill_devices(struct devices *d, struct report *r)
 
 bool machine_fill(struct machine *m, struct report *r)
 {
+	unsigned errors = r->errors;
+
 	if (!m->uuid)
 		m->uuid = g_uuid_string_random();
 	if (m->genid && !m->genid->uuid)
@@ -274,5 +276,5 @@ bool machine_fill(struct machine *m, struct report *r)
 	fill_iothreads(&m->iothreads);
 	fill_devices(&m->devices, r);
 	machine_place(m, r);
-	return !r->errors;
+	return r->errors == errors;
 }

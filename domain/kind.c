@@ -120,6 +120,8 @@ static char *num_text(const struct field *f, uint64_t v)
 	return g_strdup(num_print(f, v, buf));
 }
 
+static char *num_to_text(const struct field *f, const void *member);
+
 const char *field_peek(const struct field *f, const void *obj, char buf[FIELD_TEXT])
 {
 	const void *member = field_at(f, obj);
@@ -129,6 +131,13 @@ const char *field_peek(const struct field *f, const void *obj, char buf[FIELD_TE
 		return ((const struct resource *)member)->path;
 	if (f->kind->shape == SHAPE_TEXT)
 		return *(char *const *)member;
+	if (f->kind->to_text != num_to_text) {
+		/* a kind with functions of its own (address.c) */
+		g_autofree char *text = f->kind->to_text(f, member);
+
+		g_strlcpy(buf, text, FIELD_TEXT);
+		return buf;
+	}
 	return num_print(f, num_load(f, member), buf);
 }
 

@@ -100,7 +100,7 @@ struct machine *machine_dup(const struct machine *);
 void machine_free(struct machine *);
 AUTO_DEFINE(machine, machine_free)
 /* Defaults that depend on other members: uuid, devices' targets, aliases, PCI addresses. Idempotent; all is
- * deterministic but new uuids and MACs. false when the report has errors. */
+ * deterministic but new uuids and MACs. false when it found errors. */
 bool machine_fill(struct machine *, struct report *);
 /* The part of it that gives places and names: PCI and virtio-serial addresses, controllers, aliases (place.c). */
 void machine_place(struct machine *, struct report *);

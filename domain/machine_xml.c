@@ -21,7 +21,23 @@ static void forget_pty(struct chardev *c)
 {
 	if (c->type == CHARDEV_PTY)
 		g_clear_pointer(&c->source.path.path, g_free);
-	g_clear_pointer(&c->tty, g_free);
+}
+
+/* RUNTIME rows, all the way down. Their defaults are nothing. */
+static void forget_rows(const struct schema *s, void *obj)
+{
+	for (const struct field *f = s->fields; f->name; f++) {
+		void *member = field_at(f, obj);
+
+		if (f->flags & RUNTIME)
+			f->kind->clear(f, member);
+		else if (f->kind->shape == SHAPE_STRUCT)
+			forget_rows(f->sub, member);
+		else if (f->kind->shape == SHAPE_OPT && *(void **)member)
+			forget_rows(f->sub, *(void **)member);
+		for (unsigned i = 0; f->kind->shape == SHAPE_LIST && i < list_len(*(GPtrArray **)member); i++)
+			forget_rows(f->sub, g_ptr_array_index(*(GPtrArray **)member, i));
+	}
 }
 
 static void forget_runtime(struct machine *m)
@@ -35,14 +51,26 @@ static void forget_runtime(struct machine *m)
 	list_each(iface, i, m->devices.interfaces)
 		if (i->target && g_str_has_prefix(i->target, "vnet"))
 			g_clear_pointer(&i->target, g_free);
-	m->id = 0;
+	forget_rows(&machine_schema, m);
+}
+
+/* Nothing found but refusals: what was read is whole, so that looking further tells more. */
+static bool sound(const struct report *r)
+{
+	for (unsigned i = 0; i < r->findings->len; i++) {
+		const struct finding *f = g_ptr_array_index(r->findings, i);
+
+		if (f->level == FINDING_ERROR && f->code != KERR_UNSUPPORTED)
+			return false;
+	}
+	return true;
 }
 
 struct machine *machine_from_xml(const char *text, size_t len, struct report *r, GError **err)
 {
 	AUTO(machine) m = machine_new();
 
-	if (xml_parse(&machine_schema, m, "domain", text, len, r) && !r->errors) {
+	if (xml_parse(&machine_schema, m, "domain", text, len, r) && sound(r)) {
 		forget_runtime(m);
 		/* bounds were checked while reading, and fill gives legal values only */
 		if (machine_fill(m, r))

@@ -36,7 +36,7 @@ static const struct field memdev_schema_fields[] = {
 	ENUM(struct memdev, discard, "@discard", yesno_names, 0, "its contents are dropped at the end"),
 	UUID(struct memdev, uuid, "uuid", GUEST, "an NVDIMM's uuid"),
 	STRUCT(struct memdev, source, "source", memdev_source_schema, 0, "what stands behind it on the host"),
-	STRUCT(struct memdev, target, "target", memdev_target_schema, 0, "what the guest sees"),
+	STRUCT(struct memdev, target, "target", memdev_target_schema, REQUIRED, "what the guest sees"),
 	DEVICE_ROWS(struct memdev)
 };
 SCHEMA(memdev_schema, struct memdev, "memory", "memory that is a device");

@@ -21,7 +21,7 @@ static const struct field rng_schema_fields[] = {
 	ENUM(struct rng, model, "@model", virtio_model_names, GUEST | REQUIRED, "generation of the virtio device"),
 	U32(struct rng, rate_bytes, "rate/@bytes", 0, UINT32_MAX, LIVE, "bytes the guest may take per period"),
 	U32(struct rng, rate_period, "rate/@period", 0, UINT32_MAX, LIVE, "ms of a period; none: 1000"),
-	STRUCT(struct rng, backend, "backend", rng_backend_schema, 0, "where the entropy comes from"),
+	STRUCT(struct rng, backend, "backend", rng_backend_schema, REQUIRED, "where the entropy comes from"),
 	STRUCT(struct rng, driver, "driver", virtio_driver_schema, 0, "how it is served"),
 	DEVICE_ROWS(struct rng)
 };

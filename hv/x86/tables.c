@@ -2,45 +2,250 @@
 /* From struct vm to the plain descriptions that acpi.c and smbios.c build tables from. */
 #include "hv/x86/tables.h"
 
+#include <cpuid.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "domain/error.h"
 #include "hv/vcpu.h"
 #include "hv/vm.h"
 #include "hv/x86/acpi.h"
+#include "hv/x86/cpuid.h"
 #include "hv/x86/ports.h"
+#include "hv/x86/smbios.h"
 
-static bool has_device(const struct vm *vm, const char *type)
+#define COM_PORTS 4
+#define DISTANCE_LOCAL 10
+#define DISTANCE_REMOTE 20
+
+/* --- ACPI --- */
+
+/* All that the NUMA tables point to. */
+struct numa {
+	uint32_t *cpu_node;
+	uint8_t *distances;
+	struct acpi_mem *mems;
+	unsigned n_mems;
+};
+
+static void numa_free(struct numa *n)
 {
-	for (unsigned i = 0; i < vm->devices->len; i++) {
-		const struct device *d = g_ptr_array_index(vm->devices, i);
+	g_free(n->cpu_node);
+	g_free(n->distances);
+	g_free(n->mems);
+}
 
-		if (!strcmp(d->ops->name, type))
+/* Is number n in a canonical cpuset ("0-3,8")? */
+static bool in_set(const char *set, unsigned n)
+{
+	while (set && *set) {
+		char *end;
+		unsigned long first = strtoul(set, &end, 10), last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
+
+		if (n >= first && n <= last)
 			return true;
+		set = *end == ',' ? end + 1 : NULL;
 	}
 	return false;
 }
 
-bool tables_place(struct vm *vm, uint64_t *rsdp, GError **err)
+/* Cells take their memory from the pieces of RAM in order; what cells leave over goes to the last. */
+static void share_memory(const struct vm *vm, struct numa *n)
+{
+	const GPtrArray *cells = vm->def->cpu.cells;
+	unsigned cell = 0;
+	uint64_t left = ((const struct numa_cell *)g_ptr_array_index(cells, 0))->memory;
+
+	n->mems = g_new0(struct acpi_mem, cells->len + G_N_ELEMENTS(vm->ram.pieces));
+	for (unsigned i = 0; i < G_N_ELEMENTS(vm->ram.pieces); i++) {
+		const struct ram_piece *p = &vm->ram.pieces[i];
+
+		for (uint64_t at = 0; at < p->size;) {
+			uint64_t take = p->size - at;
+
+			if (cell + 1 < cells->len)
+				take = MIN(take, left);
+			if (take)
+				n->mems[n->n_mems++] = (struct acpi_mem){ .base = p->gpa + at, .size = take, .node = cell };
+			at += take;
+			left -= MIN(left, take);
+			if (!left && cell + 1 < cells->len)
+				left = ((const struct numa_cell *)g_ptr_array_index(cells, ++cell))->memory;
+		}
+	}
+}
+
+static void add_numa(const struct vm *vm, struct acpi_params *p, struct numa *n)
+{
+	const GPtrArray *cells = vm->def->cpu.cells;
+
+	if (!cells || !cells->len || cells->len > ACPI_NODES_MAX)
+		return;
+	p->nodes = cells->len;
+	n->cpu_node = g_new0(uint32_t, p->max_cpus);
+	n->distances = g_new(uint8_t, cells->len * cells->len);
+	memset(n->distances, DISTANCE_REMOTE, cells->len * cells->len);
+	for (unsigned i = 0; i < cells->len; i++) {
+		const struct numa_cell *cell = g_ptr_array_index(cells, i);
+
+		n->distances[i * cells->len + i] = DISTANCE_LOCAL;
+		for (unsigned c = 0; c < p->max_cpus; c++)
+			if (in_set(cell->cpus, c))
+				n->cpu_node[c] = i;
+		for (unsigned d = 0; cell->distances && d < cell->distances->len; d++) {
+			const struct numa_distance *to = g_ptr_array_index(cell->distances, d);
+
+			if (to->id < cells->len && to->id != i && to->value > DISTANCE_LOCAL && to->value < 256)
+				n->distances[i * cells->len + to->id] = (uint8_t)to->value;
+		}
+	}
+	share_memory(vm, n);
+	p->cpu_node = n->cpu_node;
+	p->distances = n->distances;
+	p->mems = n->mems;
+	p->n_mems = n->n_mems;
+}
+
+static void add_device(struct acpi_params *p, const struct device *d)
+{
+	const char *type = d->ops->name;
+
+	if (!strcmp(type, "serial")) {
+		const struct chardev *c = d->config;
+		uint32_t n = c->target.port == CHARDEV_PORT_NONE ? 0 : c->target.port;
+
+		if (n < COM_PORTS)
+			p->com[n] = true;
+	} else if (!strcmp(type, "rtc")) {
+		p->rtc = true;
+	} else if (!strcmp(type, "acpi-pm")) {
+		p->pm_timer = true;
+	} else if (!strcmp(type, "pvpanic")) {
+		p->pvpanic = true;
+	}
+}
+
+static bool place_acpi(struct vm *vm, uint64_t *rsdp, GError **err)
 {
 	unsigned n = vm->vcpus->len;
 	g_autofree uint32_t *ids = g_new(uint32_t, n);
 	g_autoptr(GByteArray) blob = NULL;
 	struct acpi_params p = { .cpus = n, .max_cpus = n, .apic_ids = ids };
+	struct numa numa = { 0 };
 
-	*rsdp = 0;
-	if (!vm->def->features.acpi)
-		return true;
 	for (unsigned i = 0; i < n; i++)
 		ids[i] = ((struct vcpu *)g_ptr_array_index(vm->vcpus, i))->id;
-	p.com[0] = has_device(vm, "serial");
-	p.rtc = has_device(vm, "rtc");
-	p.pm_timer = has_device(vm, "acpi-pm");
-	p.pvpanic = has_device(vm, "pvpanic");
+	for (unsigned i = 0; i < vm->devices->len; i++)
+		add_device(&p, g_ptr_array_index(vm->devices, i));
+	add_numa(vm, &p, &numa);
 	blob = acpi_build(&p, TABLES_BASE, TABLES_SMBIOS, rsdp, err);
+	numa_free(&numa);
 	if (!blob)
 		return false;
-	if (!ram_write(&vm->ram, TABLES_BASE, blob->data, blob->len))
-		return kerr_set(err, KERR_NO_MEMORY, "the machine has no memory for its ACPI tables");
-	return true;
+	return ram_write(&vm->ram, TABLES_BASE, blob->data, blob->len) ||
+		kerr_set(err, KERR_NO_MEMORY, "the machine has no memory for its ACPI tables");
+}
+
+/* --- SMBIOS --- */
+
+/* A word of <sysinfo>, or NULL. */
+static const char *said(const struct sysinfo_block *block, const char *name)
+{
+	for (unsigned i = 0; block && block->entries && i < block->entries->len; i++) {
+		const struct sysinfo_entry *e = g_ptr_array_index(block->entries, i);
+
+		if (e->name && !strcmp(e->name, name))
+			return e->value;
+	}
+	return NULL;
+}
+
+static const struct sysinfo *sysinfo_of(const struct machine *m)
+{
+	for (unsigned i = 0; m->os.smbios == SMBIOS_SYSINFO && m->sysinfo && i < m->sysinfo->len; i++) {
+		const struct sysinfo *s = g_ptr_array_index(m->sysinfo, i);
+
+		if (s->type == 1)
+			return s;
+	}
+	return NULL;
+}
+
+static bool parse_uuid(const char *text, uint8_t *out)
+{
+	unsigned n = 0;
+
+	for (; text && *text && n < 32; text++) {
+		int v = g_ascii_xdigit_value(*text);
+
+		if (*text == '-')
+			continue;
+		if (v < 0)
+			return false;
+		out[n / 2] = (uint8_t)(n & 1 ? out[n / 2] | v : v << 4);
+		n++;
+	}
+	return n == 32;
+}
+
+static void add_words(const struct sysinfo *s, struct smbios_params *p, struct smbios_board *boards, const char **strings)
+{
+	const struct sysinfo_block *b = &s->bios, *y = &s->system, *c = &s->chassis;
+
+	p->bios.vendor = said(b, "vendor"), p->bios.version = said(b, "version");
+	p->bios.date = said(b, "date"), p->bios.release = said(b, "release");
+	p->system.manufacturer = said(y, "manufacturer"), p->system.product = said(y, "product");
+	p->system.version = said(y, "version"), p->system.serial = said(y, "serial");
+	p->system.sku = said(y, "sku"), p->system.family = said(y, "family");
+	p->chassis.manufacturer = said(c, "manufacturer"), p->chassis.version = said(c, "version");
+	p->chassis.serial = said(c, "serial"), p->chassis.asset = said(c, "asset"), p->chassis.sku = said(c, "sku");
+	for (unsigned i = 0; s->base_boards && i < s->base_boards->len && i < SMBIOS_BOARDS_MAX; i++) {
+		const struct sysinfo_block *board = g_ptr_array_index(s->base_boards, i);
+
+		boards[p->n_boards++] = (struct smbios_board){ said(board, "manufacturer"), said(board, "product"),
+			said(board, "version"), said(board, "serial"), said(board, "asset"), said(board, "location") };
+	}
+	for (unsigned i = 0; s->oem_strings.entries && i < s->oem_strings.entries->len && i < SMBIOS_OEM_STRINGS_MAX; i++)
+		strings[p->n_oem_strings++] = ((const struct sysinfo_entry *)g_ptr_array_index(s->oem_strings.entries, i))->value;
+	p->boards = boards;
+	p->oem_strings = strings;
+}
+
+static bool place_smbios(struct vm *vm, GError **err)
+{
+	const struct sysinfo *words = sysinfo_of(vm->def);
+	struct smbios_params p = { .memory = vm->ram.size };
+	struct smbios_range ranges[G_N_ELEMENTS(vm->ram.pieces)];
+	struct smbios_board boards[SMBIOS_BOARDS_MAX];
+	const char *strings[SMBIOS_OEM_STRINGS_MAX];
+	g_autoptr(GByteArray) blob = NULL;
+	struct cpu_layout layout;
+	uint8_t uuid[16];
+	uint32_t a, b, c, d;
+
+	if (words)
+		add_words(words, &p, boards, strings);
+	if (parse_uuid(vm->def->uuid, uuid))
+		p.system.uuid = uuid;
+	for (unsigned i = 0; i < G_N_ELEMENTS(vm->ram.pieces); i++)
+		if (vm->ram.pieces[i].size)
+			ranges[p.n_ranges++] = (struct smbios_range){ vm->ram.pieces[i].gpa, vm->ram.pieces[i].size };
+	p.ranges = ranges;
+	cpu_layout_init(&layout, vm->def);
+	p.sockets = layout.sockets;
+	p.cores = layout.cores * layout.dies;
+	p.threads = layout.threads;
+	__cpuid(1, a, b, c, d);
+	p.cpu_id = a | (uint64_t)d << 32;
+	blob = smbios_build(&p, TABLES_SMBIOS, TABLES_END, err);
+	if (!blob)
+		return false;
+	return ram_write(&vm->ram, TABLES_SMBIOS, blob->data, blob->len) ||
+		kerr_set(err, KERR_NO_MEMORY, "the machine has no memory for its SMBIOS tables");
+}
+
+bool tables_place(struct vm *vm, uint64_t *rsdp, GError **err)
+{
+	*rsdp = 0;
+	return place_smbios(vm, err) && (!vm->def->features.acpi || place_acpi(vm, rsdp, err));
 }

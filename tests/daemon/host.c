@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -36,6 +37,7 @@ static void child(const struct host *h)
 {
 	const char *argv[] = { program("KVMD"), "--root", h->root, "--worker", program("FAKE_WORKER"), "--kvm", h->kvm, NULL };
 
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* an assertion that fails ends kvmd too */
 	if (h->nofile) {
 		struct rlimit r = { (rlim_t)h->nofile, (rlim_t)h->nofile };
 

@@ -42,7 +42,7 @@ static void test_define(void)
 	o = ask(h, "domuuid", "plain", NULL);
 	g_assert_cmpstr(str(o, "uuid"), ==, uuid);
 	json_object_put(o);
-	define_bad(h, slash, "BadXml", "x/y");
+	define_bad(h, slash, "BadXml", "domain/name");
 	define_bad(h, "<domain type='kvm'>\n <name>x</nam>\n</domain>", "BadXml", "2:");
 	define_bad(h, "", "BadArguments", "xml");
 	ask_ok(h, "undefine", "plain", NULL);

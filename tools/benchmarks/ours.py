@@ -171,8 +171,6 @@ class Worker:
             raise Trouble('kvmd told its worker nothing') from None
         finally:
             kvmd.stop()
-        for folder in ('run/kvmd/empty',):
-            os.makedirs(os.path.join(kvmd.root, folder), exist_ok=True)
 
     def _fd(self, path, flags, size):
         if path.startswith('socket:'):

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rows about one machine: its start, its process, its exits."""
+import os
+import re
+import signal
+import time
+
+from ours import Worker, guest_xml
+from peers import bare_argv, microvm_xml, qemu_argv
+from rig import Figures, Line, Trouble, end, finish, spawn, warm
+
+MIB = 128
+
+
+def gone(path):
+    """Is the process that was started there at an end?"""
+    return lambda: os.path.exists(f'/proc/{path}')
+
+
+def start(rig):
+    """`kvmctl start` → first byte of a flat guest on its console"""
+    first, con = rig.guest('first'), rig.console
+    kvmd, virt = rig.kvmd(), rig.libvirt()
+    api, lapi = kvmd.ready(), virt.connect()
+    api.call('define', xml=guest_xml('first', first, con.path('kvmd'), MIB))
+    domain = lapi.defineXML(microvm_xml('first', first, con.path('libvirt'), MIB))
+    times = {'kvmd': [], 'libvirt': [], 'qemu': [], 'bare': []}
+    told = []
+
+    def by_verb(name, argv):
+        con.fresh(name)
+        warm()
+        before = time.perf_counter()
+        pid = spawn(argv, rig.log)
+        moment = con.wait(name)
+        finish(pid, ' '.join(argv))
+        if name == 'kvmd':
+            told.append((time.perf_counter() - before) * 1e3)
+        return moment - before
+
+    def by_process(name, argv, stdout=None):
+        con.fresh(name)
+        warm()
+        before = time.perf_counter()
+        pid = spawn(argv, rig.log, stdout)
+        moment = con.wait(name, gone(pid))
+        end(pid, signal.SIGKILL)
+        return moment - before
+
+    runs = {
+        'kvmd': lambda: by_verb('kvmd', kvmd.verb('start', 'first')),
+        'libvirt': lambda: by_verb('libvirt', virt.verb('start', 'first')),
+        'qemu': lambda: by_process('qemu', qemu_argv(first, con.path('qemu'), MIB)),
+        'bare': lambda: by_process('bare', bare_argv(rig.build, first, MIB), con.path('bare')),
+    }
+    for i in range(rig.rounds(20) + 2):
+        for name, measure in runs.items():
+            seconds = measure()
+            if name == 'kvmd':
+                api.call('destroy', 'first')
+            elif name == 'libvirt':
+                domain.destroy()
+            if i >= 2:          # the first ones fill caches (libvirt asks QEMU what it can do)
+                times[name].append(seconds * 1e3)
+    lapi.close()
+    api.close()
+    f = {name: Figures('ms', values) for name, values in times.items()}
+    what = '`kvmctl start` → first byte on the console'
+    return [Line(what, f['kvmd'], f['libvirt'], '`virsh start` of QEMU microvm', ('≤', 1 / 15)),
+            Line(what, f['kvmd'], f['qemu'], '`qemu-system-x86_64 -M microvm`', ('≤', 0.4)),
+            Line(what, f['kvmd'], f['bare'], 'bare KVM loop'),
+            Line('`kvmctl start`, until it returns', Figures('ms', told[2:]))]
+
+
+def worker(rig):
+    """worker start → first KVM_RUN, seen as: exec → first byte, for the worker and for a minimal loop of KVM ioctls"""
+    first, con = rig.guest('first'), rig.console
+    w = Worker(rig.build, rig.folder('worker'), guest_xml('worker', first, con.path('worker'), MIB))
+    ours, bare = [], []
+    for i in range(rig.rounds(30) + 2):
+        con.fresh('worker')
+        with open(con.path('worker'), 'wb'):
+            pass                # the worker gets it open
+        os.chmod(con.path('worker'), 0o666)
+        warm()
+        before, pid, sock = w.start()
+        try:
+            a = con.wait('worker', gone(pid)) - before
+        except Trouble as e:
+            with open(w.log, encoding='utf-8', errors='replace') as f:
+                raise Trouble(f'{e}: {f.read()[-300:]}') from None
+        finally:
+            w.stop(pid, sock)
+        con.fresh('bare')
+        warm()
+        before = time.perf_counter()
+        pid = spawn(bare_argv(rig.build, first, MIB), rig.log, con.path('bare'))
+        b = con.wait('bare', gone(pid)) - before
+        end(pid, signal.SIGKILL)
+        if i >= 2:
+            ours.append(a * 1e3)
+            bare.append(b * 1e3)
+    return [Line('worker: exec → first guest byte', Figures('ms', ours), Figures('ms', bare), 'bare KVM loop', ('≤', 3))]
+
+
+def _memory(pid, ram):
+    """PSS and private KiB of a process without its guest's memory."""
+    pss = private = skipped = 0
+    inside = False
+    with open(f'/proc/{pid}/smaps', encoding='utf-8') as f:
+        for line in f:
+            head = re.match(r'([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+\s*(.*)', line)
+            if head:
+                size = int(head[2], 16) - int(head[1], 16)
+                # a file of memory without a name, or anonymous memory of just its size
+                inside = 'memfd:ram' in head[3] or (head[3].endswith('(deleted)') and size >= ram // 2) or (not head[3] and size == ram)
+                skipped += size if inside else 0
+            elif not inside and line.startswith('Pss:'):
+                pss += int(line.split()[1])
+            elif not inside and line.startswith('Private_'):
+                private += int(line.split()[1])
+    if skipped < ram:
+        raise Trouble(f'the guest\'s memory was not found in /proc/{pid}/smaps')
+    return pss / 1024, private / 1024
+
+
+def memory(rig):
+    """PSS of an idle worker beyond its guest's 128 MiB, one vCPU, against QEMU's"""
+    first, con, kvmd = rig.guest('first'), rig.console, rig.kvmd()
+    api = kvmd.ready()
+    api.call('define', xml=guest_xml('idle', first, con.path('idle'), MIB))
+    ours, peers, private = [], [], []
+    for _ in range(rig.rounds(5)):
+        con.fresh('idle')
+        pid = api.call('start', 'idle')['pid']
+        con.wait('idle', gone(pid))
+        time.sleep(1)
+        pss, own = _memory(pid, MIB << 20)
+        ours.append(pss)
+        private.append(own)
+        api.call('destroy', 'idle')
+        con.fresh('qemu')
+        pid = spawn(qemu_argv(first, con.path('qemu'), MIB), rig.log)
+        con.wait('qemu', gone(pid))
+        time.sleep(1)
+        peers.append(_memory(pid, MIB << 20)[0])
+        end(pid, signal.SIGKILL)
+    api.call('undefine', 'idle')
+    api.close()
+    return [Line('worker\'s PSS beyond the guest\'s memory', Figures('MiB', ours), Figures('MiB', peers), 'QEMU microvm', ('≤', 4), True),
+            Line('of that private to it', Figures('MiB', private))]
+
+
+def _cycles(text):
+    found = {m[1]: int(m[3]) / int(m[2]) for m in re.finditer(r'(\w+ \w+) (\d+) in (\d+) cycles', text)}
+    if not found or 'done' not in text:
+        raise Trouble(f'the guest said: {text[-200:]!r}')
+    return found
+
+
+def exits(rig):
+    """round trip of port and MMIO exits in the worker, against the bare loop; the guest measures"""
+    guest, con, kvmd = rig.guest('exits'), rig.console, rig.kvmd()
+    api = kvmd.ready()
+    args = {'out to a port nobody has': 'pio=4000 mmio=0', 'in from the serial port': 'pio=0 reads=4000 port=0x3fd mmio=0',
+            'store to memory nobody has': 'pio=0 mmio=4000'}
+    keys = {'out to a port nobody has': 'pio writes', 'in from the serial port': 'pio reads', 'store to memory nobody has': 'mmio writes'}
+    hz = rig.tsc_hz()
+    ours, bare = {k: [] for k in args}, {k: [] for k in args}
+    for what, cmdline in args.items():
+        api.call('define', xml=guest_xml('exits', guest, con.path('exits'), MIB, cmdline))
+        for _ in range(rig.rounds(25) + 1):
+            con.fresh('exits')
+            warm()
+            api.call('start', 'exits')
+            api.call('wait', 'exits', state='off', timeout=60)
+            with open(con.path('exits'), encoding='ascii', errors='replace') as f:
+                ours[what].append(_cycles(f.read())[keys[what]] / hz * 1e6)
+            con.fresh('bare')
+            warm()
+            finish(spawn(bare_argv(rig.build, guest, MIB, cmdline), rig.log, con.path('bare')), 'bare')
+            with open(con.path('bare'), encoding='ascii', errors='replace') as f:
+                bare[what].append(_cycles(f.read())[keys[what]] / hz * 1e6)
+        api.call('undefine', 'exits')
+    api.close()
+    return [Line('exit: ' + what, Figures('µs', ours[what][1:]), Figures('µs', bare[what][1:]), 'bare KVM loop', ('≤', 1.05)) for what in args]
