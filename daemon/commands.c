@@ -498,10 +498,12 @@ static void cmd_query_schema(struct request *r)
 	json_object *list = json_object_new_array();
 
 	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
-		json_object *o = json_object_new_object(), *f = json_object_new_array();
+		json_object *o, *f;
 
 		if (c->flags & CMD_INTERNAL)
 			continue;
+		o = json_object_new_object();
+		f = json_object_new_array();
 		json_object_object_add(o, "name", json_object_new_string(c->name));
 		if (c->verb)
 			json_object_object_add(o, "verb", json_object_new_string(c->verb));

@@ -36,6 +36,7 @@ struct follower {
 	bool follow, live;
 	char *uuid, *event;
 	FILE *file;                     /* while catching up */
+	bool older;                     /* it was the older one when it was opened */
 	GSource *writable;
 	void (*ended)(void *);
 	void *arg;
@@ -172,13 +173,10 @@ static bool follower_give(struct follower *f, json_object *event)
 }
 
 /* The file that holds number n, positioned at its start; NULL: neither. */
-static FILE *file_with(struct events *e, uint64_t n)
+static FILE *file_with(struct events *e, uint64_t n, bool *older)
 {
-	bool newer = e->first[0] && n >= e->first[0];
-
-	if (newer)
-		return fopen(e->path, "re");
-	if (e->first[1])
+	*older = e->first[1] && (!e->first[0] || n < e->first[0]);
+	if (*older)
 		return fopen(e->old, "re");
 	return e->first[0] ? fopen(e->path, "re") : NULL;
 }
@@ -191,15 +189,15 @@ static bool catch_up(struct follower *f)
 	ssize_t n;
 
 	while (sent < BURST && f->next <= f->events->last) {
-		if (!f->file && !(f->file = file_with(f->events, f->next)))
+		if (!f->file && !(f->file = file_with(f->events, f->next, &f->older)))
 			break;
 		n = getline(&line, &room, f->file);
 		if (n <= 0) {                           /* end of the older file: on to the newer, unless that was it */
 			fclose(f->file);
 			f->file = NULL;
-			if (!f->events->first[0] || f->next >= f->events->first[0])
+			if (!f->older || !f->events->first[0])
 				break;
-			f->next = f->events->first[0];
+			f->next = MAX(f->next, f->events->first[0]);
 			continue;
 		}
 		sent += (size_t)n;

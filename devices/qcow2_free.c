@@ -94,10 +94,11 @@ static void uncount(struct q2_task *t)
 static void punched(struct block_req *r, int64_t result)
 {
 	struct punch *p = r->arg;
+	struct q2 *q = p->q;
 
 	p->task.error = 0;      /* no hole: the space is used again all the same */
 	uncount(&p->task);
-	q2_run(p->q);
+	q2_run(q);
 }
 
 static void start_punch(struct q2 *q, struct q2_batch *b, uint64_t first, uint64_t n)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "block_rig.h"
+#include "domain/disk.h"
 
 #define DEPTH 16
 
