@@ -36,7 +36,8 @@ struct follower {
 	bool follow, live;
 	char *uuid, *event;
 	FILE *file;                     /* while catching up */
-	bool older;                     /* it was the older one when it was opened */
+	bool older;                     /* it was the older one when it was opened, */
+	unsigned rotations;             /* after so many rotations */
 	GSource *writable;
 	void (*ended)(void *);
 	void *arg;
@@ -47,7 +48,7 @@ struct events {
 	uint64_t last, ceiling, first[2];       /* first number in the newer and the older file; 0: empty */
 	int fd, seq_fd;
 	size_t size, file_max;
-	unsigned followers_max;
+	unsigned followers_max, rotations;
 	GPtrArray *followers;
 	bool failing;                   /* the last write failed: told once */
 };
@@ -95,8 +96,9 @@ static void scan(const char *path, uint64_t *first, uint64_t *last, size_t *end)
 	if (fd < 0)
 		return;
 	n = pread(fd, buf, TAIL, 0);
-	if (buf && n > 0)
-		nl = memchr(buf, '\n', (size_t)n);
+	for (ssize_t i = 0; i < n && !nl; i++)
+		if (buf[i] == '\n')
+			nl = buf + i;
 	if (nl)
 		*first = line_seq(buf, (size_t)(nl - buf));
 	if (nl && !fstat(fd, &st)) {
@@ -105,8 +107,10 @@ static void scan(const char *path, uint64_t *first, uint64_t *last, size_t *end)
 		n = pread(fd, buf, TAIL, from);
 		nl = n > 0 ? memrchr(buf, '\n', (size_t)n) : NULL;
 		if (nl) {
-			char *before = memrchr(buf, '\n', (size_t)(nl - buf));
-			char *line = before ? before + 1 : buf;
+			char *line = nl;
+
+			while (line > buf && line[-1] != '\n')
+				line--;
 
 			*last = line_seq(line, (size_t)(nl - line));
 			*end = (size_t)from + (size_t)(nl - buf) + 1;
@@ -189,13 +193,17 @@ static bool catch_up(struct follower *f)
 	ssize_t n;
 
 	while (sent < BURST && f->next <= f->events->last) {
-		if (!f->file && !(f->file = file_with(f->events, f->next, &f->older)))
+		if (!f->file) {
+			f->file = file_with(f->events, f->next, &f->older);
+			f->rotations = f->events->rotations;
+		}
+		if (!f->file)
 			break;
 		n = getline(&line, &room, f->file);
 		if (n <= 0) {                           /* end of the older file: on to the newer, unless that was it */
 			fclose(f->file);
 			f->file = NULL;
-			if (!f->older || !f->events->first[0])
+			if ((!f->older && f->rotations == f->events->rotations) || !f->events->first[0])
 				break;
 			f->next = MAX(f->next, f->events->first[0]);
 			continue;
@@ -274,6 +282,7 @@ static void journal_rotate(struct events *e)
 		return;
 	}
 	close(e->fd);
+	e->rotations++;
 	e->first[1] = e->first[0];
 	e->first[0] = e->size = 0;
 	if (!journal_open(e, &err))

@@ -270,9 +270,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	k.loop = g_main_loop_new(NULL, FALSE);
+	g_unix_signal_add(SIGTERM, on_end, &k);
+	g_unix_signal_add(SIGINT, on_end, &k);
 	if (start(&k, &o, &err)) {
-		g_unix_signal_add(SIGTERM, on_end, &k);
-		g_unix_signal_add(SIGINT, on_end, &k);
 		g_main_loop_run(k.loop);
 		notify("STOPPING=1");
 		log_info("ends; machines go on");

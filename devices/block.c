@@ -5,7 +5,7 @@
  * A request that comes in gets .top, the node at whose door it stands. Filters hand the same request on to the node below
  * (the door sees .top and lets it through); formats make requests of their own, which come in at the lower node's door. All
  * are counted in the chain, so that drain waits for background work as well. FUA below which no driver has it becomes a
- * flush after the write, done with the same request.
+ * flush of our own after the write.
  */
 #include "devices/block.h"
 
@@ -25,9 +25,10 @@ const struct block_ops *const block_drivers[] = {
 
 enum state {
 	STATE_FLUSH_AFTER = 1 << 0,     /* FUA by a flush, once the write is done */
-	STATE_FLUSHING = 1 << 1,        /* that flush is under way */
-	STATE_OP_SHIFT = 8,             /* the request's own op meanwhile */
 };
+
+/* The flush after a write; kept for the next one. */
+struct block_fua { struct block_req req; struct block_req *parent; struct block_fua *next; };
 
 /* --- statistics: one writer, the loop --- */
 
@@ -163,6 +164,31 @@ static void grown(struct block_chain *c)
 	}
 }
 
+static void fua_done(struct block_req *r, int64_t result)
+{
+	struct block_fua *f = r->arg;
+	struct block_req *parent = f->parent;
+	struct block_chain *c = parent->top->chain;
+
+	f->next = c->fua;
+	c->fua = f;
+	parent->state = 0;
+	block_done(parent, result < 0 ? result : parent->result);
+}
+
+static void flush_after(struct block *b, struct block_req *r, int64_t result)
+{
+	struct block_fua *f = b->chain->fua;
+
+	if (f)
+		b->chain->fua = f->next;
+	else
+		f = g_new(struct block_fua, 1);
+	r->result = result;
+	*f = (struct block_fua){ .parent = r, .req = { .op = BLOCK_FLUSH, .done = fua_done, .arg = f } };
+	block_submit(b, &f->req);
+}
+
 void block_done(struct block_req *r, int64_t result)
 {
 	struct block *b = r->top;
@@ -170,15 +196,8 @@ void block_done(struct block_req *r, int64_t result)
 
 	g_assert(!c->host->submitting);
 	if (r->state & STATE_FLUSH_AFTER && result >= 0) {
-		r->result = result;
-		r->state = STATE_FLUSHING | (unsigned)r->op << STATE_OP_SHIFT;
-		r->op = BLOCK_FLUSH;
-		call(b, r);
+		flush_after(b, r, result);
 		return;
-	}
-	if (r->state & STATE_FLUSHING) {
-		r->op = (enum block_op)(r->state >> STATE_OP_SHIFT);
-		result = result < 0 ? result : r->result;
 	}
 	if (r->op == BLOCK_RESIZE && result >= 0)
 		grown(c);
@@ -226,10 +245,7 @@ void block_done_soon(struct block *b, struct block_req *r, int64_t result)
 {
 	struct block_host *h = b->host;
 
-	if (r->state & STATE_FLUSHING)
-		r->result = result < 0 ? result : r->result;
-	else
-		r->result = result;
+	r->result = result;
 	r->next = NULL;
 	*h->finished_end = r;
 	h->finished_end = &r->next;
@@ -388,6 +404,12 @@ static int close_nodes(struct block_chain *c)
 		g_free(c->nodes->pdata[i]);
 	g_ptr_array_free(c->nodes, TRUE);
 	g_ptr_array_free(c->drains, TRUE);
+	while (c->fua) {
+		struct block_fua *f = c->fua;
+
+		c->fua = f->next;
+		g_free(f);
+	}
 	g_free(c);
 	return rc;
 }

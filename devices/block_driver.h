@@ -43,6 +43,7 @@ struct block_chain {
 	unsigned inflight;              /* requests at all doors */
 	unsigned quiet;                 /* nested drains */
 	GPtrArray *drains;              /* struct done */
+	struct block_fua *fua;          /* block.c's, unused ones */
 	struct block_stats stats;       /* of the root; written by the loop, read by anyone */
 };
 

@@ -24,7 +24,7 @@ struct call {
 	struct iovec *half;
 	bool ran;
 	int64_t result;
-	unsigned id;
+	unsigned id, submitted;
 };
 
 static void free_event(void *p)
@@ -126,6 +126,8 @@ static void reach(struct call *call)
 	}
 	if (!fail || call->req.op == BLOCK_WRITE) {
 		e = log_event(f, false, call->id, p->op, p->offset, call->req.bytes);
+		if (e)
+			e->submitted = call->submitted;
 		if (e && p->op == BLOCK_WRITE) {
 			e->data = g_malloc(e->len);
 			iov_to_buf(p->iov, p->iov_n, 0, e->data, e->len);
@@ -178,6 +180,7 @@ static void fault_submit(struct block *b, struct block_req *r)
 
 	call->fault = f;
 	call->parent = r;
+	call->submitted = f->control->log ? f->control->log->len : 0;
 	if (f->control->shuffle) {
 		g_ptr_array_add(f->held, call);
 		release_later(f);
@@ -199,6 +202,8 @@ static int fault_sync(struct block *b, enum block_op op, uint64_t off, void *buf
 	if (fails(f, op))
 		return f->control->error;
 	e = log_event(f, false, id, op, off, n);
+	if (e)
+		e->submitted = f->control->log->len - 1;
 	if (e && op == BLOCK_WRITE)
 		e->data = g_memdup2(buf, n);
 	rc = block_sync(b->lower, op, off, buf, n);

@@ -10,6 +10,7 @@ struct block_fault_event {
 	bool done;              /* else: it reached the disk */
 	bool failed;
 	unsigned id;            /* the same in both events of a request */
+	unsigned submitted;     /* events in the log when it was submitted */
 	enum block_op op;
 	uint64_t off, len;
 	uint8_t *data;          /* write: what was written */

@@ -110,9 +110,9 @@ bool pci_bus_place(struct pci_bus *b, uint64_t size, uint64_t *base, GError **er
 	for (i = 0; i < b->places->len; i++) {
 		const struct place *p = &g_array_index(b->places, struct place, i);
 
-		if (p->base - at >= size)
+		if (p->base >= at && p->base - at >= size)
 			break;
-		at = (p->base + p->size + size - 1) & ~(size - 1);
+		at = MAX(at, (p->base + p->size + size - 1) & ~(size - 1));
 	}
 	if (at + size > (uint64_t)PCI_MMIO32_BASE + PCI_MMIO32_LEN)
 		return kerr_set(err, KERR_LIMIT, "the PCI window has no room for %" G_GUINT64_FORMAT " KiB", size >> 10);

@@ -111,6 +111,14 @@ char *address_text(const struct address *a)
 	}
 }
 
+bool address_empty(const struct address *a)
+{
+	for (const struct field *f = address_schema.fields; f->name; f++)
+		if (!field_is_default(f, a))
+			return false;
+	return true;
+}
+
 uint32_t address_port(const struct address *a)
 {
 	char *end;

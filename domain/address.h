@@ -27,6 +27,8 @@ extern const struct schema address_schema;
 
 /* "0000:00:03.0"; "drive 0:0:0:1"; "" when there is none. Caller frees. */
 char *address_text(const struct address *);
+/* Is nothing given, not even a type? */
+bool address_empty(const struct address *);
 /* The port of a virtio-serial address as a number; ADDRESS_UNSET when there is none. */
 uint32_t address_port(const struct address *);
 

@@ -23,23 +23,30 @@ static void check_source(const struct chardev *c, bool channel, struct report *r
 		break;
 	case CHARDEV_UNIX:
 		if (!s->path.path && s->mode == CHARDEV_CONNECT)
-			BAD(c, "source", "write <source mode='connect' path='/…'/>", "the path is missing");
+			BAD(c, "source", "write <source mode='connect' path='/…'/>",
+				"the path is missing");
 		break;
 	case CHARDEV_TCP:
 		if (!s->service || (!s->host && s->mode == CHARDEV_CONNECT))
-			BAD(c, "source", "write <source mode='bind' host='127.0.0.1' service='4555'/>", "host or port is missing");
+			BAD(c, "source",
+				"write <source mode='bind' host='127.0.0.1' service='4555'/>",
+				"host or port is missing");
 		if (c->protocol > CHARDEV_RAW || s->tls == YESNO_YES)
-			report_refuse(r, c, c->protocol > CHARDEV_RAW ? "protocol" : "source", "write <protocol type='raw'/>",
+			report_refuse(r, c, c->protocol > CHARDEV_RAW ? "protocol" : "source",
+				"write <protocol type='raw'/>",
 				"only plain TCP connections are made");
 		break;
 	case CHARDEV_SPICEVMC:
-		report_warn(r, c, "type", channel ? "leave the channel out" : BY_PTY, "there is no SPICE server: kept, the guest finds nobody there");
+		report_warn(r, c, "type", channel ? "leave the channel out" : BY_PTY,
+			"there is no SPICE server: kept, the guest finds nobody there");
 		break;
 	case CHARDEV_VC:
-		report_warn(r, c, "type", BY_PTY, "there is no screen for a virtual console: its output goes nowhere but into the log");
+		report_warn(r, c, "type", BY_PTY,
+			"there is no screen for a virtual console: its output goes nowhere but into the log");
 		break;
 	default:
-		report_refuse(r, c, "type", BY_PTY, "bytes can't go to '%s'", chardev_type_names[c->type]);
+		report_refuse(r, c, "type", BY_PTY, "bytes can't go to '%s'",
+			chardev_type_names[c->type]);
 	}
 }
 
@@ -51,15 +58,19 @@ static void check_serials(const struct devices *d, struct report *r)
 		const struct chardev_target *t = &c->target;
 
 		check_source(c, false, r);
-		if (strcmp(t->type, "isa-serial"))
-			report_refuse(r, t, "type", "write <target type='isa-serial'/>", "there is no port of type '%s'", t->type);
+		if (g_strcmp0(t->type, "isa-serial"))
+			report_refuse(r, t, "type", "write <target type='isa-serial'/>",
+				"there is no port of type '%s'", t->type);
 		else if (t->model && strcmp(t->model, "isa-serial") && strcmp(t->model, "16550a"))
-			report_refuse(r, t, "model", "write <model name='isa-serial'/>", "there is no port of model '%s'", t->model);
+			report_refuse(r, t, "model", "write <model name='isa-serial'/>",
+				"there is no port of model '%s'", t->model);
 		else if (t->port >= SERIAL_PORTS)
-			BAD(t, "port", "write a port from 0 to 3; more consoles by <console> with <target type='virtio'/>",
+			BAD(t, "port",
+				"write a port from 0 to 3; more consoles by <console> with <target type='virtio'/>",
 				"serial port %u: there are 4", t->port);
 		else if (seen[t->port])
-			BAD(t, "port", "write a port from 0 to 3", "serial port %u is given twice", t->port);
+			BAD(t, "port", "write a port from 0 to 3", "serial port %u is given twice",
+				t->port);
 		else
 			seen[t->port] = true;
 	}
@@ -73,10 +84,12 @@ static void check_consoles(const struct devices *d, struct report *r)
 		if (chardev_is_serial_console(d, c))
 			continue;
 		check_source(c, false, r);
-		if (!strcmp(t->type, "serial"))
-			BAD(t, "type", "write <target type='virtio'/>, or a <serial>", "only the first console can be a serial port");
-		else if (strcmp(t->type, "virtio"))
-			report_refuse(r, t, "type", "write <target type='virtio'/>", "there is no console of type '%s'", t->type);
+		if (!g_strcmp0(t->type, "serial"))
+			BAD(t, "type", "write <target type='virtio'/>, or a <serial>",
+				"only the first console can be a serial port");
+		else if (g_strcmp0(t->type, "virtio"))
+			report_refuse(r, t, "type", "write <target type='virtio'/>",
+				"there is no console of type '%s'", t->type);
 	}
 }
 
@@ -88,10 +101,13 @@ static void check_channels(const struct devices *d, struct report *r)
 		const struct chardev_target *t = &c->target;
 
 		check_source(c, true, r);
-		if (strcmp(t->type, "virtio"))
-			report_refuse(r, t, "type", "write <target type='virtio' name='org.example.0'/>", "there is no channel of type '%s'", t->type);
+		if (g_strcmp0(t->type, "virtio"))
+			report_refuse(r, t, "type",
+				"write <target type='virtio' name='org.example.0'/>",
+				"there is no channel of type '%s'", t->type);
 		else if (t->name && !g_hash_table_add(names, t->name))
-			BAD(t, "name", "give each channel a name of its own", "channel '%s' is given twice", t->name);
+			BAD(t, "name", "give each channel a name of its own",
+				"channel '%s' is given twice", t->name);
 	}
 }
 

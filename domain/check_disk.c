@@ -16,32 +16,38 @@ static void check_type(const struct disk *d, struct report *r)
 		if (disk_source_resource(d->type, (struct disk_source *)(uintptr_t)s))
 			break;
 		if (disk_has_source(d))
-			BAD(d, "source", d->type == DISK_FILE ? "write <source file='/…'/>" : "write <source dev='/dev/…'/>",
+			BAD(d, "source", d->type == DISK_FILE ?
+				"write <source file='/…'/>" : "write <source dev='/dev/…'/>",
 				"the source does not go with type='%s'", disk_type_names[d->type]);
 		else if (d->device != DISK_DEVICE_CDROM && d->device != DISK_DEVICE_FLOPPY)
 			BAD(d, "source", "write <source file='/…'/>", "the disk has no source");
 		else
-			report_warn(r, d, NULL, NULL, "an empty drive is not shown to the guest yet: kept");
+			report_warn(r, d, NULL, NULL,
+				"an empty drive is not shown to the guest yet: kept");
 		break;
 	case DISK_NETWORK:
 		report_refuse(r, d, "type", BY_BLOCK, "network storage (%s) can't be used yet",
 			s->protocol ? disk_protocol_names[s->protocol] : "no protocol given");
 		break;
 	case DISK_DIR:
-		report_refuse(r, d, "type", "make an image of the folder, for instance with mkfs.ext4 -d or genisoimage", "a folder can't be a disk");
+		report_refuse(r, d, "type",
+			"make an image of the folder, for instance with mkfs.ext4 -d or genisoimage", "a folder can't be a disk");
 		break;
 	case DISK_VOLUME:
-		report_refuse(r, d, "type", "write type='file' and the volume's path", "volumes of storage pools can't be used yet");
+		report_refuse(r, d, "type", "write type='file' and the volume's path",
+			"volumes of storage pools can't be used yet");
 		break;
 	default:
-		report_refuse(r, d, "type", "write type='file' or type='block'", "sources of type '%s' can't be used", disk_type_names[d->type]);
+		report_refuse(r, d, "type", "write type='file' or type='block'",
+			"sources of type '%s' can't be used", disk_type_names[d->type]);
 	}
 }
 
 static void check_format(const void *obj, const char *field, int format, struct report *r)
 {
 	if (format > FORMAT_QCOW2)
-		HAS_NOT(obj, field, "convert it: qemu-img convert -O qcow2 OLD NEW", "images of format '%s' can't be used", disk_format_names[format]);
+		HAS_NOT(obj, field, "convert it: qemu-img convert -O qcow2 OLD NEW",
+			"images of format '%s' can't be used", disk_format_names[format]);
 }
 
 static void check_chain(const struct disk *d, struct report *r)
@@ -49,13 +55,18 @@ static void check_chain(const struct disk *d, struct report *r)
 	const struct disk_backing *b = d->backing;
 
 	if (b && b->type && d->driver.format == FORMAT_RAW)
-		report_warn(r, b, NULL, "leave <backingStore> out", "a raw image has nothing behind it");
+		report_warn(r, b, NULL, "leave <backingStore> out",
+			"a raw image has nothing behind it");
 	for (; b && b->type; b = b->backing) {
 		check_format(b, "format", b->format, r);
 		if (b->type > DISK_BLOCK)
-			report_refuse(r, b, "type", BY_BLOCK, "an image of type '%s' can't be behind a disk", disk_type_names[b->type]);
-		else if (!disk_source_resource(b->type, (struct disk_source *)(uintptr_t)&b->source))
-			BAD(b, "source", "write <source file='/…'/>", "the image behind has no source");
+			report_refuse(r, b, "type", BY_BLOCK,
+				"an image of type '%s' can't be behind a disk",
+				disk_type_names[b->type]);
+		else if (!disk_source_resource(b->type,
+		    (struct disk_source *)(uintptr_t)&b->source))
+			BAD(b, "source", "write <source file='/…'/>",
+				"the image behind has no source");
 	}
 }
 
@@ -64,18 +75,25 @@ static void check_bus(const struct disk *d, struct report *r)
 	int bus = d->target.bus;
 
 	if (disk_target_index(d->target.dev) < 0)
-		BAD(&d->target, "dev", "write <target dev='vda' bus='virtio'/>", "'%s' is no name of a disk", d->target.dev ? d->target.dev : "");
+		BAD(&d->target, "dev", "write <target dev='vda' bus='virtio'/>",
+			"'%s' is no name of a disk", d->target.dev ? d->target.dev : "");
 	if (d->device == DISK_DEVICE_FLOPPY || bus == DISK_BUS_FDC)
-		report_refuse(r, d, "device", "write a disk: <target dev='vda' bus='virtio'/>", "there is no floppy drive");
+		report_refuse(r, d, "device", "write a disk: <target dev='vda' bus='virtio'/>",
+			"there is no floppy drive");
 	else if (d->device == DISK_DEVICE_LUN)
-		report_refuse(r, d, "device", "write device='disk'", "SCSI commands aren't passed to the host's device");
+		report_refuse(r, d, "device", "write device='disk'",
+			"SCSI commands aren't passed to the host's device");
 	else if (disk_stands_in(d))
-		report_warn(r, &d->target, "bus", "write bus='virtio'", "%s disks are shown to the guest as virtio until SCSI is here",
+		report_warn(r, &d->target, "bus", "write bus='virtio'",
+			"%s disks are shown to the guest as virtio until SCSI is here",
 			disk_bus_names[bus]);
 	else if (bus != DISK_BUS_VIRTIO && bus != DISK_BUS_ABSENT)
-		report_refuse(r, &d->target, "bus", "write <target dev='vda' bus='virtio'/>", "there is no bus '%s'", disk_bus_names[bus]);
-	if (bus == DISK_BUS_VIRTIO && d->model > VIRTIO_MODEL_VIRTIO && d->model != VIRTIO_MODEL_NON_TRANSITIONAL)
-		report_warn(r, d, "model", "write model='virtio'", "there are no transitional devices: the guest sees a modern one");
+		report_refuse(r, &d->target, "bus", "write <target dev='vda' bus='virtio'/>",
+			"there is no bus '%s'", disk_bus_names[bus]);
+	if (bus == DISK_BUS_VIRTIO && d->model > VIRTIO_MODEL_VIRTIO &&
+	    d->model != VIRTIO_MODEL_NON_TRANSITIONAL)
+		report_warn(r, d, "model", "write model='virtio'",
+			"there are no transitional devices: the guest sees a modern one");
 }
 
 static void check_driver(const struct machine *m, const struct disk *d, struct report *r)
@@ -83,24 +101,31 @@ static void check_driver(const struct machine *m, const struct disk *d, struct r
 	const struct disk_driver *v = &d->driver;
 
 	check_format(v, "format", v->format, r);
-	if (v->io == DISK_IO_NATIVE && v->cache && v->cache != CACHE_NONE && v->cache != CACHE_DIRECTSYNC)
-		BAD(v, "io", "write cache='none', or io='io_uring'", "native I/O needs cache='none' or 'directsync'");
+	if (v->io == DISK_IO_NATIVE && v->cache && v->cache != CACHE_NONE &&
+	    v->cache != CACHE_DIRECTSYNC)
+		BAD(v, "io", "write cache='none', or io='io_uring'",
+			"native I/O needs cache='none' or 'directsync'");
 	if (v->copy_on_read == ONOFF_ON && d->readonly)
 		BAD(v, "copy_on_read", "leave it out", "a read-only disk can't keep what it reads");
 	else if (v->copy_on_read == ONOFF_ON)
-		report_warn(r, v, "copy_on_read", "leave it out", "what is read from behind is not kept yet");
+		report_warn(r, v, "copy_on_read", "leave it out",
+			"what is read from behind is not kept yet");
 	if (v->iothread && !machine_has_iothread(m, v->iothread))
-		BAD(v, "iothread", "add <iothreads>1</iothreads>, or name an id of <iothreadids>", "there is no I/O thread %u", v->iothread);
+		BAD(v, "iothread", "add <iothreads>1</iothreads>, or name an id of <iothreadids>",
+			"there is no I/O thread %u", v->iothread);
 	if (v->queue_size && !power_of_two(v->queue_size))
-		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two", v->queue_size);
+		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two",
+			v->queue_size);
 	if (d->transient)
-		report_refuse(r, d, "transient", "make an overlay: qemu-img create -b IMAGE", "writes can't be forgotten at the end yet");
+		report_refuse(r, d, "transient", "make an overlay: qemu-img create -b IMAGE",
+			"writes can't be forgotten at the end yet");
 }
 
 static void check_words(const struct disk *d, struct report *r)
 {
 	if (d->serial && strlen(d->serial) > 20)
-		report_warn(r, d, "serial", "write at most 20 characters", "the guest sees the first 20 characters only");
+		report_warn(r, d, "serial", "write at most 20 characters",
+			"the guest sees the first 20 characters only");
 	if (d->vendor && strlen(d->vendor) > 8)
 		BAD(d, "vendor", "write at most 8 characters", "the vendor is too long");
 	if (d->product && strlen(d->product) > 16)
@@ -109,16 +134,19 @@ static void check_words(const struct disk *d, struct report *r)
 		const char *s = g_str_has_prefix(d->wwn, "0x") ? d->wwn + 2 : d->wwn;
 
 		if (strlen(s) != 16 || strspn(s, "0123456789abcdefABCDEF") != 16)
-			BAD(d, "wwn", "write 16 hexadecimal digits", "'%s' is no world wide name", d->wwn);
+			BAD(d, "wwn", "write 16 hexadecimal digits", "'%s' is no world wide name",
+				d->wwn);
 	}
 	for (int n = 0; n < 2; n++) {
 		uint32_t v = n ? d->physical_block_size : d->logical_block_size;
 
 		if (v && (!power_of_two(v) || v < 512))
-			BAD(d, n ? "physical_block_size" : "logical_block_size", "write 512 or 4096", "blocks of %u bytes are not possible", v);
+			BAD(d, n ? "physical_block_size" : "logical_block_size",
+				"write 512 or 4096", "blocks of %u bytes are not possible", v);
 	}
 	if (d->physical_block_size && d->physical_block_size < d->logical_block_size)
-		BAD(d, "physical_block_size", "write at least the logical size", "the physical block is smaller than the logical one");
+		BAD(d, "physical_block_size", "write at least the logical size",
+			"the physical block is smaller than the logical one");
 }
 
 /* Limits of bytes and of operations, for both directions and each; then their bursts, and how long these last. */
@@ -139,24 +167,31 @@ static uint64_t value(const struct iotune *t, const struct limit *l)
 }
 
 /* What is said for both directions excludes what is said for one; bursts need limits, lengths need bursts. */
-static void check_rate(const struct iotune *t, const struct limit dirs[3][LIMITS_N], struct report *r)
+static void check_rate(const struct iotune *t, const struct limit dirs[3][LIMITS_N],
+	struct report *r)
 {
 	for (int k = LIMIT; k <= BURST; k++) {
-		const struct limit *total = &dirs[0][k], *one = value(t, &dirs[1][k]) ? &dirs[1][k] : &dirs[2][k];
+		const struct limit *total = &dirs[0][k], *one = value(t, &dirs[1][k]) ?
+			&dirs[1][k] : &dirs[2][k];
 
 		if (value(t, total) && value(t, one))
-			BAD(t, total->name, "write the total, or reads and writes", "%s excludes %s", total->name, one->name);
+			BAD(t, total->name, "write the total, or reads and writes",
+				"%s excludes %s", total->name, one->name);
 	}
 	for (int d = 0; d < 3; d++) {
 		const struct limit *l = dirs[d];
 		uint64_t limit = value(t, &l[LIMIT]), burst = value(t, &l[BURST]);
 
 		if (burst && burst < limit)
-			BAD(t, l[BURST].name, "write a burst above the limit", "the burst of %" PRIu64 " is below the limit of %" PRIu64, burst, limit);
+			BAD(t, l[BURST].name, "write a burst above the limit",
+				"the burst of %" PRIu64 " is below the limit of %" PRIu64, burst,
+				limit);
 		if (burst && !limit)
-			BAD(t, l[BURST].name, "add a limit", "a burst needs a limit: %s", l[LIMIT].name);
+			BAD(t, l[BURST].name, "add a limit", "a burst needs a limit: %s",
+				l[LIMIT].name);
 		if (value(t, &l[LENGTH]) && !burst)
-			BAD(t, l[LENGTH].name, "add a burst", "a length needs a burst: %s", l[BURST].name);
+			BAD(t, l[LENGTH].name, "add a burst", "a length needs a burst: %s",
+				l[BURST].name);
 	}
 }
 
@@ -171,7 +206,8 @@ static void check_group(const struct disk *d, GHashTable *groups, struct report 
 	if (!other)
 		g_hash_table_insert(groups, t->group_name, (gpointer)(uintptr_t)t);
 	else if (!schema_equal(&iotune_schema, t, other))
-		BAD(t, "group_name", "write the same limits for all disks of the group", "disks of group '%s' have other limits", t->group_name);
+		BAD(t, "group_name", "write the same limits for all disks of the group",
+			"disks of group '%s' have other limits", t->group_name);
 }
 
 void check_disks(const struct machine *m, struct report *r)
@@ -184,9 +220,12 @@ void check_disks(const struct machine *m, struct report *r)
 		const struct resource *res = disk_source_resource(d->type, &d->source);
 
 		if (d->target.dev && !g_hash_table_add(targets, d->target.dev))
-			BAD(&d->target, "dev", "give each disk a name of its own", "target '%s' is given twice", d->target.dev);
+			BAD(&d->target, "dev", "give each disk a name of its own",
+				"target '%s' is given twice", d->target.dev);
 		if (res && !d->readonly && !d->shareable && !g_hash_table_add(sources, res->path))
-			report_warn(r, &d->source, NULL, "add <shareable/> to both", "'%s' is used by two disks: the second will find it locked", res->path);
+			report_warn(r, &d->source, NULL, "add <shareable/> to both",
+				"'%s' is used by two disks: the second will find it locked",
+				res->path);
 		check_type(d, r);
 		check_bus(d, r);
 		check_driver(m, d, r);

@@ -15,11 +15,16 @@
 static const struct {
 	const char *element, *fields[KEY_FIELDS];
 } keys[] = {
-	{ "disk", { "target/dev" } }, { "interface", { "mac" } }, { "controller", { "type", "index" } },
-	{ "channel", { "target/name" } }, { "serial", { "target/port" } }, { "parallel", { "target/port" } },
-	{ "console", { "target/port" } }, { "graphics", { "type" } }, { "feature", { "name" } }, { "vcpu", { "id" } },
-	{ "cell", { "id" } }, { "sibling", { "id" } }, { "timer", { "name" } }, { "iothread", { "id" } },
-	{ "vcpupin", { "vcpu" } }, { "iothreadpin", { "iothread" } }, { "memnode", { "cellid" } }, { "device", { "path" } },
+	{ "disk", { "target/dev" } }, { "interface", { "mac" } }, { "controller", { "type",
+		"index" } },
+	{ "channel", { "target/name" } }, { "serial", { "target/port" } }, { "parallel",
+		{ "target/port" } },
+	{ "console", { "target/port" } }, { "graphics", { "type" } }, { "feature", { "name" } },
+		{ "vcpu", { "id" } },
+	{ "cell", { "id" } }, { "sibling", { "id" } }, { "timer", { "name" } }, { "iothread",
+		{ "id" } },
+	{ "vcpupin", { "vcpu" } }, { "iothreadpin", { "iothread" } }, { "memnode", { "cellid" } },
+		{ "device", { "path" } },
 	{ "sysinfo", { "type" } }, { "entry", { "name" } }, { "panic", { "model" } },
 };
 
@@ -99,7 +104,8 @@ static bool kvmd_made(const char *alias)
 	return !alias || !g_str_has_prefix(alias, "ua-");
 }
 
-static void diff(const struct schema *s, const void *a, const void *b, const char *path, GPtrArray *out);
+static void diff(const struct schema *s, const void *a, const void *b, const char *path,
+	GPtrArray *out);
 
 /* Names of a list's entries, each once: a second of the same name gets "#2". NULL array when entries have no names. */
 static GPtrArray *names_of(const struct schema *s, const GPtrArray *list)
@@ -120,7 +126,8 @@ static GPtrArray *names_of(const struct schema *s, const GPtrArray *list)
 	return names;
 }
 
-static void diff_list(const struct field *f, const GPtrArray *x, const GPtrArray *y, const char *path, GPtrArray *out)
+static void diff_list(const struct field *f, const GPtrArray *x, const GPtrArray *y,
+	const char *path, GPtrArray *out)
 {
 	g_autoptr(GPtrArray) xn = names_of(f->sub, x), yn = names_of(f->sub, y);
 	g_autoptr(GHashTable) places = g_hash_table_new(g_str_hash, g_str_equal);
@@ -141,14 +148,16 @@ static void diff_list(const struct field *f, const GPtrArray *x, const GPtrArray
 	}
 	for (unsigned i = 0; i < yn->len; i++)
 		if (g_hash_table_contains(places, yn->pdata[i])) {
-			g_autofree char *item = g_strdup_printf("%s[%s]", path, (char *)yn->pdata[i]);
+			g_autofree char *item = g_strdup_printf("%s[%s]", path,
+				(char *)yn->pdata[i]);
 
 			add(out, item, NULL, g_strdup(f->sub->name), live);
 		}
 }
 
 /* Only what is said counts, not where; it has no effect, so it may change at any time. */
-static void diff_extras(const struct extras *x, const struct extras *y, const char *path, GPtrArray *out)
+static void diff_extras(const struct extras *x, const struct extras *y, const char *path,
+	GPtrArray *out)
 {
 	g_autofree char *before = extras_text(x), *after = extras_text(y);
 
@@ -156,7 +165,8 @@ static void diff_extras(const struct extras *x, const struct extras *y, const ch
 		add(out, path, g_steal_pointer(&before), g_steal_pointer(&after), true);
 }
 
-static void diff(const struct schema *s, const void *a, const void *b, const char *path, GPtrArray *out)
+static void diff(const struct schema *s, const void *a, const void *b, const char *path,
+	GPtrArray *out)
 {
 	for (const struct field *f = s->fields; f->name; f++) {
 		const void *x = field_at(f, a), *y = field_at(f, b);
@@ -164,7 +174,8 @@ static void diff(const struct schema *s, const void *a, const void *b, const cha
 
 		if (f->kind->shape == SHAPE_NONE || (f->flags & RUNTIME) || f->kind->equal(f, x, y))
 			continue;
-		if (!strcmp(f->name, "alias") && kvmd_made(*(char *const *)x) && kvmd_made(*(char *const *)y))
+		if (!strcmp(f->name, "alias") && kvmd_made(*(char *const *)x) &&
+		    kvmd_made(*(char *const *)y))
 			continue;
 		at = g_strdup_printf("%s%s%s", path, *path ? "/" : "", f->name);
 		switch (f->kind->shape) {

@@ -61,7 +61,8 @@ static void fill_cpu(struct machine *m)
 	list_each(cpu_feature, f, c->features)
 		set_enum(&f->policy, CPU_POLICY_REQUIRE);
 	list_each(numa_cell, cell, c->cells)
-		set_num(&cell->id, UINT32_MAX, (uint32_t)(cell_p - (struct numa_cell **)c->cells->pdata));
+		set_num(&cell->id, UINT32_MAX,
+			(uint32_t)(cell_p - (struct numa_cell **)c->cells->pdata));
 }
 
 static void fill_features(struct features *f)
@@ -118,7 +119,8 @@ static void fill_mac(struct iface *i)
 	if (i->mac)
 		return;
 	r = g_random_int();
-	i->mac = g_strdup_printf("52:54:00:%02x:%02x:%02x", r & 0xff, r >> 8 & 0xff, r >> 16 & 0xff);
+	i->mac = g_strdup_printf("52:54:00:%02x:%02x:%02x", r & 0xff, r >> 8 & 0xff,
+		r >> 16 & 0xff);
 }
 
 /* Ports that were not given get the lowest free number of their list. */
@@ -177,7 +179,8 @@ static void repeat(const struct chardev *serial, struct chardev *console)
 
 static bool same_source(const struct chardev *a, const struct chardev *b)
 {
-	return !b->type || (a->type == b->type && (!b->source.path.path || schema_equal(&chardev_source_schema, &a->source, &b->source)));
+	return !b->type || (a->type == b->type && (!b->source.path.path ||
+		schema_equal(&chardev_source_schema, &a->source, &b->source)));
 }
 
 /*
@@ -201,7 +204,8 @@ static void fill_consoles(struct devices *d, struct report *r)
 		g_ptr_array_add(d->serials, s);
 	}
 	fill_serials(d->serials);
-	if (!first && list_len(d->serials) && !g_strcmp0(list_at(chardev, d->serials, 0)->target.type, "isa-serial")) {
+	if (!first && list_len(d->serials) && !g_strcmp0(list_at(chardev, d->serials,
+	    0)->target.type, "isa-serial")) {
 		first = schema_new(&console_schema);
 		serial = true;
 		if (!d->consoles)
@@ -212,7 +216,8 @@ static void fill_consoles(struct devices *d, struct report *r)
 		const struct chardev *s = list_at(chardev, d->serials, 0);
 
 		if (!same_source(s, first))
-			report_warn(r, first, NULL, "write the same as for the serial port, or <target type='virtio'/>",
+			report_warn(r, first, NULL,
+				"write the same as for the serial port, or <target type='virtio'/>",
 				"the first console is the first serial port: what it says of its own is not used");
 		repeat(s, first);
 	}

@@ -57,6 +57,8 @@ static void forget_runtime(struct machine *m)
 /* Nothing found but refusals: what was read is whole, so that looking further tells more. */
 static bool sound(const struct report *r)
 {
+	if (r->findings->len > REPORT_MAX)
+		return false;   /* not all are kept */
 	for (unsigned i = 0; i < r->findings->len; i++) {
 		const struct finding *f = g_ptr_array_index(r->findings, i);
 

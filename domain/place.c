@@ -36,16 +36,20 @@ static bool wants_pci(const struct field *row, void *dev)
 		const struct controller *c = dev;
 
 		return c->type == CONTROLLER_VIRTIO_SERIAL ||
-			(c->type == CONTROLLER_SCSI && (!c->model || g_str_has_prefix(c->model, "virtio")));
+			(c->type == CONTROLLER_SCSI && (!c->model || g_str_has_prefix(c->model,
+				"virtio")));
 	}
 	if (s == &balloon_schema)
-		return ((struct balloon *)dev)->model != BALLOON_NONE && ((struct balloon *)dev)->model != BALLOON_XEN;
+		return ((struct balloon *)dev)->model != BALLOON_NONE &&
+			((struct balloon *)dev)->model != BALLOON_XEN;
 	if (s == &panic_schema)
 		return ((struct panic *)dev)->model == PANIC_PVPANIC;
 	if (s == &memdev_schema)
-		return ((struct memdev *)dev)->model == MEMDEV_VIRTIO_MEM || ((struct memdev *)dev)->model == MEMDEV_VIRTIO_PMEM;
+		return ((struct memdev *)dev)->model == MEMDEV_VIRTIO_MEM ||
+			((struct memdev *)dev)->model == MEMDEV_VIRTIO_PMEM;
 	if (s == &serial_schema)
-		return row->sub == &serial_schema && !g_strcmp0(((struct chardev *)dev)->target.type, "pci-serial");
+		return row->sub == &serial_schema &&
+			!g_strcmp0(((struct chardev *)dev)->target.type, "pci-serial");
 	if (s == &watchdog_schema)
 		return ((struct watchdog *)dev)->model == WATCHDOG_I6300ESB;
 	return s == &rng_schema || s == &vsock_schema || s == &filesystem_schema;
@@ -57,7 +61,8 @@ static struct address *pci_of(const struct field *row, void *dev)
 	if (row->sub == &disk_schema) {
 		struct disk *d = dev;
 
-		return disk_stands_in(d) && d->address.type != ADDRESS_PCI ? &d->stand_in : &d->address;
+		return disk_stands_in(d) && d->address.type != ADDRESS_PCI ?
+			&d->stand_in : &d->address;
 	}
 	return device_address(row, dev);
 }
@@ -108,7 +113,9 @@ static bool give_pci(const struct field *row, void *dev, void *arg)
 	struct bus *bus = arg;
 	struct address *a = pci_of(row, dev);
 
-	if (!a || !wants_pci(row, dev) || a->type > ADDRESS_PCI || (a->type == ADDRESS_PCI && a->slot != ADDRESS_UNSET))
+	if (!a || !wants_pci(row, dev) || a->type > ADDRESS_PCI || (a->type == ADDRESS_PCI &&
+	    a->slot != ADDRESS_UNSET) ||
+	    (a->type == ADDRESS_ABSENT && !address_empty(a)))
 		return true;
 	while (bus->next_slot < SLOTS && !slot_free(bus, bus->next_slot))
 		bus->next_slot++;
@@ -132,6 +139,17 @@ static bool give_pci(const struct field *row, void *dev, void *arg)
 	report_error(bus->report, dev, NULL, KERR_LIMIT,
 		"leave out a device, or give free functions: <address type='pci' slot='0x01' function='0x1'/>",
 		"there is no PCI slot left for it");
+	return true;
+}
+
+/*
+ * Stand-ins go first: their places are in no definition, so they must not depend on what else is
+ * added to the machine later.
+ */
+static bool give_stand_in(const struct field *row, void *dev, void *arg)
+{
+	if (row->sub == &disk_schema && disk_stands_in(dev))
+		give_pci(row, dev, arg);
 	return true;
 }
 
@@ -205,13 +223,14 @@ static void give_port(struct ports *p, struct chardev *c, bool console, struct r
 	struct address *a = &c->address;
 	unsigned ctl = 0;
 
-	if (a->type > ADDRESS_ABSENT && (a->type != ADDRESS_VIRTIO_SERIAL || a->port))
+	if (a->type == ADDRESS_VIRTIO_SERIAL ? a->port != NULL : !address_empty(a))
 		return;
 	if (a->type == ADDRESS_VIRTIO_SERIAL && a->controller < SERIAL_CONTROLLERS)
 		ctl = a->controller;
 	for (; ctl < SERIAL_CONTROLLERS; ctl++) {
 		/* port 0 is for a console: old guests look for it there */
-		for (unsigned port = console ? 0 : 1; port < (p->size[ctl] ? p->size[ctl] : VIRTIO_SERIAL_PORTS); port++) {
+		for (unsigned port = console ? 0 : 1; port < (p->size[ctl] ?
+			p->size[ctl] : VIRTIO_SERIAL_PORTS); port++) {
 			if (p->taken[ctl][port])
 				continue;
 			p->taken[ctl][port] = true;
@@ -223,7 +242,8 @@ static void give_port(struct ports *p, struct chardev *c, bool console, struct r
 			return;
 		}
 	}
-	report_error(r, c, NULL, KERR_LIMIT, "leave out a channel", "there is no virtio-serial port left for it");
+	report_error(r, c, NULL, KERR_LIMIT, "leave out a channel",
+		"there is no virtio-serial port left for it");
 }
 
 static void place_ports(struct devices *d, struct report *r)
@@ -263,10 +283,13 @@ static char *alias_stem(const struct field *row, void *dev, int *number)
 		const struct schema *schema;
 		const char *stem;
 	} stems[] = {
-		{ &iface_schema, "net" }, { &filesystem_schema, "fs" }, { &serial_schema, "serial" },
-		{ &parallel_schema, "parallel" }, { &console_schema, "console" }, { &channel_schema, "channel" },
+		{ &iface_schema, "net" }, { &filesystem_schema, "fs" }, { &serial_schema,
+			"serial" },
+		{ &parallel_schema, "parallel" }, { &console_schema, "console" }, { &channel_schema,
+			"channel" },
 		{ &input_schema, "input" }, { &tpm_schema, "tpm" }, { &video_schema, "video" },
-		{ &hostdev_schema, "hostdev" }, { &watchdog_schema, "watchdog" }, { &balloon_schema, "balloon" },
+		{ &hostdev_schema, "hostdev" }, { &watchdog_schema, "watchdog" }, { &balloon_schema,
+			"balloon" },
 		{ &rng_schema, "rng" }, { &panic_schema, "panic" }, { &vsock_schema, "vsock" },
 	};
 	const struct schema *s = row->sub;
@@ -283,11 +306,13 @@ static char *alias_stem(const struct field *row, void *dev, int *number)
 
 		*number = (int)MIN(c->index, 4096);
 		if (c->type == CONTROLLER_PCI)
-			return g_strdup(g_str_has_prefix(c->model ? c->model : "pcie", "pcie") ? "pcie." : "pci.");
+			return g_strdup(g_str_has_prefix(c->model ? c->model : "pcie", "pcie") ?
+				"pcie." : "pci.");
 		return g_strdup(controller_type_names[c->type]);
 	}
 	if (s == &memdev_schema) {
-		static const char *const by_model[MEMDEV_N] = { "mem", "dimm", "nvdimm", "virtiopmem", "virtiomem", "epc" };
+		static const char *const by_model[MEMDEV_N] = { "mem", "dimm", "nvdimm",
+			"virtiopmem", "virtiomem", "epc" };
 
 		return g_strdup(by_model[((struct memdev *)dev)->model]);
 	}
@@ -374,6 +399,7 @@ void machine_place(struct machine *m, struct report *r)
 	place_isa(d);
 	devices_each(d, complete_drive, NULL);
 	devices_each(d, take_given, &bus);
+	devices_each(d, give_stand_in, &bus);
 	devices_each(d, give_pci, &bus);
 	names.taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	names.next = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);

@@ -36,7 +36,8 @@ static char *path_of(const struct walk *w)
 }
 
 /* What opens this resource; RES_NONE: nobody, it is not visited. chardev: the one whose source it is, or NULL. */
-static enum resource_use use_of(const struct field *f, const void *obj, const struct chardev *chardev)
+static enum resource_use use_of(const struct field *f, const void *obj,
+	const struct chardev *chardev)
 {
 	const struct resource *res = field_at(f, obj);
 	enum resource_use use = f->use;
@@ -61,12 +62,15 @@ static bool only_kept(const struct walk *w, const struct schema *s, const void *
 
 static bool is_chardev(const struct schema *s)
 {
-	return s == &serial_schema || s == &parallel_schema || s == &console_schema || s == &channel_schema;
+	return s == &serial_schema || s == &parallel_schema || s == &console_schema ||
+		s == &channel_schema;
 }
 
-static bool walk(struct walk *w, const struct schema *s, void *obj, const struct schema *parent_schema, void *parent, GError **err);
+static bool walk(struct walk *w, const struct schema *s, void *obj,
+	const struct schema *parent_schema, void *parent, GError **err);
 
-static bool walk_list(struct walk *w, const struct field *f, GPtrArray *list, const struct schema *s, void *obj, GError **err)
+static bool walk_list(struct walk *w, const struct field *f, GPtrArray *list,
+	const struct schema *s, void *obj, GError **err)
 {
 	for (unsigned i = 0; i < list_len(list); i++) {
 		void *entry = g_ptr_array_index(list, i);
@@ -78,7 +82,8 @@ static bool walk_list(struct walk *w, const struct field *f, GPtrArray *list, co
 	return true;
 }
 
-static bool visit(struct walk *w, const struct field *f, const struct schema *s, void *obj, const struct schema *parent_schema,
+static bool visit(struct walk *w, const struct field *f, const struct schema *s, void *obj,
+	const struct schema *parent_schema,
 	void *parent, GError **err)
 {
 	bool source = s == &chardev_source_schema && is_chardev(parent_schema);
@@ -89,12 +94,14 @@ static bool visit(struct walk *w, const struct field *f, const struct schema *s,
 	if (use == RES_NONE)
 		return true;
 	path = path_of(w);
-	v = (struct resource_visit){ .res = field_at(f, obj), .field = f, .use = use, .owner = obj, .owner_schema = s, .path = path };
+	v = (struct resource_visit){ .res = field_at(f, obj), .field = f, .use = use, .owner = obj,
+		.owner_schema = s, .path = path };
 	return w->fn(&v, w->arg, err);
 }
 
 /* obj, of schema s, stands in parent. The steps lead to obj. */
-static bool walk(struct walk *w, const struct schema *s, void *obj, const struct schema *parent_schema, void *parent, GError **err)
+static bool walk(struct walk *w, const struct schema *s, void *obj,
+	const struct schema *parent_schema, void *parent, GError **err)
 {
 	if (w->depth == DEPTH_MAX)
 		return kerr_set(err, KERR_LIMIT, "the machine is nested too deeply");
@@ -120,7 +127,8 @@ static bool walk(struct walk *w, const struct schema *s, void *obj, const struct
 	return true;
 }
 
-bool machine_walk_resources(struct machine *m, bool (*fn)(struct resource_visit *, void *arg, GError **), void *arg, GError **err)
+bool machine_walk_resources(struct machine *m, bool (*fn)(struct resource_visit *, void *arg,
+	GError **), void *arg, GError **err)
 {
 	struct walk w = { .m = m, .fn = fn, .arg = arg };
 

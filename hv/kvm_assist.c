@@ -47,7 +47,7 @@ struct kvm_assist_vcpu {
 	struct vcpu *vcpu;
 	struct assist_cpu cpu;
 	void *xsave;
-	uint64_t lstar;                 /* the guest's */
+	uint64_t star, lstar, mask;     /* the guest's MSRs of SYSCALL, kept because asking KVM costs 5 us each */
 	uint64_t trap;                  /* address of ours in the real LSTAR; 0: the guest has not set LSTAR */
 	uint64_t tsc_aux;
 	int hot;                        /* > 0: ask for registers */
@@ -311,13 +311,9 @@ static int set_lstar(struct vcpu *v, uint64_t value)
 static bool do_syscall(struct vcpu *v)
 {
 	struct kvm_assist_vcpu *a = assist_of(v);
-	uint64_t star = 0, mask = 0;
-	int fd = kvm_vcpu(v)->fd;
 
-	if (msr_io(fd, KVM_GET_MSRS, MSR_STAR, &star) < 0 || msr_io(fd, KVM_GET_MSRS, MSR_SYSCALL_MASK, &mask) < 0)
-		return false;
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
-	if (assist_syscall_enter(&a->cpu, star, a->lstar, mask) != ASSIST_DONE)
+	if (assist_syscall_enter(&a->cpu, a->star, a->lstar, a->mask) != ASSIST_DONE)
 		return inject(v, &a->cpu.fault);
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
 	v->stats[VCPU_SYSCALLS]++;
@@ -395,6 +391,13 @@ static void do_msr(struct vcpu *v, bool write)
 	v->stats[VCPU_MSR]++;
 	run->msr.error = 0;
 	switch (run->msr.index) {
+	case MSR_STAR:
+	case MSR_SYSCALL_MASK:          /* only writes come here */
+		if (msr_io(kvm_vcpu(v)->fd, KVM_SET_MSRS, run->msr.index, &(uint64_t){ run->msr.data }) < 0)
+			run->msr.error = 1;
+		else
+			*(run->msr.index == MSR_STAR ? &a->star : &a->mask) = run->msr.data;
+		return;
 	case MSR_LSTAR:
 		if (!write)
 			run->msr.data = a->lstar;
@@ -453,16 +456,21 @@ uint64_t kvm_assist_lstar(struct vcpu *v, uint64_t real)
 	return assist_of(v)->trap ? assist_of(v)->lstar : real;
 }
 
-int kvm_assist_set_lstar(struct vcpu *v, uint64_t value)
+int kvm_assist_load(struct vcpu *v, uint64_t lstar)
 {
-	return set_lstar(v, value);
+	struct kvm_assist_vcpu *a = assist_of(v);
+	int fd = kvm_vcpu(v)->fd, r = set_lstar(v, lstar);
+
+	if (r >= 0)
+		r = msr_io(fd, KVM_GET_MSRS, MSR_STAR, &a->star);
+	return r < 0 ? r : msr_io(fd, KVM_GET_MSRS, MSR_SYSCALL_MASK, &a->mask);
 }
 
 void kvm_assist_vcpu_reset(struct vcpu *v)
 {
 	struct kvm_assist_vcpu *a = assist_of(v);
 
-	a->lstar = a->trap = a->tsc_aux = 0;
+	a->star = a->lstar = a->mask = a->trap = a->tsc_aux = 0;
 	a->hot = 0;
 	a->failed = false;
 	v->run->kvm_dirty_regs = 0;
@@ -503,11 +511,13 @@ static int enable_cap(int fd, uint32_t cap, uint64_t arg)
 	return kvm_ioctl(fd, KVM_ENABLE_CAP, &c);
 }
 
-static int filter_lstar(int fd)
+/* Writes of STAR, LSTAR, SYSCALL_MASK and reads of LSTAR come to us. */
+static int filter_msrs(int fd)
 {
-	static uint8_t none;            /* bit 0 clear: neither read nor write of the range's one MSR */
-	struct kvm_msr_filter f = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW, .ranges = { { .flags = KVM_MSR_FILTER_READ |
-		KVM_MSR_FILTER_WRITE, .nmsrs = 1, .base = MSR_LSTAR, .bitmap = &none } } };
+	static uint8_t none = 0, cstar = 1 << 2;        /* bits: allowed, from the range's base on */
+	struct kvm_msr_filter f = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW, .ranges = {
+		{ .flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .base = MSR_LSTAR, .bitmap = &none },
+		{ .flags = KVM_MSR_FILTER_WRITE, .nmsrs = 4, .base = MSR_STAR, .bitmap = &cstar } } };
 
 	return kvm_ioctl(fd, KVM_X86_SET_MSR_FILTER, &f);
 }
@@ -537,7 +547,7 @@ bool kvm_assist_open(struct vm *vm, GError **err)
 	r = enable_cap(k->fd, KVM_CAP_X86_USER_SPACE_MSR,
 		KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL);
 	if (r >= 0)
-		r = filter_lstar(k->fd);
+		r = filter_msrs(k->fd);
 	if (r < 0)
 		return kerr_set(err, KERR_HOST, "this host emulates guest kernel code, and its KVM cannot filter MSRs; "
 			"a Linux kernel of 5.10 or later can");

@@ -99,4 +99,5 @@ void kvm_assist_enter(struct vcpu *);
 bool kvm_assist_exit(struct vcpu *);
 /* The LSTAR that the guest believes in, for saved state. */
 uint64_t kvm_assist_lstar(struct vcpu *, uint64_t real);
-int kvm_assist_set_lstar(struct vcpu *, uint64_t value);
+/* After a load of the other MSRs. 0 or -errno. */
+int kvm_assist_load(struct vcpu *, uint64_t lstar);

@@ -216,7 +216,7 @@ static int load_lstar(struct vcpu *v, struct cpu_state *s)
 		struct msr_state *m = g_ptr_array_index(s->msrs, i);
 
 		if (m->index == MSR_LSTAR)
-			return kvm_assist_set_lstar(v, m->value);
+			return kvm_assist_load(v, m->value);
 	}
 	return 0;
 }

@@ -20,7 +20,7 @@
 #include "domain/error.h"
 #include "domain/machine.h"
 
-#define NAMES_SHOWN 12
+#define NAMES_SHOWN 24
 
 /* Provided by KVM, so given with any model where offered; also QEMU's habit. */
 static const char *const granted[] = { "hypervisor", "x2apic", "tsc-deadline", "arat", "tsc_adjust" };

@@ -59,7 +59,8 @@ static void compare(const char *name, const char *suffix, const char *want)
 	g_assert_cmpstr(want, ==, text);
 }
 
-static struct machine *read_text(const char *text, size_t len, const char *name, struct report **report)
+static struct machine *read_text(const char *text, size_t len, const char *name,
+	struct report **report)
 {
 	g_autoptr(GError) err = NULL;
 	g_autofree char *file = g_strconcat(name, ".xml", NULL);
@@ -187,9 +188,11 @@ static void test_schema(void)
 	g_ptr_array_set_size(names, 0);
 	names_in(EXAMPLES, ".xml", NULL, names);
 	for (unsigned i = 0; i < names->len; i++)
-		g_ptr_array_add(argv, g_strdup_printf("%s/%s.xml", EXAMPLES, (char *)names->pdata[i]));
+		g_ptr_array_add(argv, g_strdup_printf("%s/%s.xml", EXAMPLES,
+			(char *)names->pdata[i]));
 	g_ptr_array_add(argv, NULL);
-	g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, &said, &status, &err);
+	g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, &said,
+		&status, &err);
 	g_assert_no_error(err);
 	if (status)
 		g_test_message("%s", said);
@@ -198,7 +201,8 @@ static void test_schema(void)
 
 static void test_example(gconstpointer data)
 {
-	g_autofree char *path = g_strdup_printf("%s/%s.xml", EXAMPLES, (const char *)data), *text = NULL, *found = NULL;
+	g_autofree char *path = g_strdup_printf("%s/%s.xml", EXAMPLES, (const char *)data),
+		*text = NULL, *found = NULL;
 	AUTO(report) r = NULL;
 	AUTO(machine) m = NULL;
 	gsize len;
@@ -220,7 +224,8 @@ static void test_tables(void)
 static bool note(struct resource_visit *v, void *arg, GError **err)
 {
 	(void)err;
-	g_string_append_printf(arg, "%s %d %s\n", v->path, (int)v->use, v->res->path ? v->res->path : "-");
+	g_string_append_printf(arg, "%s %d %s\n", v->path, (int)v->use, v->res->path ?
+		v->res->path : "-");
 	return true;
 }
 
@@ -282,9 +287,11 @@ int main(int argc, char **argv)
 	examples = names->len;
 	names_in(GOLDEN, ".xml", ".out.xml", names);
 	for (unsigned i = 0; i < names->len; i++) {
-		g_autofree char *path = g_strdup_printf("/machine/%s/%s", i < examples ? "example" : "golden", (char *)names->pdata[i]);
+		g_autofree char *path = g_strdup_printf("/machine/%s/%s", i < examples ?
+			"example" : "golden", (char *)names->pdata[i]);
 
-		g_test_add_data_func(path, names->pdata[i], i < examples ? test_example : test_golden);
+		g_test_add_data_func(path, names->pdata[i], i < examples ?
+			test_example : test_golden);
 	}
 	g_test_add_func("/machine/schema", test_schema);
 	g_test_add_func("/machine/tables", test_tables);

@@ -168,6 +168,19 @@ static void test_panic(void)
 	end(b);
 }
 
+static void test_syscall(void)
+{
+	struct box *b = start("syscall", "n=2000 jump=1", 1);
+
+	wait_text(b, "lstar right\n");
+	wait_text(b, "syscalls 2000 of 2000,");
+	wait_text(b, "exception 14,");
+	wait_text(b, "cr2 fffffe8000000000");
+	wait_note(b, VM_REQ_POWEROFF);
+	g_assert_cmpuint(stat(b, 0, VCPU_SYSCALLS), ==, b->vm.emulated ? 2000 : 0);
+	end(b);
+}
+
 /* A guest that makes no exits is stopped and let go many times; none may be lost, at any moment. */
 static void test_pause(void)
 {
@@ -298,6 +311,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvm/crash/hole", test_hole);
 	g_test_add_func("/kvm/crash/exception", test_exception);
 	g_test_add_func("/kvm/panic", test_panic);
+	g_test_add_func("/kvm/syscall", test_syscall);
 	g_test_add_func("/kvm/pause", test_pause);
 	g_test_add_func("/kvm/pause-in-exit", test_pause_in_exit);
 	g_test_add_func("/kvm/save-load", test_save_load);

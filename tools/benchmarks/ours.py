@@ -182,6 +182,7 @@ class Worker:
             fd = os.memfd_create('ram', os.MFD_CLOEXEC)
             os.ftruncate(fd, size)
             return fd
+        os.makedirs(os.path.dirname(path), exist_ok=True)       # kvmd has cleaned up after its failed start
         return os.open(path, flags & (os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK) | os.O_CREAT, 0o666)
 
     def start(self):

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command table: each row has code and words, names are told once. */
+#include <string.h>
+
+#include "daemon/control.h"
+#include "domain/commands_kvmd.h"
+
+static unsigned bindings(const char *name)
+{
+	unsigned n = 0;
+
+	for (const struct command_binding *b = kvmd_bindings; b->name; b++)
+		n += !strcmp(b->name, name);
+	return n;
+}
+
+static void test_bindings(void)
+{
+	for (const struct command *c = kvmd_commands; c->name; c++)
+		g_assert_cmpuint(bindings(c->name), ==, c->where == IN_KVMD ? 1 : 0);
+	for (const struct command_binding *b = kvmd_bindings; b->name; b++)
+		g_assert_nonnull(command_by_name(b->name));
+}
+
+static void test_names(void)
+{
+	g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal), verbs = g_hash_table_new(g_str_hash, g_str_equal);
+
+	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
+		if (!g_hash_table_add(names, (char *)c->name))
+			g_error("two rows are named '%s'", c->name);
+		if (c->verb && !g_hash_table_add(verbs, (char *)c->verb))
+			g_error("two rows have the verb '%s'", c->verb);
+	}
+}
+
+static void check_fields(const struct command *c, const struct schema *s)
+{
+	bool optional = false;
+
+	for (const struct field *f = s ? s->fields : NULL; f && f->name; f++) {
+		if (!f->doc || !*f->doc)
+			g_error("%s: field '%s' has no doc", c->name, f->name);
+		if (!(f->flags & POSITIONAL))
+			continue;
+		if (optional && (f->flags & REQUIRED))
+			g_error("%s: '%s' is required, but stands after one that is not", c->name, f->name);
+		optional |= !(f->flags & REQUIRED);
+	}
+}
+
+static void test_words(void)
+{
+	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
+		if (!c->doc || !*c->doc)
+			g_error("'%s' has no doc", c->name);
+		if (c->verb && !c->example)
+			g_error("'%s' has no example", c->name);
+		if (c->verb && !strstr(c->example, c->verb))
+			g_error("the example of '%s' does not show it", c->verb);
+		check_fields(c, c->args);
+		check_fields(c, c->reply);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/commands/bindings", test_bindings);
+	g_test_add_func("/commands/names", test_names);
+	g_test_add_func("/commands/words", test_words);
+	return g_test_run();
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* kvmctl as people and scripts use it: words, JSON, exit status, files, pipes. */
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/daemon/host.h"
+
+struct result {
+	int status;
+	char *out, *err;
+};
+
+static void result_clear(struct result *r)
+{
+	g_free(r->out);
+	g_free(r->err);
+}
+
+/* Runs a shell line with `k` for kvmctl on this host. */
+static struct result sh(const struct host *h, const char *line)
+{
+	const char *kvmctl = g_getenv("KVMCTL");
+	g_autofree char *script = g_strdup_printf("k() { '%s' --root '%s' \"$@\"; }; cd '%s'; %s", kvmctl, h->root, h->root, line);
+	char *argv[] = { (char *)"/bin/sh", (char *)"-c", script, NULL };
+	struct result r = { -1, NULL, NULL };
+	g_autoptr(GError) err = NULL;
+	int status;
+
+	g_assert_true(g_spawn_sync(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, &r.out, &r.err, &status, &err));
+	r.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return r;
+}
+
+static void expect(const struct host *h, const char *line, int status, const char *out, const char *err)
+{
+	struct result r = sh(h, line);
+
+	if (r.status != status || (out && !strstr(r.out, out)) || (err && !strstr(r.err, err)))
+		g_error("%s\nstatus %d, expected %d\n--- output, expected '%s'\n%s--- errors, expected '%s'\n%s", line, r.status, status, out ? out : "", r.out,
+			err ? err : "", r.err);
+	result_clear(&r);
+}
+
+static void put(const struct host *h, const char *name, const char *xml)
+{
+	g_autofree char *path = host_path(h, name);
+
+	g_assert_true(g_file_set_contents(path, xml, -1, NULL));
+}
+
+static void test_verbs(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL);
+
+	put(h, "web.xml", xml);
+	expect(h, "k define web.xml", 0, "domain 'web' defined", NULL);
+	expect(h, "k define - < web.xml", 0, "domain 'web' redefined", NULL);
+	expect(h, "k define nothing.xml", 3, NULL, "cannot open 'nothing.xml'");
+	expect(h, "echo '<domain' | k define -", 2, NULL, "standard input:");
+	expect(h, "k define", 2, NULL, "FILE is missing");
+	expect(h, "k list", 0, "Name", NULL);
+	expect(h, "k list --all", 0, "shut off", NULL);
+	expect(h, "k list --all --names", 0, "web\n", NULL);
+	expect(h, "k list --all -o json | grep -c '\"name\":\"web\"'", 0, "1", NULL);
+	expect(h, "k -o jsonl list --all | wc -l", 0, "1\n", NULL);
+	expect(h, "k start web", 0, "domain 'web' started", NULL);
+	expect(h, "k start web", 4, NULL, "error: WrongState: vm 'web'");
+	expect(h, "k start web -o json", 4, NULL, "{\"error\":{\"code\":\"WrongState\"");
+	expect(h, "k domstate web --reason", 0, "running (booted)", NULL);
+	expect(h, "k domid web", 0, "1\n", NULL);
+	expect(h, "k suspend web && k domstate web", 0, "paused", NULL);
+	expect(h, "k resume web -q", 0, "", NULL);
+	expect(h, "k dominfo web", 0, "Memory:", NULL);
+	expect(h, "k dumpxml web | head -1", 0, "<domain type='kvm' id='1'>", NULL);
+	expect(h, "k log web", 0, "fake guest", NULL);
+	expect(h, "k wait web running", 0, "running", NULL);
+	expect(h, "k wait web off --timeout 1", 9, NULL, "it is still running");
+	expect(h, "k shutdown web && k wait web off", 0, "shut off", NULL);
+	expect(h, "k destroy web", 4, NULL, "not running");
+	expect(h, "k autostart web", 0, "starts with the host", NULL);
+	expect(h, "k event --since 0 -o jsonl | grep -c STARTED", 0, "1\n", NULL);
+	expect(h, "k event --since 0 --domain web --event STARTED", 0, "web STARTED state=running", NULL);
+	expect(h, "k undefine web", 0, "domain 'web' undefined", NULL);
+	expect(h, "k domuuid web", 3, NULL, "VmNotFound");
+	expect(h, "k version -o json", 0, "\"kvmd\":\"0.1.0\"", NULL);
+	expect(h, "k host", 0, "guest kernel code: native", NULL);
+	host_free(h);
+}
+
+static void test_usage(void)
+{
+	struct host *h = host_new(NULL);
+
+	expect(h, "k", 2, NULL, "which verb?");
+	expect(h, "k --help", 0, "define", NULL);
+	expect(h, "k strat web", 2, NULL, "did you mean 'start'");
+	expect(h, "k start --help", 0, "kvmctl start web --console", NULL);
+	expect(h, "k help define", 0, "FILE", NULL);
+	expect(h, "k start", 2, NULL, "which domain?");
+	expect(h, "k start a b", 2, NULL, "'b' is too much");
+	expect(h, "k start web --pausd", 2, NULL, "--pausd");
+	expect(h, "k list -o yaml", 2, NULL, "text, json or jsonl");
+	expect(h, "k wait web gone", 2, NULL, "gone");
+	expect(h, "k --connect /nonexistent/x.sock list", 10, NULL, "is kvmd running?");
+	host_kill(h, SIGTERM);
+	expect(h, "k list", 10, NULL, "is kvmd running?");
+	host_free(h);
+}
+
+static void test_console(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL);
+
+	define(h, xml);
+	expect(h, "k console web < /dev/null", 4, NULL, "not running");
+	expect(h, "echo typed | k start web --console", 0, "backlog\ntyped\n", NULL);
+	expect(h, "printf 'one\\ntwo\\n' | k console web", 0, "backlog\none\ntwo\n", NULL);
+	expect(h, "k console web serial0 < /dev/null", 0, "backlog\n", NULL);
+	host_free(h);
+}
+
+static void test_validate(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL), *dir = host_path(h, "d");
+
+	host_kill(h, SIGTERM);                  /* it needs no kvmd */
+	put(h, "good.xml", xml);
+	put(h, "bad.xml", "<domain type='kvm'>\n  <name>x</name>\n  <memry>1</memry>\n</domain>\n");
+	expect(h, "k validate good.xml", 0, "1 file, 0 errors", NULL);
+	expect(h, "k validate bad.xml", 2, "bad.xml:3:", NULL);
+	expect(h, "k validate good.xml bad.xml nothing.xml", 2, "nothing.xml", NULL);
+	expect(h, "k validate bad.xml -o jsonl | head -1", 0, "\"line\":3", NULL);
+	expect(h, "k validate - < good.xml", 0, "0 errors", NULL);
+	g_assert_cmpint(g_mkdir(dir, 0755), ==, 0);
+	expect(h, "k validate d", 2, "there is no *.xml", NULL);
+	expect(h, "cp good.xml d/a.xml; cp bad.xml d/b.xml; k validate d", 2, "d/b.xml:3:", NULL);
+	host_free(h);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/kvmctl/verbs", test_verbs);
+	g_test_add_func("/kvmctl/usage", test_usage);
+	g_test_add_func("/kvmctl/console", test_console);
+	g_test_add_func("/kvmctl/validate", test_validate);
+	return g_test_run();
+}
