@@ -89,8 +89,8 @@ static int check(const struct block *b, const struct block_req *r)
 			return -ENOTSUP;
 		return r->offset > BLOCK_SIZE_MAX ? -EFBIG : r->offset % 512 || r->offset < b->size ? -EINVAL : 0;
 	}
-	if (r->offset > most || r->bytes > most - r->offset)
-		return -EINVAL;
+	if (r->offset > most || r->bytes > most - r->offset)    /* a format on a device that is full, or damaged */
+		return b == c->root ? -EINVAL : r->op == BLOCK_READ ? -EIO : -ENOSPC;
 	if (b == c->root && (r->offset | r->bytes) & (c->options.align - 1))
 		return -EINVAL;
 	if (r->op != BLOCK_READ && r->op != BLOCK_WRITE)
@@ -459,7 +459,7 @@ static bool open_node(struct block *b, const struct block_row *row, struct fdset
 	if (!b->ops->open(b, row->config, fds, err))
 		return false;
 	if (b->readonly)
-		b->can &= ~(unsigned)(BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_RESIZE | BLOCK_CAN_GROW);
+		b->can &= ~(unsigned)(BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_RESIZE);
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #include "devices/net.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "devices/net_mem.h"
 #include "domain/error.h"
@@ -91,18 +92,15 @@ struct net *net_open_iface(const struct net_plan *plan, const struct iface *i, c
 	return net_open(plan, rows, 2, front, arg, fds, err);
 }
 
+/* From the leaf up: when it is closed nobody calls those above any more. */
 void net_close(struct net *n)
 {
-	while (n) {
-		struct net *lower = n->lower;
-
-		if (n->ops->close)
-			n->ops->close(n);
-		if (lower)
-			lower->front = NULL;
-		node_free(n);
-		n = lower;
-	}
+	if (!n)
+		return;
+	net_close(n->lower);
+	if (n->ops->close)
+		n->ops->close(n);
+	node_free(n);
 }
 
 /* --- passing down --- */
@@ -202,6 +200,16 @@ void net_drop(struct net *n, unsigned queue, bool rx)
 	count(rx ? &s->rx_dropped : &s->tx_dropped, 1);
 }
 
+bool net_reconnect(struct net *n, int fd, GError **err)
+{
+	struct net *to = ABLE(n, reconnect);
+
+	if (to)
+		return to->ops->reconnect(to, fd, err);
+	close(fd);
+	return kerr_set(err, KERR_UNSUPPORTED, "its network is '%s', which has no connection to replace", net_leaf(n)->ops->name);
+}
+
 int net_offload(struct net *n, unsigned offloads)
 {
 	struct net *to = ABLE(n, offload);
@@ -229,8 +237,6 @@ bool net_update(struct net *n, const struct iface *i, GError **err)
 }
 
 /* --- the leaf's word --- */
-
-struct linking { struct net *net; bool up; };
 
 void net_set_linked(struct net *leaf, bool up)
 {

@@ -41,7 +41,7 @@ static void on_event(void *arg, uint32_t events)
 	struct net *n = &t->tap->net;
 
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		/* the interface was removed from under us: no event but this will ever come */
+		/* detached, or the interface was removed from under us: no event but this will come */
 		loop_fd_remove(&t->watch);
 		if (!t->index)
 			net_set_linked(n, false);
@@ -53,7 +53,6 @@ static void on_event(void *arg, uint32_t events)
 		n->front->writable(n->front_arg, t->index);
 }
 
-/* Not watched at all while nothing is wanted: a tap that is down says EPOLLERR then, and that is no end. */
 static void tap_want(struct net *n, unsigned q, unsigned wishes)
 {
 	struct tap_queue *t = &((struct tap *)n)->queue[q];

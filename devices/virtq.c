@@ -40,6 +40,8 @@ struct packed_desc {
 };
 G_STATIC_ASSERT(sizeof(struct desc) == 16 && sizeof(struct packed_desc) == 16);
 
+static const struct schema saved_schema;
+
 /* What walking a chain collects. */
 struct walk {
 	struct virtq *q;
@@ -78,7 +80,7 @@ void virtq_init(struct virtq *q)
 static void forget_again(struct virtq *q)
 {
 	for (unsigned i = 0; q->again && i < q->again->len; i++)
-		schema_free(virtq_state_schema.fields[0].sub, q->again->pdata[i]);
+		schema_free(&saved_schema, q->again->pdata[i]);
 	if (q->again)
 		g_ptr_array_unref(q->again);
 	q->again = NULL;

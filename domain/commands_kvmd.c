@@ -2,8 +2,11 @@
 /* The commands that kvmd runs itself, and those of kvmctl alone: names, arguments, replies, words for --help and manuals. */
 #include "domain/commands_kvmd.h"
 
-#define SCHEMA(T, text) \
-	const struct schema T##_schema = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
+/* The name is what follows ask_ or tell_. */
+#define ASK(T, text) \
+	const struct schema ask_##T##_schema = { .name = #T, .doc = text, .size = sizeof(struct ask_##T), .fields = ask_##T##_fields }
+#define TELL(T, text) \
+	const struct schema tell_##T##_schema = { .name = #T, .doc = text, .size = sizeof(struct tell_##T), .fields = tell_##T##_fields }
 
 const char *const dom_state_names[DOM_STATE_N] = {
 	[DOM_SHUTOFF] = "shut off",     [DOM_STARTING] = "starting",  [DOM_RUNNING] = "running",
@@ -24,7 +27,7 @@ static const struct field ask_define_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_define, "a definition");
+ASK(define, "a definition");
 
 #define T struct ask_start
 static const struct field ask_start_fields[] = {
@@ -33,7 +36,7 @@ static const struct field ask_start_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_start, "how to start");
+ASK(start, "how to start");
 
 #define T struct ask_dumpxml
 static const struct field ask_dumpxml_fields[] = {
@@ -42,7 +45,7 @@ static const struct field ask_dumpxml_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_dumpxml, "which description");
+ASK(dumpxml, "which description");
 
 #define T struct ask_list
 static const struct field ask_list_fields[] = {
@@ -52,7 +55,7 @@ static const struct field ask_list_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_list, "which domains");
+ASK(list, "which domains");
 
 #define T struct ask_undefine
 static const struct field ask_undefine_fields[] = {
@@ -60,7 +63,7 @@ static const struct field ask_undefine_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_undefine, "what goes");
+ASK(undefine, "what goes");
 
 #define T struct ask_domstate
 static const struct field ask_domstate_fields[] = {
@@ -68,7 +71,7 @@ static const struct field ask_domstate_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_domstate, "how much to say");
+ASK(domstate, "how much to say");
 
 #define T struct ask_console
 static const struct field ask_console_fields[] = {
@@ -78,7 +81,7 @@ static const struct field ask_console_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_console, "which console");
+ASK(console, "which console");
 
 #define T struct ask_autostart
 static const struct field ask_autostart_fields[] = {
@@ -86,7 +89,7 @@ static const struct field ask_autostart_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_autostart, "on or off");
+ASK(autostart, "on or off");
 
 #define T struct ask_validate
 static const struct field ask_validate_fields[] = {
@@ -96,7 +99,7 @@ static const struct field ask_validate_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_validate, "what to check");
+ASK(validate, "what to check");
 
 #define T struct ask_event
 static const struct field ask_event_fields[] = {
@@ -108,7 +111,7 @@ static const struct field ask_event_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_event, "which events");
+ASK(event, "which events");
 
 #define T struct ask_wait
 static const struct field ask_wait_fields[] = {
@@ -117,7 +120,7 @@ static const struct field ask_wait_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_wait, "what to wait for");
+ASK(wait, "what to wait for");
 
 #define T struct ask_log
 static const struct field ask_log_fields[] = {
@@ -125,7 +128,7 @@ static const struct field ask_log_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(ask_log, "how much");
+ASK(log, "how much");
 
 /* --- replies --- */
 
@@ -140,7 +143,7 @@ static const struct field tell_finding_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_finding, "one finding");
+TELL(finding, "one finding");
 
 #define T struct tell_define
 static const struct field tell_define_fields[] = {
@@ -151,22 +154,22 @@ static const struct field tell_define_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_define, "the definition that is stored now");
+TELL(define, "the definition that is stored now");
 
 #define T struct tell_name
 static const struct field tell_name_fields[] = { STR(T, name, NULL, 0, "name"), END };
 #undef T
-SCHEMA(tell_name, "a name");
+TELL(name, "a name");
 
 #define T struct tell_uuid
 static const struct field tell_uuid_fields[] = { UUID(T, uuid, NULL, 0, "uuid"), END };
 #undef T
-SCHEMA(tell_uuid, "a uuid");
+TELL(uuid, "a uuid");
 
 #define T struct tell_id
 static const struct field tell_id_fields[] = { U32(T, id, NULL, 0, UINT32_MAX, 0, "number while it runs; 0: off"), END };
 #undef T
-SCHEMA(tell_id, "a number");
+TELL(id, "a number");
 
 #define T struct tell_xml
 static const struct field tell_xml_fields[] = {
@@ -174,7 +177,7 @@ static const struct field tell_xml_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_xml, "a description");
+TELL(xml, "a description");
 
 #define T struct tell_state
 static const struct field tell_state_fields[] = {
@@ -184,7 +187,7 @@ static const struct field tell_state_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_state, "the state of a machine");
+TELL(state, "the state of a machine");
 
 #define T struct tell_list_row
 static const struct field tell_list_row_fields[] = {
@@ -199,12 +202,12 @@ static const struct field tell_list_row_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_list_row, "one domain");
+TELL(list_row, "one domain");
 
 #define T struct tell_list
 static const struct field tell_list_fields[] = { LIST(T, domains, NULL, tell_list_row_schema, 1000000, 0, "the domains, by name"), END };
 #undef T
-SCHEMA(tell_list, "domains");
+TELL(list, "domains");
 
 #define T struct tell_dominfo
 static const struct field tell_dominfo_fields[] = {
@@ -233,7 +236,7 @@ static const struct field tell_dominfo_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_dominfo, "a domain");
+TELL(dominfo, "a domain");
 
 #define T struct tell_console
 static const struct field tell_console_fields[] = {
@@ -242,7 +245,7 @@ static const struct field tell_console_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_console, "a console: its stream comes as descriptor");
+TELL(console, "a console: its stream comes as descriptor");
 
 #define T struct tell_events
 static const struct field tell_events_fields[] = {
@@ -251,7 +254,7 @@ static const struct field tell_events_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_events, "the journal; the events themselves come as QMP events after this reply, then EVENTS_END unless followed");
+TELL(events, "the journal; the events themselves come as QMP events after this reply, then EVENTS_END unless followed");
 
 #define T struct tell_check
 static const struct field tell_check_fields[] = {
@@ -262,7 +265,7 @@ static const struct field tell_check_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_check, "one look at the host");
+TELL(check, "one look at the host");
 
 #define T struct tell_host
 static const struct field tell_host_fields[] = {
@@ -279,7 +282,7 @@ static const struct field tell_host_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_host, "what this host can do; `capabilities` holds what KVM reported");
+TELL(host, "what this host can do; `capabilities` holds what KVM reported");
 
 #define T struct tell_version
 static const struct field tell_version_fields[] = {
@@ -289,7 +292,7 @@ static const struct field tell_version_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_version, "versions");
+TELL(version, "versions");
 
 #define T struct tell_log
 static const struct field tell_log_fields[] = {
@@ -298,17 +301,17 @@ static const struct field tell_log_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_log, "what the consoles printed");
+TELL(log, "what the consoles printed");
 
 #define T struct tell_autostart
 static const struct field tell_autostart_fields[] = { FLAG(T, autostart, NULL, 0, "starts with the host"), END };
 #undef T
-SCHEMA(tell_autostart, "the flag");
+TELL(autostart, "the flag");
 
 #define T struct tell_note
 static const struct field tell_note_fields[] = { STR(T, text, NULL, 0, "a sentence"), END };
 #undef T
-static SCHEMA(tell_note, "something to know");
+static TELL(note, "something to know");
 
 #define T struct tell_start
 static const struct field tell_start_fields[] = {
@@ -318,7 +321,7 @@ static const struct field tell_start_fields[] = {
 	END,
 };
 #undef T
-SCHEMA(tell_start, "a started machine");
+TELL(start, "a started machine");
 
 /* --- the table --- */
 

@@ -19,7 +19,6 @@ static const struct field config_fields[] = {
 		.def = 710000),
 	U32(T, worker_uid_count, NULL, 1, 1000000, 0, "size of that range, so the most machines at once", .def = 50000),
 	STR(T, worker, NULL, 0, "the program that runs a machine; not given: kvmd-vm beside kvmd"),
-	U32(T, worker_loops, NULL, 0, 64, 0, "I/O threads of a machine's process", .def = 1),
 	ENUM(T, fence, NULL, config_fence_names, 0,
 		"a system call that a machine's process may not make: errno fails the call, logs and counts it; kill ends the process; off is for debugging"),
 	ENUM(T, huge_pages, NULL, yesno_names, 0, "back guest memory by huge pages where the kernel has them", .def = YESNO_YES),

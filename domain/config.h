@@ -10,7 +10,6 @@ struct config {
 	uint32_t connections_max, followers_max;
 	uint32_t worker_uid_base, worker_uid_count;
 	char *worker;                   /* program; NULL: the one beside kvmd */
-	uint32_t worker_loops;
 	int fence;                      /* errno, kill, off */
 	int huge_pages;                 /* YESNO */
 	int systemd_scopes;             /* YESNO */

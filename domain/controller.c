@@ -22,7 +22,7 @@ static SCHEMA(controller_driver_schema, struct controller_driver, "driver", "how
 static const struct field controller_target_schema_fields[] = {
 	PORT(chassis_nr, "@chassisNr", "number of a PCI bridge"),
 	PORT(chassis, "@chassis", "number of a PCI Express port's chassis"),
-	PORT(port, "@port", "number of a PCI Express port"),
+	HEX32(struct controller_target, port, "@port", 0, 255, GUEST, "number of a PCI Express port", .def = UINT32_MAX),
 	PORT(bus_nr, "@busNr", "first bus of an expander"),
 	PORT(index, "@index", "index of a POWER host bridge"),
 	ENUM(struct controller_target, hotplug, "@hotplug", onoff_names, GUEST, "devices behind it may come and go"),

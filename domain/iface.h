@@ -117,5 +117,8 @@ struct iface {
 	DEVICE_MEMBERS;
 };
 
+/* Name of the descriptor of a card's queue pair (alias, number), between launcher and worker. */
+#define IFACE_FD_NAME "net/%s/%u"
+
 extern const struct schema iface_schema, bandwidth_schema;
 extern const char *const iface_type_names[IFACE_TYPE_N];

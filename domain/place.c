@@ -83,10 +83,17 @@ static bool take_given(const struct field *row, void *dev, void *arg)
 	set_unset(&a->domain, 0);
 	set_unset(&a->bus, 0);
 	set_unset(&a->function, 0);
+	if ((a->domain || a->bus) && bus->report->lenient && wants_pci(row, dev)) {
+		report_warn(bus->report, a, a->bus ? "bus" : "domain", NULL,
+			"the machine has one flat PCI bus, 0000:00: the device is moved there");
+		a->slot = ADDRESS_UNSET;        /* give_pci gives a new one */
+		a->multifunction = ONOFF_ABSENT;
+		return true;
+	}
 	if (a->domain || a->bus || a->slot >= SLOTS || a->function >= FUNCTIONS)
 		return true;
 	bus->taken[a->slot][a->function] = true;
-	if (!a->function && a->multifunction == ONOFF_ON)
+	if (!a->function && a->multifunction == ONOFF_ON && wants_pci(row, dev))
 		bus->first[a->slot] = a;
 	return true;
 }

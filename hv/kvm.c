@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "domain/error.h"
+#include "hv/x86/cpuid.h"
 #include "hv/x86/msr.h"
 
 #define CPUID_MAX 256u
@@ -51,6 +52,27 @@ static bool make_vm(struct kvm_vm *k, GError **err)
 		return kerr_set(err, KERR_HOST, "this host's processors have %zu bytes of XSAVE state; kvmd knows up to %u",
 			k->xsave_size, KVM_XSAVE_MAX);
 	return true;
+}
+
+/* As many vCPUs as the definition may come to have, and APIC ids beyond 8 bits where they are needed. */
+static bool fit_vcpus(struct vm *vm, struct kvm_vm *k, GError **err)
+{
+	struct kvm_enable_cap x2apic = { .cap = KVM_CAP_X2APIC_API, .args = { KVM_X2APIC_API_USE_32BIT_IDS |
+		KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
+	unsigned n = vm->def ? MAX(vm->def->vcpu.max, 1) : 1;
+	int most = kvm_ioctl_num(k->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	struct cpu_layout layout;
+	int r;
+
+	if (most > 0 && n > (unsigned)most)
+		return kerr_set(err, KERR_HOST, "this host's KVM allows %d vCPUs in a machine, the definition has %u", most, n);
+	if (!vm->def)
+		return true;
+	cpu_layout_init(&layout, vm->def);
+	if (cpu_layout_apic_id(&layout, n - 1) < 255)
+		return true;
+	r = kvm_ioctl(k->fd, KVM_ENABLE_CAP, &x2apic);
+	return r >= 0 || kerr_set(err, KERR_HOST, "this host's KVM has no APIC ids above 254, which %u vCPUs need", n);
 }
 
 static bool make_chips(struct kvm_vm *k, GError **err)
@@ -143,8 +165,9 @@ static bool kvm_open(struct vm *vm, struct fdset *fds, GError **err)
 	vm->accel_data = k;
 	k->fd = -1;
 	k->kvm = fdset_take(fds, "kvm", err);
-	if (k->kvm < 0 || !host_require(k->kvm, err) || !make_vm(k, err) || !make_chips(k, err) || !read_supported(k, err) ||
-	    !read_msr_list(k, err) || !map_ram(vm, err) || !kvm_state_open(vm, err))
+	if (k->kvm < 0 || !host_require(k->kvm, err) || !make_vm(k, err) || !fit_vcpus(vm, k, err) ||
+	    !make_chips(k, err) || !read_supported(k, err) || !read_msr_list(k, err) ||
+	    !map_ram(vm, err) || !kvm_state_open(vm, err))
 		goto fail;
 	vm->emulated = host_emulates(k->kvm, k->supported);
 	if (vm->emulated && !kvm_assist_open(vm, err))

@@ -2,6 +2,7 @@
 /* Build tool: turns lock_rows.h into BPF, one program per role and fence, as C arrays on standard output. */
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdio.h>

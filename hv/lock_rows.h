@@ -92,4 +92,6 @@ static const struct row {
 	{ SCMP_SYS(io_uring_enter), M | L, 0, {}, "disk I/O on the restricted rings made before the fence" },
 	{ SCMP_SYS(io_uring_register), M | L, 0, {}, "new disks into fixed slots; the ring's restrictions allow nothing else" },
 	{ SCMP_SYS(ioctl), ALL, 1, { SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xff00u, 0xae00u) }, "KVM, and nothing but KVM" },
+	{ SCMP_SYS(ioctl), M | L, 1, { SCMP_A1_64(SCMP_CMP_EQ, TUNSETOFFLOAD) }, "taps: the guest's driver says which offloads it takes" },
+	{ SCMP_SYS(ioctl), M | L, 1, { SCMP_A1_64(SCMP_CMP_EQ, TUNSETQUEUE) }, "taps: queues that the guest does not use must not be given frames" },
 };

@@ -147,7 +147,7 @@ static void apply(struct test *t, GByteArray *image, const struct block_fault_ev
 {
 	uint64_t end = e->off + e->len;
 
-	if (e->op == BLOCK_FLUSH || e->op == BLOCK_RESIZE || !e->len)
+	if ((e->op != BLOCK_WRITE && e->op != BLOCK_ZERO && e->op != BLOCK_DISCARD) || !e->len)
 		return;
 	if (end > image->len && e->op != BLOCK_DISCARD) {
 		unsigned old = image->len;
@@ -296,11 +296,8 @@ static void cut_at(struct test *t, unsigned cut, bool judge)
 
 	if (judge && !t->setup->lazy) {
 		rig_save(t->image_path, image->data, image->len);
-		if (rig_check(t->image_path, 3) & ~3) {
-			g_free(t->rig.folder);
-			t->rig.folder = NULL;
+		if (rig_check(t->image_path, 3) % 3)
 			g_error("%s: cut at %u of %u: damaged", t->setup->name, cut, t->fault.log->len);
-		}
 	}
 	b = block_open(t->rig.host, rows, t->setup->backing ? 3 : 2, t->setup->lazy ? &(struct block_options){ .align = 1 } : &readonly,
 		t->rig.fds, &err);
@@ -315,7 +312,7 @@ static void cut_at(struct test *t, unsigned cut, bool judge)
 		rig_drain(&t->rig, b);
 		data = block_mem_data(b->lower, &n);
 		rig_save(t->image_path, data, n);
-		g_assert_cmpint(rig_check(t->image_path, 3) & ~3, ==, 0);
+		g_assert_cmpint(rig_check(t->image_path, 3) % 3, ==, 0);
 	}
 	if (judge && t->setup->snapshot && cut % 3 == 0) {
 		g_autofree char *was = NULL, *now = NULL;
@@ -400,8 +397,6 @@ static void run_once(struct test *t, unsigned cuts)
 	rig_run(&t->rig, &t->busy);
 	t->fault.shuffle = NULL;
 	rig_close(&t->rig, t->block, false);
-	if (!t->setup->close)
-		/* cut while it is in use only */;
 	for (unsigned i = 0; i < cuts; i++)
 		cut_at(t, t->setup->close && !i ? t->fault.log->len : pick(t, t->fault.log->len + 1), rig_has_qemu_img());
 	g_ptr_array_free(t->fault.log, TRUE);
