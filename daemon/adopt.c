@@ -25,7 +25,7 @@
 #include "daemon/supervise.h"
 #include "domain/json.h"
 
-#define ASK_AGAIN_MS 3000
+#define ASK_AGAIN_MS 1000
 
 struct adoption {
 	struct kvmd *kvmd;

@@ -200,7 +200,7 @@ static void join_v1(struct move *m)
 		g_autofree char *procs = g_build_filename(dir, "cgroup.procs", NULL);
 		int fd;
 
-		if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+		if (g_mkdir_with_parents(dir, 0755) < 0) {
 			log_warning("vm '%s': cgroup '%s': %s", m->name, dir, g_strerror(errno));
 			continue;
 		}

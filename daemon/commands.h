@@ -5,3 +5,6 @@
 
 void cmd_define(struct request *);      /* define.c */
 void cmd_host(struct request *);        /* host.c */
+void cmd_setvcpus(struct request *);    /* vcpus.c */
+void cmd_vcpucount(struct request *);
+void cmd_vcpuinfo(struct request *);

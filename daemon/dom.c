@@ -180,6 +180,22 @@ GPtrArray *doms_sorted(const struct doms *t)
 	return all;
 }
 
+GHashTable *doms_by_pid(const struct doms *t)
+{
+	GHashTable *pids = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	GHashTableIter it;
+	gpointer v;
+
+	g_hash_table_iter_init(&it, t->by_uuid);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		const struct dom *d = v;
+
+		if (d->pid > 0)
+			g_hash_table_insert(pids, GINT_TO_POINTER(d->pid), g_strdup(d->name));
+	}
+	return pids;
+}
+
 struct dom *doms_by_uuid(const struct doms *t, const char *uuid)
 {
 	g_autofree char *lower = g_ascii_strdown(uuid, -1);

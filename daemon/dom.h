@@ -66,6 +66,8 @@ void doms_free(struct doms *);
 unsigned doms_count(const struct doms *);
 /* Domains by name, new array without ownership. */
 GPtrArray *doms_sorted(const struct doms *);
+/* pid → name (copies) of all that run. New. */
+GHashTable *doms_by_pid(const struct doms *);
 struct dom *doms_by_uuid(const struct doms *, const char *uuid);
 struct dom *doms_by_name(const struct doms *, const char *name);
 /* A name, a uuid or the number of a running one; NULL and *err naming the nearest when there is none. */

@@ -22,6 +22,8 @@
 #include "domain/config.h"
 #include "domain/json.h"
 
+#define LOG_KEEP (1 << 20)
+
 /* --- the folder and the lock --- */
 
 int launch_lock(const char *dir, const char *name, GError **err)
@@ -184,6 +186,16 @@ static bool give_ram(struct launch *l)
 
 #define ASSIST_PLACES "4"       /* for vector instructions of guest kernels; vCPUs share them */
 
+/* Workers say little and at a limited rate: looking at each start is enough. */
+static void log_rotate(const char *path)
+{
+	g_autofree char *old = g_strconcat(path, ".1", NULL);
+	struct stat st;
+
+	if (!stat(path, &st) && st.st_size > LOG_KEEP)
+		(void)rename(path, old);
+}
+
 static bool spawn_worker(struct launch *l)
 {
 	g_autofree char *log = g_strdup_printf("%s/%s.log", l->paths->log, l->name);
@@ -210,6 +222,7 @@ static bool spawn_worker(struct launch *l)
 		argv[argc++] = (char *)ASSIST_PLACES;
 	}
 	argv[argc] = NULL;
+	log_rotate(log);
 	out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 	if (out < 0)
 		return kerr_errno(&l->err, errno, "open '%s'", log);
@@ -301,7 +314,7 @@ void launch_run(struct launch *l)
 	if (kvm < 0)
 		return;
 	give(l, "kvm", kvm);
-	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, &l->err))
+	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err))
 		return;
 	link_qmp(l);
 	describe(l);
@@ -348,6 +361,7 @@ void launch_free(struct launch *l)
 	machine_free(l->machine);
 	json_object_put(l->create);
 	g_clear_error(&l->err);
+	g_clear_pointer(&l->machines, g_hash_table_unref);
 	g_ptr_array_unref(l->fds);
 	g_ptr_array_unref(l->sockets);
 	g_ptr_array_unref(l->notes);

@@ -25,6 +25,7 @@ struct launch {
 	const char *worker, *empty, *kvm;
 	int null_fd, ram_fs;
 	char *name, *uuid, *text, *host;        /* owned; host: the probe's answer */
+	GHashTable *machines;           /* pid → name of those that run, to name who holds something; owned */
 	uint32_t id, uid, restarts;
 	bool paused;
 	/* out */

@@ -93,10 +93,12 @@ char *paths_program(const char *name)
 
 	if (beside && !access(beside, X_OK))
 		return g_steal_pointer(&beside);
-	/* tools/ and daemon/ are neighbours in a build folder */
-	g_autofree char *near = dir ? g_build_filename(dir, "..", "daemon", name, NULL) : NULL;
+	/* tools/ and daemon/ are neighbours in a build folder, bin/ and libexec/ in an installed tree */
+	for (const char *const *near = (const char *const []){ "../daemon", "../libexec/kvmd", NULL }; dir && *near; near++) {
+		g_autofree char *path = g_build_filename(dir, *near, name, NULL);
 
-	if (near && !access(near, X_OK))
-		return g_steal_pointer(&near);
+		if (!access(path, X_OK))
+			return g_steal_pointer(&path);
+	}
 	return g_build_filename(KVMD_LIBEXEC, name, NULL);
 }

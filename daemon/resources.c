@@ -16,6 +16,7 @@
 
 struct opening {
 	GPtrArray *fds, *sockets;
+	GHashTable *machines;   /* pid → name */
 };
 
 /* Opens without waiting for a fifo's other end, and says why not in words that help. */
@@ -47,8 +48,9 @@ static int open_read(struct resource_visit *v, struct opening *o, GError **err)
 	int fd = open_file(v->res->path, O_RDONLY, 0, err);
 	struct stat st;
 
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
-		kerr_set(err, KERR_NO_FILE, "'%s' is not a regular file", v->res->path);
+	/* a device too: the source of an <rng> */
+	if (fd >= 0 && (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)))) {
+		kerr_set(err, KERR_NO_FILE, "'%s' is neither a regular file nor a device", v->res->path);
 		close(fd);
 		fd = -1;
 	}
@@ -131,8 +133,8 @@ static int open_dir(struct resource_visit *v, struct opening *o, GError **err)
 	return open_file(v->res->path, O_PATH | O_DIRECTORY, 0, err);
 }
 
-/* Who has the file open: "pid 1234 (qemu-system-x86)", or "". New. */
-static char *holder_of(const struct stat *st)
+/* Who has the file open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
+static char *holder_of(const struct opening *o, const struct stat *st)
 {
 	GDir *proc = g_dir_open("/proc", 0, NULL);
 	const char *pid;
@@ -149,11 +151,12 @@ static char *holder_of(const struct stat *st)
 
 			if (stat(path, &it) || it.st_dev != st->st_dev || it.st_ino != st->st_ino)
 				continue;
+			const char *vm = o->machines ? g_hash_table_lookup(o->machines, GINT_TO_POINTER(strtol(pid, NULL, 10))) : NULL;
 			g_autofree char *comm = g_strdup_printf("/proc/%s/comm", pid);
 			g_autofree char *name = NULL;
 
 			(void)g_file_get_contents(comm, &name, NULL, NULL);
-			found = g_strdup_printf("pid %s (%s)", pid, name ? g_strchomp(name) : "?");
+			found = vm ? g_strdup_printf("machine '%s'", vm) : g_strdup_printf("process %s (%s)", pid, name ? g_strchomp(name) : "?");
 		}
 		if (dir)
 			g_dir_close(dir);
@@ -174,7 +177,7 @@ static int open_disk(struct resource_visit *v, struct opening *o, GError **err)
 	if (fd < 0)
 		return -1;
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES)) {
-		g_autofree char *holder = fstat(fd, &st) ? g_strdup("another process") : holder_of(&st);
+		g_autofree char *holder = fstat(fd, &st) ? g_strdup("another process") : holder_of(o, &st);
 
 		kerr_set(err, KERR_BUSY, "'%s' is in use by %s", v->res->path, holder);
 		close(fd);
@@ -236,9 +239,9 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 	return true;
 }
 
-bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GError **err)
+bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err)
 {
-	struct opening o = { fds, sockets };
+	struct opening o = { fds, sockets, machines };
 
 	return machine_walk_resources(m, open_one, &o, err);
 }

@@ -7,6 +7,7 @@
 #include "domain/machine.h"
 
 /* Adds a struct launch_fd (daemon/launch.h) per resource, named by its path in the description, writes the name into the
- * resource, and for ptys the path that people connect to. sockets: paths that must be removed afterwards. *err: the
+ * resource, and for ptys the path that people connect to. sockets: paths that must be removed afterwards.
+ * machines: pid → name of those that run, to name a holder; may be NULL. *err: the
  * resource and its path, with what to do. May block; any thread. */
-bool resources_open(struct machine *, GPtrArray *fds, GPtrArray *sockets, GError **err);
+bool resources_open(struct machine *, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err);

@@ -22,6 +22,11 @@
 #include "domain/error.h"
 
 #define STACK (64u << 10)
+#ifdef __SANITIZE_THREAD__
+#define SHARED 0        /* the sanitizer keeps its books in that memory */
+#else
+#define SHARED CLONE_VM
+#endif
 
 struct child {
 	const struct spawn *spawn;
@@ -86,7 +91,7 @@ bool spawn_process(const struct spawn *s, pid_t *pid, int *pidfd, GError **err)
 		char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
 		if (stack != MAP_FAILED) {
-			p = clone(child_run, stack + STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &fd);
+			p = clone(child_run, stack + STACK, SHARED | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &fd);
 			bad = errno;
 			munmap(stack, STACK);
 			errno = bad;

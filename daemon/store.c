@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/work.h"
 #include "domain/error.h"
 #include "domain/xml.h"
 
@@ -29,6 +30,7 @@ struct change {
 	store_done *done;
 	void *arg;
 	GError *err;
+	int handed;
 };
 
 struct store {
@@ -163,12 +165,14 @@ static void change_free(struct change *c)
 struct batch {
 	struct store *store;
 	GPtrArray *changes;
+	int handed;
 };
 
 static gboolean batch_report(gpointer data)
 {
 	struct batch *b = data;
 
+	TAKEN(&b->handed);
 	for (unsigned i = 0; i < b->changes->len; i++) {
 		struct change *c = g_ptr_array_index(b->changes, i);
 
@@ -219,10 +223,13 @@ static gpointer writer(gpointer data)
 		struct change *c = g_async_queue_pop(s->queue);
 		struct batch *b = g_new(struct batch, 1);
 
-		for (; c; c = g_async_queue_try_pop(s->queue))
+		for (; c; c = g_async_queue_try_pop(s->queue)) {
+			TAKEN(&c->handed);
 			g_ptr_array_add(changes, c);
+		}
 		go_on = batch_write(s, changes);
-		*b = (struct batch){ s, changes };
+		*b = (struct batch){ s, changes, 0 };
+		HANDED(&b->handed);
 		g_idle_add_full(G_PRIORITY_DEFAULT, batch_report, b, NULL);
 	}
 	return NULL;
@@ -236,6 +243,7 @@ static void store_queue(struct store *s, enum change_kind kind, const char *uuid
 
 	*c = (struct change){ .kind = kind, .uuid = g_strdup(uuid), .text = g_strdup(text), .done = done, .arg = arg };
 	s->pending++;
+	HANDED(&c->handed);
 	g_async_queue_push(s->queue, c);
 }
 

@@ -22,7 +22,10 @@ void dom_destroy(struct dom *, dom_done *, void *arg);
 /* false and WRONG_STATE or NO_CONNECTION when nothing can be asked of its process now. */
 bool dom_can_ask(const struct dom *, GError **err);
 
-/* For adopt.c. */
+/* For start.c and adopt.c. */
+void dom_restart_later(struct dom *, bool at_once);     /* by on_* policy, with back-off */
+void dom_kill(struct dom *);
+char *pidfd_status(int pidfd);                  /* reaps a child and words its end; NULL: not ended, or not ours. New */
 void dom_watch(struct dom *);                   /* pidfd is set: notice its end */
 void dom_link(struct dom *, int fd);            /* talk to it; fd is taken */
 void dom_take_event(struct dom *, const char *name, json_object *data, uint64_t seq);

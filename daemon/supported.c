@@ -17,11 +17,40 @@ static char *disk_name(void *device)
 	return g_strdup(d->target.dev ? d->target.dev : "?");
 }
 
+static char *disk_kept(void *device)
+{
+	return disk_runs(device) ? NULL : disk_name(device);
+}
+
+static char *disk_source(void *device)
+{
+	const struct disk *d = device;
+
+	return d->type == DISK_FILE || d->type == DISK_BLOCK ? NULL : disk_name(device);
+}
+
+static char *disk_transient(void *device)
+{
+	return ((const struct disk *)device)->transient ? disk_name(device) : NULL;
+}
+
 static char *iface_name(void *device)
 {
 	const struct iface *i = device;
 
 	return g_strdup(i->mac ? i->mac : "?");
+}
+
+static char *iface_type(void *device)
+{
+	const struct iface *i = device;
+
+	return i->type == IFACE_USER || i->type == IFACE_ETHERNET || i->type == IFACE_BRIDGE ? NULL : iface_name(device);
+}
+
+static char *memdev_model(void *device)
+{
+	return ((const struct memdev *)device)->model == MEMDEV_VIRTIO_MEM ? NULL : g_strdup("");
 }
 
 static char *any(void *device)
@@ -38,11 +67,31 @@ static char *serial_backend(void *device)
 	return c->type < CHARDEV_N && have[c->type] ? NULL : g_strdup(chardev_type_names[c->type]);
 }
 
-static char *virtio_console(void *device)
+/* Consoles that only repeat a serial port have no host side of their own. */
+static char *console_backend(void *device)
 {
 	const struct chardev *c = device;
 
-	return g_strcmp0(c->target.type, "virtio") ? NULL : g_strdup(c->alias ? c->alias : "");
+	return g_strcmp0(c->target.type, "virtio") ? NULL : serial_backend(device);
+}
+
+/* Spice's channels are kept: the guest finds a port at which nobody is. */
+static char *channel_backend(void *device)
+{
+	const struct chardev *c = device;
+
+	if (g_strcmp0(c->target.type, "virtio"))
+		return g_strdup(c->target.type ? c->target.type : "");
+	if (c->type == CHARDEV_SPICEVMC || c->type == CHARDEV_SPICEPORT || c->type == CHARDEV_QEMU_VDAGENT || c->type == CHARDEV_DBUS)
+		return NULL;
+	return serial_backend(device);
+}
+
+static char *rng_backend(void *device)
+{
+	const struct rng *r = device;
+
+	return r->backend.model == RNG_EGD ? g_strdup("egd") : NULL;
 }
 
 static char *panic_model(void *device)
@@ -50,13 +99,6 @@ static char *panic_model(void *device)
 	const struct panic *p = device;
 
 	return p->model == PANIC_ABSENT || p->model == PANIC_ISA ? NULL : g_strdup("");
-}
-
-static char *balloon_model(void *device)
-{
-	const struct balloon *b = device;
-
-	return b->model ? g_strdup("") : NULL;
 }
 
 #define NEXT "come with the next part of the release: take the element out until then"
@@ -67,16 +109,25 @@ static const struct {
 	bool harmless;          /* the guest does without: a note, not a refusal */
 	const char *why;
 } launch_lacks[] = {
+	{ "disks", "disk", disk_kept, true, "an empty drive or a floppy drive: the guest will not find it" },
+	{ "disks", "disk", disk_source, false, "network storage and volumes of pools can't be opened yet: connect it on the host and write type='block' or type='file'" },
+	{ "disks", "disk", disk_transient, false, "writes can't be forgotten at the end yet: take <transient/> out, and make an overlay with qemu-img create -b" },
 	{ "disks", "disk", disk_name, false, "disks " NEXT },
+	{ "interfaces", "interface", iface_type, false, "networks of this type can't be used yet: write type='user' or type='bridge'" },
 	{ "interfaces", "interface", iface_name, false, "network interfaces " NEXT },
-	{ "channels", "channel", any, false, "virtio channels " NEXT },
-	{ "rngs", "rng", any, false, "virtio devices " NEXT },
+	{ "channels", "channel of type", channel_backend, false, "use <target type='virtio'/> and pty, unix, file, dev or null" },
+	{ "rngs", "rng with backend", rng_backend, false, "entropy daemons are not supported: use <backend model='random'>" },
+	{ "memdevs", "memory device", memdev_model, false, "only model='virtio-mem' is planned" },
 	{ "memdevs", "memory device", any, false, "memory devices " NEXT },
 	{ "parallels", "parallel port", any, false, "there are no parallel ports: use <serial>" },
 	{ "serials", "serial port of type", serial_backend, false, "use pty, unix, file, dev or null" },
-	{ "consoles", "console", virtio_console, false, "virtio consoles " NEXT ", or use <target type='serial'/>" },
+	{ "consoles", "console of type", console_backend, false, "use pty, unix, file, dev or null" },
 	{ "panics", "panic device", panic_model, true, "only model='isa' is there" },
-	{ "memballoon", "memballoon", balloon_model, true, "the balloon comes with the next part of the release: the guest will not find it" },
+	{ "filesystems", "filesystem", any, false, "folders of the host can't be given to the guest yet: take <filesystem> out" },
+	{ "tpms", "tpm", any, false, "there is no TPM yet: take <tpm> out" },
+	{ "hostdevs", "hostdev", any, false, "devices of the host can't be given to the guest yet: take <hostdev> out" },
+	{ "vsock", "vsock", any, false, "there are no vsock connections yet: take <vsock> out" },
+	{ "watchdogs", "watchdog", any, true, "there is no watchdog yet: the guest will not find it" },
 	{ "inputs", "input", any, true, "there is no screen to point at: the guest will not find it" },
 	{ "videos", "video", any, true, "there is no screen yet: use the serial console" },
 	{ "graphics", "graphics", any, true, "there is no screen yet: use the serial console" },
@@ -98,7 +149,7 @@ static bool look_at(const struct field *row, void *device, void *arg)
 			continue;
 		name = launch_lacks[i].lacks(device);
 		if (!name)
-			return true;
+			continue;
 		g_autofree char *quoted = *name ? g_strdup_printf(" '%s'", name) : g_strdup("");
 
 		if (!launch_lacks[i].harmless)

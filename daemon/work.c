@@ -2,6 +2,8 @@
 /* A pool of threads for what may block. */
 #include "daemon/work.h"
 
+#include <stdbool.h>
+
 struct work {
 	GThreadPool *pool;
 };
@@ -10,12 +12,14 @@ struct item {
 	void (*fn)(void *);
 	void (*done)(void *);
 	void *arg;
+	int handed;
 };
 
 static gboolean item_done(gpointer data)
 {
 	struct item *i = data;
 
+	TAKEN(&i->handed);
 	i->done(i->arg);
 	g_free(i);
 	return G_SOURCE_REMOVE;
@@ -24,9 +28,13 @@ static gboolean item_done(gpointer data)
 static void item_run(gpointer data, gpointer unused)
 {
 	struct item *i = data;
+	bool report;
 
+	TAKEN(&i->handed);
 	i->fn(i->arg);
-	if (i->done)
+	report = i->done != NULL;
+	HANDED(&i->handed);
+	if (report)
 		g_idle_add_full(G_PRIORITY_DEFAULT, item_done, i, NULL);
 	else
 		g_free(i);
@@ -44,7 +52,8 @@ void work_run(struct work *w, void (*fn)(void *), void (*done)(void *), void *ar
 {
 	struct item *i = g_new(struct item, 1);
 
-	*i = (struct item){ fn, done, arg };
+	*i = (struct item){ fn, done, arg, 0 };
+	HANDED(&i->handed);
 	g_thread_pool_push(w->pool, i, NULL);
 }
 

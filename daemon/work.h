@@ -6,6 +6,11 @@
 #pragma once
 #include <glib.h>
 
+/* Hands a struct from one thread to another where GLib carries the pointer: what was written before is seen after, also by
+ * ThreadSanitizer, which does not look into GLib's queues. */
+#define HANDED(flag) __atomic_store_n(flag, 1, __ATOMIC_RELEASE)
+#define TAKEN(flag) ((void)__atomic_load_n(flag, __ATOMIC_ACQUIRE))
+
 struct work;
 /* serial: one thread, in order (disk writes, cgroups); otherwise up to `threads` at once. */
 struct work *work_new(unsigned threads);

@@ -77,16 +77,19 @@ static void on_violation(int nr)
 
 static const struct worker_binding *binding_of(const char *name)
 {
-	for (const struct worker_binding *b = worker_bindings; b->name; b++)
-		if (!strcmp(b->name, name))
-			return b;
+	static const struct worker_binding *const tables[] = { worker_bindings, qmp_bindings };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
+		for (const struct worker_binding *b = tables[i]; b->name; b++)
+			if (!strcmp(b->name, name))
+				return b;
 	return NULL;
 }
 
 static const struct command *row_of(const char *name)
 {
-	for (const struct command *c = worker_commands; c->name; c++)
-		if (!strcmp(c->name, name))
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		if (c->where == IN_WORKER && !strcmp(c->name, name))
 			return c;
 	return NULL;
 }
@@ -100,53 +103,119 @@ static bool may_run(const struct client *c, const struct command *row, const cha
 	return true;
 }
 
+/* The first command of a session; what the client may do is settled by it. */
+static bool negotiate(struct client *c, json_object *args, GError **err)
+{
+	json_object *list = NULL;
+
+	if (args) {     /* the macro declares: it needs a block */
+		json_object_object_foreach(args, key, v) {
+			if (strcmp(key, "enable") || !json_object_is_type(v, json_type_array))
+				return kerr_set(err, KERR_ARGS, "qmp_capabilities takes 'enable', a list");
+			list = v;
+		}
+	}
+	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+		if (g_strcmp0(json_object_get_string(json_object_array_get_idx(list, i)), "oob"))
+			return kerr_set(err, KERR_ARGS, "there is no capability %s", json_object_get_string(json_object_array_get_idx(list, i)));
+	c->oob = list && json_object_array_length(list);
+	c->negotiated = true;
+	return true;
+}
+
+/* "execute" or "exec-oob": the command's name; *oob tells which. */
+static const char *command_of(const struct client *c, json_object *msg, bool *oob, GError **err)
+{
+	json_object *name = NULL;
+
+	json_object_object_foreach(msg, key, v) {
+		bool is_oob = !strcmp(key, "exec-oob") && (c->oob || c->internal);
+
+		if (is_oob || !strcmp(key, "execute")) {
+			if (name || !json_object_is_type(v, json_type_string))
+				return kerr_set(err, KERR_JSON, "a message has one command, and its name is a string"), NULL;
+			name = v;
+			*oob = is_oob;
+		} else if (strcmp(key, "arguments") && strcmp(key, "id")) {
+			return kerr_set(err, KERR_JSON, "'%s' has no place in a message", key), NULL;
+		}
+	}
+	if (!name)
+		kerr_set(err, KERR_JSON, "the message has no 'execute'");
+	return name ? json_object_get_string(name) : NULL;
+}
+
 static enum run_result run(struct client *c, json_object *msg, json_object **reply, GError **err)
 {
-	json_object *name_o = NULL, *args = NULL;
+	json_object *args = NULL, *none;
 	const struct command *row;
-	enum run_result res;
-	const char *name;
+	enum run_result res = RUN_FAILED;
+	bool oob = false, given;
+	const char *name = command_of(c, msg, &oob, err);
 	void *obj = NULL;
 
-	if ((!json_object_object_get_ex(msg, "execute", &name_o) && !json_object_object_get_ex(msg, "exec-oob", &name_o)) ||
-		!json_object_is_type(name_o, json_type_string))
-		return kerr_set(err, KERR_JSON, "the message has no 'execute'"), RUN_FAILED;
-	name = json_object_get_string(name_o);
-	if (json_object_object_get_ex(msg, "arguments", &args) && !json_object_is_type(args, json_type_object))
+	if (!name)
+		return RUN_FAILED;
+	given = json_object_object_get_ex(msg, "arguments", &args);
+	if (given && !json_object_is_type(args, json_type_object))
 		return kerr_set(err, KERR_JSON, "'arguments' is not an object"), RUN_FAILED;
 	if (!c->negotiated) {
 		if (strcmp(name, "qmp_capabilities"))
 			return kerr_set(err, KERR_NO_COMMAND, "expecting capabilities negotiation with 'qmp_capabilities'"), RUN_FAILED;
-		c->negotiated = true;
-		return RUN_DONE;
+		return negotiate(c, args, err) ? RUN_DONE : RUN_FAILED;
 	}
 	row = row_of(name);
 	if (!may_run(c, row, name, err))
 		return RUN_FAILED;
+	if (oob && !(row->flags & CMD_READ))
+		return kerr_set(err, KERR_ARGS, "'%s' cannot be run out of band: it changes something", name), RUN_FAILED;
 	if (row->args) {
+		none = json_object_new_object();
 		obj = schema_new(row->args);
-		if (args && !json_to_struct(row->args, obj, args, err)) {
-			schema_free(row->args, obj);
-			return RUN_FAILED;
-		}
-	} else if (args && json_object_object_length(args) && strcmp(name, "machine-create")) {
-		return kerr_set(err, KERR_ARGS, "'%s' takes no arguments", name), RUN_FAILED;
-	}
-	res = binding_of(name)->run(c, args, obj, reply, err);
-	if (row->args)
+		if (json_to_struct(row->args, obj, args ? args : none, err))
+			res = binding_of(name)->run(c, args, obj, reply, err);
+		json_object_put(none);
 		schema_free(row->args, obj);
-	return res;
+		return res;
+	}
+	if (args && json_object_object_length(args) && strcmp(name, "machine-create"))
+		return kerr_set(err, KERR_ARGS, "'%s' takes no arguments", name), RUN_FAILED;
+	return binding_of(name)->run(c, args, NULL, reply, err);
 }
 
-static void on_message(struct wire *wire, json_object *msg, int *fds, unsigned n)
+static void send_answer(struct client *c, bool has_id, json_object *id, json_object *value, const GError *err)
 {
-	struct client *c = wire_owner(wire);
-	json_object *reply = NULL, *out;
+	json_object *out = err ? wire_error(id, err) : wire_return(id, value);
+
+	if (has_id && !id)
+		json_object_object_add(out, "id", NULL);
+	wire_send(c->wire, out, NULL, 0);
+	json_object_put(out);
+}
+
+struct message {
+	json_object *json;
+	int fds[WIRE_FDS_MAX];
+	unsigned n;
+};
+
+static void message_free(struct message *m)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->fds[i] >= 0)
+			close(m->fds[i]);
+	json_object_put(m->json);
+	g_free(m);
+}
+
+static void client_run(struct client *c, json_object *msg, int *fds, unsigned n)
+{
+	json_object *reply = NULL;
 	g_autoptr(GError) err = NULL;
 	enum run_result res;
 
 	c->id = NULL;
-	json_object_object_get_ex(msg, "id", &c->id);
+	c->has_id = json_object_object_get_ex(msg, "id", &c->id);
 	c->fds = fds;
 	c->fds_n = n;
 	res = run(c, msg, &reply, &err);
@@ -156,12 +225,73 @@ static void on_message(struct wire *wire, json_object *msg, int *fds, unsigned n
 	c->fds_n = 0;
 	if (res == RUN_LATER)
 		return;
-	out = res == RUN_DONE ? wire_return(c->id, reply) : wire_error(c->id, err);
-	wire_send(wire, out, NULL, 0);
-	json_object_put(out);
+	send_answer(c, c->has_id, c->id, reply, res == RUN_DONE ? NULL : err);
 	/* a worker that cannot become its machine has nothing to stay for */
 	if (res == RUN_FAILED && c->internal && !c->worker->created)
 		state_exit(c->worker, EXIT_ERROR, false, 0, err->message);
+}
+
+/* A client of QMP has its commands answered in order: what follows one that is answered later waits. */
+static void client_next(struct client *c)
+{
+	struct message *m;
+
+	if (c->running)
+		return;
+	c->running = true;
+	while (!c->busy && (m = g_queue_pop_head(&c->held))) {
+		unsigned n = m->n;
+
+		m->n = 0;
+		client_run(c, m->json, m->fds, n);
+		message_free(m);
+	}
+	c->running = false;
+	wire_hold(c->wire, c->held.length >= WORKER_HELD_MAX);
+}
+
+static void on_message(struct wire *wire, json_object *msg, int *fds, unsigned n)
+{
+	struct client *c = wire_owner(wire);
+	struct message *m;
+
+	if (c->internal || (c->oob && json_object_object_get_ex(msg, "exec-oob", NULL)) || (!c->busy && !c->running)) {
+		client_run(c, msg, fds, n);
+		return;
+	}
+	m = g_new0(struct message, 1);
+	m->json = json_object_get(msg);
+	memcpy(m->fds, fds, n * sizeof(*fds));
+	m->n = n;
+	g_queue_push_tail(&c->held, m);
+	client_next(c);
+}
+
+struct waiter *waiter_new(struct client *c)
+{
+	struct waiter *x = g_new0(struct waiter, 1);
+
+	*x = (struct waiter){ .worker = c->worker, .client = c, .has_id = c->has_id, .id = json_object_get(c->id) };
+	c->busy = !c->internal;
+	g_ptr_array_add(c->worker->later, x);
+	return x;
+}
+
+void waiter_answer(struct waiter *x, json_object *value, const GError *err)
+{
+	struct client *c = x->client;
+
+	g_ptr_array_remove_fast(x->worker->later, x);
+	if (c) {
+		send_answer(c, x->has_id, x->id, value, err);
+		c->busy = false;
+	} else {
+		json_object_put(value);
+	}
+	json_object_put(x->id);
+	g_free(x);
+	if (c)
+		client_next(c);
 }
 
 static void on_garbage(struct wire *wire, const char *why)
@@ -182,7 +312,9 @@ static void on_closed(struct wire *wire, const char *why)
 
 	if (why)
 		g_printerr("control connection: %s\n", why);
-	state_forget_client(w, c);
+	for (guint i = 0; i < w->later->len; i++)
+		if (((struct waiter *)w->later->pdata[i])->client == c)
+			((struct waiter *)w->later->pdata[i])->client = NULL;
 	g_ptr_array_remove(w->clients, c);      /* frees it */
 	if (!w->created)
 		exit(1);        /* kvmd went away before it said what we are */
@@ -190,10 +322,20 @@ static void on_closed(struct wire *wire, const char *why)
 
 static const struct wire_ops wire_callbacks = { on_message, on_garbage, on_closed };
 
+static void client_free(gpointer data)
+{
+	struct client *c = data;
+
+	g_queue_clear_full(&c->held, (GDestroyNotify)message_free);
+	if (c->named)
+		g_hash_table_unref(c->named);
+	g_free(c);
+}
+
 static void greet(struct client *c)
 {
 	json_object *o = json_tokener_parse(
-		"{\"QMP\":{\"version\":{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0},\"package\":\"kvmd\"},\"capabilities\":[\"oob\"]}}");
+		"{\"QMP\":{\"version\":{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0},\"package\":\"kvmd " KVMD_VERSION "\"},\"capabilities\":[\"oob\"]}}");
 
 	wire_send(c->wire, o, NULL, 0);
 	json_object_put(o);
@@ -323,7 +465,7 @@ int main(int argc, char **argv)
 		}
 	}
 	/* what libraries would open or ask later, now: the locale's tables, hash seeds */
-	setlocale(LC_ALL, "C.UTF-8");
+	setlocale(LC_CTYPE, "C.UTF-8");
 	g_get_charset(NULL);
 	json_object_put(json_tokener_parse("{\"seed\":1}"));
 	signal(SIGPIPE, SIG_IGN);
@@ -345,7 +487,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	w.fds = fdset_new();
-	w.clients = g_ptr_array_new_with_free_func(g_free);
+	w.clients = g_ptr_array_new_with_free_func(client_free);
+	w.later = g_ptr_array_new();
 	g_queue_init(&w.events);
 	g_unix_fd_add(violation_fd, G_IO_IN, on_violation_fd, &w);
 	client_new(&w, fd, true);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "daemon/wire.h"
+#include "domain/commands_qmp.h"
 #include "domain/commands_worker.h"
 #include "hv/fdset.h"
 #include "hv/vm.h"
@@ -17,6 +18,7 @@
 #define WORKER_EVENTS_KEPT 1000         /* for a kvmd that was away */
 #define WORKER_CLIENTS_MAX 64
 #define WORKER_CLIENT_QUEUE (4u << 20)  /* bytes a client may leave unread before it is cut off */
+#define WORKER_HELD_MAX 8               /* commands of a client behind one that is answered later */
 
 /* How the machine ends; `names` in worker_state.c are what the exit record and SHUTDOWN events say. */
 enum exit_reason { EXIT_SHUTDOWN, EXIT_RESET, EXIT_PANICKED, EXIT_CRASHED, EXIT_KILLED, EXIT_ERROR, EXIT_TEST, EXIT_REASONS };
@@ -27,13 +29,19 @@ struct client {
 	struct wire *wire;
 	bool internal;          /* kvmd: every command, no negotiation */
 	bool negotiated;        /* has said qmp_capabilities */
-	json_object *id;        /* of the command being run; borrowed */
+	bool oob;               /* may overtake by exec-oob */
+	bool running;           /* in client_next: no recursion */
+	bool busy;              /* one of its commands is answered later: the next waits (kvmd's do not) */
+	GQueue held;            /* of struct message: at most WORKER_HELD_MAX, then its socket is not read */
+	bool has_id;
+	json_object *id;        /* of the command being run; borrowed, NULL is JSON's null */
 	int *fds;               /* that came with it; a command takes one by setting it to -1 */
 	unsigned fds_n;
+	GHashTable *named;      /* getfd: name to descriptor + 1 */
 };
 
-/* A command that is answered when the state driver gets there. */
-struct waiter { struct client *client; json_object *id; };
+/* A command that is answered later. */
+struct waiter { struct worker *worker; struct client *client; /* NULL: has gone */ bool has_id; json_object *id; };
 
 struct worker {
 	GMainLoop *loop;
@@ -43,6 +51,12 @@ struct worker {
 	bool created, ending;
 	int run_state;                  /* enum run_state, what query-status says */
 	GPtrArray *clients;             /* of struct client */
+	GPtrArray *later;               /* of struct waiter: all that are open */
+	GPtrArray *confirms;            /* worker_confirm.c */
+	struct hotplug *hotplug;        /* worker_vcpus.c; NULL: this machine's vCPUs stay */
+	GPtrArray *fdsets;              /* worker_qmp_fds.c: struct qmp_fdset */
+	struct dump *dump;              /* worker_dump.c: under way, the machine stays paused; NULL: none */
+	struct tell_dump dumped;        /* the last one */
 	GQueue events;                  /* of json_object: the newest WORKER_EVENTS_KEPT */
 	uint64_t seq;
 	int exit_fd;                    /* exit record, or -1 */
@@ -60,6 +74,9 @@ struct worker {
 /* --- worker.c --- */
 void worker_event(struct worker *, const char *name, json_object *data /* taken, may be NULL */);
 bool worker_listen(struct worker *, const char *fd_name, bool internal, GError **err);
+/* For RUN_LATER: the command that c runs now. Answered exactly once, which frees it; value (taken) may be NULL for {}. */
+struct waiter *waiter_new(struct client *c);
+void waiter_answer(struct waiter *, json_object *value, const GError *err);
 
 /* --- worker_machine.c --- */
 /* Builds the machine from the arguments of machine-create; state VM_PAUSED (prelaunch) afterwards. */
@@ -76,9 +93,11 @@ bool state_run(struct worker *, GError **err);
 /* Each starts the change; true: the client is answered when it is done. */
 bool state_pause(struct worker *, struct client *, GError **err);
 bool state_reset(struct worker *, struct client *, GError **err);
-void state_forget_client(struct worker *, struct client *);
 /* Writes the exit record and ends the process. */
 G_NORETURN void state_exit(struct worker *, enum exit_reason, bool guest, unsigned value, const char *detail);
+
+/* --- worker_dump.c --- */
+void dump_on_pause(struct worker *);    /* the machine is paused: a dump that waited for that begins */
 
 /* --- worker_commands.c --- */
 enum run_result { RUN_FAILED, RUN_DONE, RUN_LATER };
@@ -88,3 +107,5 @@ struct worker_binding {
 	enum run_result (*run)(struct client *, json_object *raw, const void *args, json_object **reply, GError **err);
 };
 extern const struct worker_binding worker_bindings[];   /* ends with a row without a name */
+extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
+struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */

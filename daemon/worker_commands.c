@@ -13,7 +13,7 @@
 
 #define COMMAND(fn) static enum run_result fn(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
 
-static struct device *device_by_type(struct worker *w, const char *type)
+struct device *device_by_type(struct worker *w, const char *type)
 {
 	for (guint i = 0; i < w->vm.devices->len; i++) {
 		struct device *d = w->vm.devices->pdata[i];
@@ -103,31 +103,11 @@ COMMAND(cmd_inject_nmi)
 	struct vm *vm = &c->worker->vm;
 
 	for (guint i = 0; i < vm->vcpus->len; i++) {
-		int rc = vm->accel->nmi(vm->vcpus->pdata[i]);
+		struct vcpu *v = vm->vcpus->pdata[i];
+		int rc = v->unplugged ? 0 : vm->accel->nmi(v);
 
 		if (rc)
 			return kerr_errno(err, -rc, "vcpu %u: inject an NMI", i), RUN_FAILED;
-	}
-	return RUN_DONE;
-}
-
-COMMAND(cmd_query_version)
-{
-	*reply = json_tokener_parse("{\"qemu\":{\"major\":7,\"minor\":2,\"micro\":0},\"package\":\"kvmd " KVMD_VERSION "\"}");
-	return RUN_DONE;
-}
-
-COMMAND(cmd_query_commands)
-{
-	*reply = json_object_new_array();
-	for (const struct command *r = worker_commands; r->name; r++) {
-		json_object *o;
-
-		if (r->flags & CMD_INTERNAL)
-			continue;
-		o = json_object_new_object();
-		json_object_object_add(o, "name", json_object_new_string(r->name));
-		json_object_array_add(*reply, o);
 	}
 	return RUN_DONE;
 }
@@ -161,7 +141,7 @@ static uint64_t stat_of(const struct vcpu *v, enum vcpu_stat s)
 	return __atomic_load_n(&v->stats[s], __ATOMIC_RELAXED);
 }
 
-COMMAND(cmd_query_stats)
+COMMAND(cmd_query_counters)
 {
 	struct vm *vm = &c->worker->vm;
 	struct reply_stats *r = schema_new(&reply_stats_schema);
@@ -274,12 +254,10 @@ const struct worker_binding worker_bindings[] = {
 	{ "system_reset", cmd_reset },
 	{ "quit", cmd_quit },
 	{ "inject-nmi", cmd_inject_nmi },
-	{ "query-version", cmd_query_version },
-	{ "query-commands", cmd_query_commands },
 	{ "query-name", cmd_query_name },
 	{ "query-uuid", cmd_query_uuid },
 	{ "query-kvm", cmd_query_kvm },
-	{ "query-stats", cmd_query_stats },
+	{ "query-counters", cmd_query_counters },
 	{ "hello", cmd_hello },
 	{ "add-fds", cmd_add_fds },
 	{ "machine-create", cmd_machine_create },

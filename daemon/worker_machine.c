@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_vcpus.h"
 #include "devices/chr.h"
 #include "devices/serial.h"
 #include "domain/json.h"
@@ -57,6 +58,50 @@ static void *isa_panic_config(const struct machine *m, unsigned i)
 	return NULL;
 }
 
+static bool is_virtio_serial(const struct controller *c)
+{
+	return c->type == CONTROLLER_VIRTIO_SERIAL;
+}
+
+static unsigned virtio_serials(const struct machine *m)
+{
+	unsigned n = 0;
+
+	list_each(controller, c, m->devices.controllers)
+		n += is_virtio_serial(c);
+	return n;
+}
+
+static void *virtio_serial_config(const struct machine *m, unsigned i)
+{
+	list_each(controller, c, m->devices.controllers)
+		if (is_virtio_serial(c) && !i--)
+			return c;
+	return NULL;
+}
+
+static unsigned rngs(const struct machine *m)
+{
+	return list_len(m->devices.rngs);
+}
+
+static void *rng_config(const struct machine *m, unsigned i)
+{
+	return m->devices.rngs->pdata[i];
+}
+
+static unsigned balloons(const struct machine *m)
+{
+	const struct balloon *b = m->devices.memballoon;
+
+	return b && b->model != BALLOON_NONE && b->model != BALLOON_XEN;
+}
+
+static void *balloon_config(const struct machine *m, unsigned i)
+{
+	return m->devices.memballoon;
+}
+
 static unsigned test_exits(const struct machine *m)
 {
 	return m->test.exit_port ? 1 : 0;
@@ -67,6 +112,11 @@ static void *test_config(const struct machine *m, unsigned i)
 	return (void *)&m->test;
 }
 
+static unsigned vcpu_hotplugs(const struct machine *m)
+{
+	return machine_has_vcpu_hotplug(m) && m->features.acpi ? 1 : 0;
+}
+
 /* In the order they are made, reset and saved. */
 static const struct {
 	const char *type;
@@ -74,11 +124,16 @@ static const struct {
 	void *(*config)(const struct machine *, unsigned i);    /* NULL: none */
 } parts[] = {
 	{ "acpi-pm", always, NULL },
+	{ "cpuhp", vcpu_hotplugs, NULL },
 	{ "rtc", always, NULL },
 	{ "i8042", always, NULL },
 	{ "serial", serials, serial_config },
 	{ "pvpanic", isa_panics, isa_panic_config },
 	{ "test-exit", test_exits, test_config },
+	{ "pci-host", always, NULL },
+	{ "virtio-console", virtio_serials, virtio_serial_config },
+	{ "virtio-rng", rngs, rng_config },
+	{ "virtio-balloon", balloons, balloon_config },
 };
 
 static bool devices_make(struct worker *w, GError **err)
@@ -151,20 +206,6 @@ static bool loops_make(struct worker *w, GError **err)
 	return true;
 }
 
-static bool vcpus_make(struct worker *w, GError **err)
-{
-	for (unsigned i = 0; i < machine_vcpus(w->machine); i++) {
-		struct vcpu *v = g_new0(struct vcpu, 1);
-
-		if (!vcpu_init(v, &w->vm, i, err)) {
-			g_free(v);
-			return false;
-		}
-		g_ptr_array_add(w->vm.vcpus, v);
-	}
-	return true;
-}
-
 static bool vcpus_start(struct worker *w, GError **err)
 {
 	for (guint i = 0; i < w->vm.vcpus->len; i++)
@@ -188,7 +229,7 @@ static bool console_log(struct worker *w, GError **err)
 
 static bool make(struct worker *w, GError **err)
 {
-	return ram_make(w, err) && w->vm.accel->open(&w->vm, w->fds, err) && vcpus_make(w, err) && loops_make(w, err) &&
+	return ram_make(w, err) && w->vm.accel->open(&w->vm, w->fds, err) && vm_add_vcpus(&w->vm, err) && loops_make(w, err) &&
 		devices_make(w, err) && console_log(w, err) && vm_boot(&w->vm, w->fds, err) && vcpus_start(w, err);
 }
 
@@ -219,8 +260,10 @@ bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 	w->vm.def = w->machine;
 	w->vm.native = w->native;
 	w->vm.native_n = w->native_n;
+	vcpus_describe(w);
 	if (!make(w, err))
 		return false;
+	vcpus_listen(w);
 	w->created = true;
 	w->vm.state = VM_PAUSED;
 	w->run_state = RUN_STATE_PRELAUNCH;

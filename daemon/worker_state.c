@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_vcpus.h"
 #include "hv/accel.h"
 #include "hv/vcpu.h"
 #include "hv/x86/boot.h"
@@ -41,44 +42,21 @@ struct request {
 
 /* --- waiting clients --- */
 
-static void waiter_free(struct waiter *w)
-{
-	json_object_put(w->id);
-	g_free(w);
-}
-
 static void wait_for(struct worker *w, struct client *c)
 {
-	struct waiter *x;
-
 	if (!c)
 		return;
 	if (!w->waiters)
-		w->waiters = g_ptr_array_new_with_free_func((GDestroyNotify)waiter_free);
-	x = g_new0(struct waiter, 1);
-	x->client = c;
-	x->id = json_object_get(c->id);
-	g_ptr_array_add(w->waiters, x);
+		w->waiters = g_ptr_array_new();
+	g_ptr_array_add(w->waiters, waiter_new(c));
 }
 
 static void answer(struct worker *w, const GError *err)
 {
-	for (guint i = 0; w->waiters && i < w->waiters->len; i++) {
-		struct waiter *x = w->waiters->pdata[i];
-		json_object *o = err ? wire_error(x->id, err) : wire_return(x->id, NULL);
+	g_autoptr(GPtrArray) all = g_steal_pointer(&w->waiters);        /* an answer may let the next command of a client run */
 
-		wire_send(x->client->wire, o, NULL, 0);
-		json_object_put(o);
-	}
-	if (w->waiters)
-		g_ptr_array_set_size(w->waiters, 0);
-}
-
-void state_forget_client(struct worker *w, struct client *c)
-{
-	for (guint i = w->waiters ? w->waiters->len : 0; i-- > 0;)
-		if (((struct waiter *)w->waiters->pdata[i])->client == c)
-			g_ptr_array_remove_index(w->waiters, i);
+	for (guint i = 0; all && i < all->len; i++)
+		waiter_answer(all->pdata[i], NULL, err);
 }
 
 /* --- the end --- */
@@ -116,17 +94,30 @@ static void vcpus_each(struct worker *w, void (*fn)(struct vcpu *))
 		fn(w->vm.vcpus->pdata[i]);
 }
 
+static void vcpu_go_plugged(struct vcpu *v)
+{
+	if (!v->unplugged)
+		vcpu_go(v);
+}
+
 static void go(struct worker *w)
 {
 	devices_resume(&w->vm);
 	clock_go(w->vm.clock);
 	w->vm.state = VM_RUNNING;
 	w->run_state = RUN_STATE_RUNNING;
-	vcpus_each(w, vcpu_go);
+	vcpus_each(w, vcpu_go_plugged);
+}
+
+static bool is_dumped(const struct worker *w, GError **err)
+{
+	return w->dump && !kerr_set(err, KERR_BUSY, "its memory is being dumped: it goes on when that is done");
 }
 
 bool state_run(struct worker *w, GError **err)
 {
+	if (is_dumped(w, err))
+		return false;
 	switch (w->vm.state) {
 	case VM_RUNNING:
 		return true;
@@ -147,6 +138,7 @@ static bool machine_reset(struct worker *w, GError **err)
 	struct vm *vm = &w->vm;
 	int rc;
 
+	vcpus_reset(w);
 	devices_reset(vm);
 	rc = vm->accel->reset(vm);
 	for (guint i = 0; !rc && i < vm->vcpus->len; i++)
@@ -180,11 +172,13 @@ static void parked(struct worker *w)
 		w->vm.state = VM_PAUSED;
 		w->run_state = RUN_STATE_PAUSED;
 		worker_event(w, "STOP", NULL);
+		dump_on_pause(w);
 		answer(w, NULL);
 		return;
 	case AFTER_KEEP:
 		w->vm.state = w->run_state == RUN_STATE_SHUTDOWN ? VM_SHUTDOWN : VM_CRASHED;
 		worker_event(w, "STOP", NULL);
+		dump_on_pause(w);
 		answer(w, NULL);
 		return;
 	case AFTER_NOTHING:
@@ -251,10 +245,7 @@ bool state_pause(struct worker *w, struct client *c, GError **err)
 {
 	if (w->vm.state == VM_PAUSED) {
 		w->run_state = RUN_STATE_PAUSED;
-		json_object *o = wire_return(c->id, NULL);
-
-		wire_send(c->wire, o, NULL, 0);
-		json_object_put(o);
+		waiter_answer(waiter_new(c), NULL, NULL);
 		return true;
 	}
 	if (w->vm.state != VM_RUNNING && !(w->vm.state == VM_PAUSING && w->after == AFTER_PAUSE))
@@ -277,6 +268,8 @@ bool state_reset(struct worker *w, struct client *c, GError **err)
 {
 	if (w->vm.state == VM_PAUSING && w->after == AFTER_KEEP)
 		return kerr_set(err, KERR_STATE, "the machine is just changing its state: try again");
+	if (is_dumped(w, err))
+		return false;
 	reset_event(w, false);
 	wait_for(w, c);
 	w->reboot = false;

@@ -28,19 +28,30 @@ struct block_host;
 struct disk;
 struct iotune;
 
-enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_ZERO, BLOCK_RESIZE, BLOCK_OPS };
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,
+	BLOCK_DISCARD,
+	BLOCK_ZERO,
+	BLOCK_RESIZE,
+	BLOCK_OPS
+};
 enum block_flag {
-	BLOCK_FUA = 1 << 0,     /* write, zero: stable before done (any chain; done as a flush where the driver has none) */
-	BLOCK_UNMAP = 1 << 1,   /* zero: the space may be given back */
+	BLOCK_FUA = 1 << 0, /* write, zero: stable before done (any chain; done as a flush where the
+			       driver has none) */
+	BLOCK_UNMAP = 1 << 1, /* zero: the space may be given back */
 };
 enum block_can {
-	BLOCK_CAN_WRITE = 1 << 0,       /* else -EROFS */
-	BLOCK_CAN_DISCARD = 1 << 1,     /* else discard succeeds and does nothing */
-	BLOCK_CAN_ZERO = 1 << 2,        /* zeroes without writing them all */
+	BLOCK_CAN_WRITE = 1 << 0,   /* else -EROFS */
+	BLOCK_CAN_DISCARD = 1 << 1, /* else discard succeeds and does nothing */
+	BLOCK_CAN_ZERO = 1 << 2,    /* zeroes without writing them all */
 	BLOCK_CAN_FUA = 1 << 3,
 	BLOCK_CAN_RESIZE = 1 << 4,
-	BLOCK_CAN_GROW = 1 << 5,        /* a file: writes beyond .size extend it, reads there give zeroes */
-	BLOCK_CAN_CACHE = 1 << 6,       /* done writes may be lost by a power cut until a flush: offer FLUSH to the guest */
+	BLOCK_CAN_GROW =
+		1 << 5, /* a file: writes beyond .size extend it, reads there give zeroes */
+	BLOCK_CAN_CACHE = 1 << 6, /* done writes may be lost by a power cut until a flush: offer
+				     FLUSH to the guest */
 };
 #define BLOCK_SIZE_MAX (1ull << 62)
 #define BLOCK_IOV_MAX 1024u             /* pieces of a request */
@@ -57,7 +68,8 @@ struct block_req {
 	enum block_op op;
 	unsigned flags;                 /* enum block_flag; FUA is added in writethrough chains */
 	uint64_t offset, bytes;
-	const struct iovec *iov;        /* read, write: sums up to bytes. The array stays the submitter's, valid until done */
+	const struct iovec *iov; /* read, write: sums up to bytes. The array stays the submitter's,
+				    valid until done */
 	unsigned iov_n;
 	void (*done)(struct block_req *, int64_t result);
 	void *arg;
@@ -68,7 +80,7 @@ struct block_req {
 	unsigned state;
 };
 
-#define BLOCK_HIST 32                   /* bucket i: latency < 2^(i + 9) ns; the last takes the rest */
+#define BLOCK_HIST 32 /* bucket i: latency < 2^(i + 9) ns; the last takes the rest */
 struct block_stats {
 	struct block_op_stats {
 		uint64_t ops, bytes, errors, ns;        /* ns: sum of latencies */
@@ -87,14 +99,15 @@ struct block_info {
 	unsigned can;
 	unsigned snapshots;             /* internal ones */
 	bool corrupt;                   /* qcow2: found damaged, writes are refused */
-	bool repaired;                  /* qcow2: it had not been closed; reference counts were made anew */
+	bool repaired; /* qcow2: it had not been closed; reference counts were made anew */
 	unsigned images;                /* in the chain, backing images included */
 };
 
 /* --- what the chains of one loop share: ring, threads, throttle groups. Main thread; freed after its chains --- */
 /* ring: NULL where the host forbids io_uring; stays the caller's, but all its slots and completions are ours. thread_start:
  * called first in every thread made for disks (lock_thread, say); NULL: nothing. */
-struct block_host *block_host_new(struct loop *, struct ring *ring, struct clock *, void (*thread_start)(void));
+struct block_host *block_host_new(
+	struct loop *, struct ring *ring, struct clock *, void (*thread_start)(void));
 void block_host_free(struct block_host *);
 
 /* --- chains --- */
@@ -107,18 +120,19 @@ struct block_options {
 	bool readonly;
 	bool writethrough;              /* every write is stable when done */
 	bool ignore_discard;
-	uint32_t align;                 /* what front-end requests are multiples of: 1, 512 … 64 KiB */
+	uint32_t align; /* what front-end requests are multiples of: 1, 512 … 64 KiB */
 };
 /* Opens from the last row to the first. Configs are used during the call only. *err: ARGS, IO, UNSUPPORTED, ACCESS … */
-struct block *block_open(struct block_host *, const struct block_row *, unsigned n, const struct block_options *,
-	struct fdset *, GError **err);
+struct block *block_open(struct block_host *, const struct block_row *, unsigned n,
+	const struct block_options *, struct fdset *, GError **err);
 /* The chain of a <disk>: its backing list must name every image (the launcher has filled it in). */
-struct block *block_open_disk(struct block_host *, const struct disk *, struct fdset *, GError **err);
+struct block *block_open_disk(
+	struct block_host *, const struct disk *, struct fdset *, GError **err);
 /* Writes back and closes; nothing may be in flight (drain first). false and *err when writing back failed: closed all the
  * same. NULL is fine. */
 bool block_close(struct block *, GError **err);
 
-uint64_t block_size(const struct block *);      /* bytes; loop, or main while nothing is in flight */
+uint64_t block_size(const struct block *); /* bytes; loop, or main while nothing is in flight */
 unsigned block_can(const struct block *);
 struct loop *block_loop(const struct block *);
 void block_submit(struct block *, struct block_req *);
@@ -131,5 +145,6 @@ void block_drain(struct block *, struct done *);
 void block_undrain(struct block *);             /* any thread */
 /* New limits (NULL: none) while running, the change that <iotune> allows. *err: STATE when the chain has no throttle. */
 bool block_set_iotune(struct block *, const struct iotune *, GError **err);
-void block_stats(const struct block *, struct block_stats *out);        /* any thread; no lock: sums may differ by one request */
+void block_stats(const struct block *,
+	struct block_stats *out); /* any thread; no lock: sums may differ by one request */
 void block_info(struct block *, struct block_info *out);

@@ -54,7 +54,8 @@ static void detect_submit(struct block *b, struct block_req *r)
 	struct detect *d = (struct detect *)b;
 	struct zero_req *z;
 
-	if (r->op != BLOCK_WRITE || !(b->can & BLOCK_CAN_ZERO) || !iov_is_zero(r->iov, r->iov_n, 0, r->bytes)) {
+	if (r->op != BLOCK_WRITE || !(b->can & BLOCK_CAN_ZERO) ||
+		!iov_is_zero(r->iov, r->iov_n, 0, r->bytes)) {
 		block_submit(b->lower, r);
 		return;
 	}
@@ -63,12 +64,22 @@ static void detect_submit(struct block *b, struct block_req *r)
 		d->free = z->next;
 	else
 		z = g_new(struct zero_req, 1);
-	*z = (struct zero_req){ .detect = d, .parent = r, .req = { .op = BLOCK_ZERO, .offset = r->offset, .bytes = r->bytes,
-		.flags = (d->unmap ? BLOCK_UNMAP : 0) | (b->can & BLOCK_CAN_FUA ? r->flags & BLOCK_FUA : 0),
-		.done = zero_done, .arg = z } };
+	*z = (struct zero_req){ .detect = d,
+		.parent = r,
+		.req = { .op = BLOCK_ZERO,
+			.offset = r->offset,
+			.bytes = r->bytes,
+			.flags = (d->unmap ? BLOCK_UNMAP : 0) |
+				 (b->can & BLOCK_CAN_FUA ? r->flags & BLOCK_FUA : 0),
+			.done = zero_done,
+			.arg = z } };
 	block_submit(b->lower, &z->req);
 }
 
 const struct block_ops block_detect_ops = {
-	.name = "detect", .size = sizeof(struct detect), .open = detect_open, .close = detect_close, .submit = detect_submit,
+	.name = "detect",
+	.size = sizeof(struct detect),
+	.open = detect_open,
+	.close = detect_close,
+	.submit = detect_submit,
 };

@@ -33,7 +33,8 @@ static bool discards(const struct disk *d)
 	return d->driver.discard != DISCARD_IGNORE;     /* thin unless asked otherwise */
 }
 
-static bool add_image(struct rows *r, int type, const struct disk_source *source, int format, GError **err)
+static bool add_image(
+	struct rows *r, int type, const struct disk_source *source, int format, GError **err)
 {
 	const struct disk *d = r->disk;
 	const struct resource *file = disk_source_resource(type, (struct disk_source *)source);
@@ -43,7 +44,8 @@ static bool add_image(struct rows *r, int type, const struct disk_source *source
 	if (++r->images > IMAGES_MAX)
 		return kerr_set(err, KERR_LIMIT, "more than %u images in a chain", IMAGES_MAX);
 	if (!file || !file->fd)
-		return kerr_set(err, KERR_UNSUPPORTED, "disks of type '%s' can't be opened by this release",
+		return kerr_set(err, KERR_UNSUPPORTED,
+			"disks of type '%s' can't be opened by this release",
 			type > 0 && type < DISK_TYPE_N ? disk_type_names[type] : "none");
 	if (format == FORMAT_QCOW2) {
 		struct block_qcow2_config *c = add(r, "qcow2", sizeof(*c));
@@ -51,7 +53,8 @@ static bool add_image(struct rows *r, int type, const struct disk_source *source
 		c->cache = d->driver.metadata_cache;
 		c->punch = discards(d);
 	} else if (format != FORMAT_ABSENT && format != FORMAT_RAW && format != FORMAT_ISO) {
-		return kerr_set(err, KERR_UNSUPPORTED, "images of format '%s': convert it with 'qemu-img convert -O qcow2'",
+		return kerr_set(err, KERR_UNSUPPORTED,
+			"images of format '%s': convert it with 'qemu-img convert -O qcow2'",
 			disk_format_names[format]);
 	}
 	leaf = add(r, threads ? "threads" : "uring", sizeof(*leaf));
@@ -78,26 +81,30 @@ static bool add_all(struct rows *r, GError **err)
 	}
 	if (!add_image(r, d->type, &d->source, d->driver.format, err))
 		return false;
-	for (const struct disk_backing *b = d->backing; b && b->type != DISK_TYPE_ABSENT; b = b->backing)
+	for (const struct disk_backing *b = d->backing; b && b->type != DISK_TYPE_ABSENT;
+		b = b->backing)
 		if (!add_image(r, b->type, &b->source, b->format, err))
 			return false;
 	return true;
 }
 
-struct block *block_open_disk(struct block_host *h, const struct disk *d, struct fdset *fds, GError **err)
+struct block *block_open_disk(
+	struct block_host *h, const struct disk *d, struct fdset *fds, GError **err)
 {
 	struct rows r = { .rows = g_array_new(FALSE, FALSE, sizeof(struct block_row)),
 		.configs = g_ptr_array_new_with_free_func(g_free), .disk = d, .host = h };
 	struct block_options options = {
 		.readonly = d->readonly || d->device == DISK_DEVICE_CDROM,
-		.writethrough = d->driver.cache == CACHE_WRITETHROUGH || d->driver.cache == CACHE_DIRECTSYNC,
+		.writethrough = d->driver.cache == CACHE_WRITETHROUGH ||
+				d->driver.cache == CACHE_DIRECTSYNC,
 		.ignore_discard = !discards(d),
 		.align = d->logical_block_size ? d->logical_block_size : 512,
 	};
 	struct block *root = NULL;
 
 	if (add_all(&r, err))
-		root = block_open(h, (struct block_row *)(void *)r.rows->data, r.rows->len, &options, fds, err);
+		root = block_open(h, (struct block_row *)(void *)r.rows->data, r.rows->len,
+			&options, fds, err);
 	g_array_free(r.rows, TRUE);
 	g_ptr_array_free(r.configs, TRUE);
 	return root;

@@ -5,7 +5,7 @@
 
 struct block_ops {
 	const char *name;
-	size_t size;                    /* of the driver's struct, whose first member is struct block */
+	size_t size; /* of the driver's struct, whose first member is struct block */
 	bool leaf;                      /* has no lower node */
 	bool format;                    /* may have a backing image */
 	/* Main thread. Sets size and can; those of a filter are preset to the lower's. */
@@ -20,7 +20,8 @@ struct block_ops {
 	/* Blocking, for open and close only (nothing in flight): read, write, flush, discard, resize (size in off).
 	 * Reads beyond the end give zeroes. 0 or -errno. NULL: passes to lower. */
 	int (*sync)(struct block *, enum block_op, uint64_t off, void *buf, uint64_t n);
-	void (*info)(struct block *, struct block_info *);      /* adds what it knows; called from the leaf up */
+	void (*info)(struct block *,
+		struct block_info *); /* adds what it knows; called from the leaf up */
 };
 
 struct block {                          /* a node; owned by its chain */
@@ -65,7 +66,7 @@ struct block_host {
 	struct block_kick *kicks;
 	struct block_req *finished, **finished_end;
 	unsigned submitting;            /* inside drivers' submit: nothing may end now */
-	bool posted, running;
+	bool posted;
 };
 
 /* The request is over. Not from inside submit. */
@@ -85,7 +86,10 @@ void block_host_unshare(struct block_host *, struct block_shared *);
 int block_host_slot(struct block_host *);
 void block_host_slot_free(struct block_host *, int slot);
 
+/* block.c, for block_open.c */
+void block_chain_quiet(struct block_chain *, bool on);
+void block_chain_finish(struct block_chain *);
 /* All drivers; ends with NULL. */
 extern const struct block_ops *const block_drivers[];
-extern const struct block_ops block_mem_ops, block_fault_ops, block_uring_ops, block_threads_ops, block_throttle_ops,
-	block_detect_ops, block_qcow2_ops;
+extern const struct block_ops block_mem_ops, block_fault_ops, block_uring_ops, block_threads_ops,
+	block_throttle_ops, block_detect_ops, block_qcow2_ops;

@@ -23,6 +23,7 @@ struct call {
 	struct loop_timer timer;
 	struct iovec *half;
 	bool ran;
+	unsigned late;          /* turns that it lets others go first */
 	int64_t result;
 	unsigned id, submitted;
 };
@@ -40,7 +41,8 @@ GPtrArray *block_fault_log_new(void)
 	return g_ptr_array_new_with_free_func(free_event);
 }
 
-static struct block_fault_event *log_event(struct fault *f, bool done, unsigned id, enum block_op op, uint64_t off, uint64_t len)
+static struct block_fault_event *log_event(
+	struct fault *f, bool done, unsigned id, enum block_op op, uint64_t off, uint64_t len)
 {
 	struct block_fault_event *e;
 
@@ -75,7 +77,8 @@ static void release_later(struct fault *f);
 static void finish(struct call *call)
 {
 	struct block_req *parent = call->parent;
-	struct block_fault_event *e = log_event(call->fault, true, call->id, parent->op, parent->offset, parent->bytes);
+	struct block_fault_event *e =
+		log_event(call->fault, true, call->id, parent->op, parent->offset, parent->bytes);
 	int64_t result = call->result;
 
 	if (e)
@@ -109,8 +112,14 @@ static void reach(struct call *call)
 	struct block_fault_event *e;
 
 	call->id = f->control->next_id++;
-	call->req = (struct block_req){ .op = p->op, .flags = p->flags, .offset = p->offset, .bytes = p->bytes, .iov = p->iov,
-		.iov_n = p->iov_n, .done = ran, .arg = call };
+	call->req = (struct block_req){ .op = p->op,
+		.flags = p->flags,
+		.offset = p->offset,
+		.bytes = p->bytes,
+		.iov = p->iov,
+		.iov_n = p->iov_n,
+		.done = ran,
+		.arg = call };
 	if (fail) {
 		call->result = f->control->error;
 		if (p->op != BLOCK_WRITE || !f->control->torn || p->bytes < 1024) {
@@ -120,7 +129,8 @@ static void reach(struct call *call)
 		} else {
 			call->half = g_new(struct iovec, p->iov_n);
 			call->req.bytes = p->bytes / 1024 * 512;
-			call->req.iov_n = iov_slice(p->iov, p->iov_n, 0, call->req.bytes, call->half);
+			call->req.iov_n =
+				iov_slice(p->iov, p->iov_n, 0, call->req.bytes, call->half);
 			call->req.iov = call->half;
 		}
 	}
@@ -140,12 +150,21 @@ static void release(void *arg)
 {
 	struct fault *f = arg;
 	struct call *call;
+	guint at;
 
 	f->posted = false;
 	if (!f->held->len)
 		return;
-	call = g_ptr_array_remove_index_fast(f->held,
-		f->control->shuffle ? (guint)g_rand_int_range(f->control->shuffle, 0, (gint32)f->held->len) : 0);
+	at = f->control->shuffle
+		     ? (guint)g_rand_int_range(f->control->shuffle, 0, (gint32)f->held->len)
+		     : 0;
+	call = f->held->pdata[at];
+	if (call->late && f->held->len > 1 && f->control->shuffle) {
+		call->late--;
+		release_later(f);
+		return;
+	}
+	g_ptr_array_remove_index_fast(f->held, at);
 	if (f->held->len)
 		release_later(f);
 	block_host_plug(f->block.host);
@@ -182,11 +201,13 @@ static void fault_submit(struct block *b, struct block_req *r)
 	call->parent = r;
 	call->submitted = f->control->log ? f->control->log->len : 0;
 	if (f->control->shuffle) {
+		call->late = g_rand_int_range(f->control->shuffle, 0, 30) ? 0 : 60;
 		g_ptr_array_add(f->held, call);
 		release_later(f);
 	} else if (f->control->delay) {
 		loop_timer_init(&call->timer, b->loop, CLOCK_HOST, on_timer, call);
-		loop_timer_set(&call->timer, clock_now(b->host->clock, CLOCK_HOST) + f->control->delay);
+		loop_timer_set(
+			&call->timer, clock_now(b->host->clock, CLOCK_HOST) + f->control->delay);
 	} else {
 		reach(call);
 	}
@@ -236,6 +257,10 @@ static int fault_close(struct block *b)
 }
 
 const struct block_ops block_fault_ops = {
-	.name = "fault", .size = sizeof(struct fault), .open = fault_open, .close = fault_close, .submit = fault_submit,
+	.name = "fault",
+	.size = sizeof(struct fault),
+	.open = fault_open,
+	.close = fault_close,
+	.submit = fault_submit,
 	.sync = fault_sync,
 };

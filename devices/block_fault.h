@@ -23,9 +23,10 @@ struct block_fault {
 	uint64_t times;         /* how many fail from then on; 0: one */
 	int error;              /* -errno */
 	bool torn;              /* a failing write leaves its first half on the disk */
-	GRand *shuffle;         /* requests reach the disk and are done in random order; NULL: at once */
+	GRand *shuffle; /* requests reach the disk and are done in random order, some very late;
+			   NULL: at once */
 	int64_t delay;          /* ns until a request reaches the disk, without shuffle */
-	GPtrArray *log;         /* of struct block_fault_event, made by block_fault_log_new; NULL: no log */
+	GPtrArray *log; /* of struct block_fault_event, made by block_fault_log_new; NULL: no log */
 	uint64_t seen[BLOCK_OPS];       /* counters */
 	unsigned next_id;
 };

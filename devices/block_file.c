@@ -20,19 +20,7 @@
 #include "devices/block_iov.h"
 #include "domain/error.h"
 
-#define BOUNCE (1u << 20)       /* bytes of a bounce buffer, at most */
 #define FREE_OPS 64             /* kept for the next request */
-#define ALIGN_MAX 4096u
-
-static uint64_t down(uint64_t v, uint64_t align)
-{
-	return v & ~(align - 1);
-}
-
-static uint64_t up(uint64_t v, uint64_t align)
-{
-	return (v + align - 1) & ~(align - 1);
-}
 
 /* --- ops --- */
 
@@ -136,7 +124,8 @@ static void start(struct file_op *op, enum file_call what, uint64_t off, uint64_
 	op->file->engine->start(op->file, op);
 }
 
-static void start_one(struct file_op *op, enum file_call what, void *buf, uint64_t off, uint64_t len)
+static void start_one(
+	struct file_op *op, enum file_call what, void *buf, uint64_t off, uint64_t len)
 {
 	op->one[0] = (struct iovec){ buf, len };
 	op->iov = op->one;
@@ -146,7 +135,8 @@ static void start_one(struct file_op *op, enum file_call what, void *buf, uint64
 
 static void start_fallocate(struct file_op *op)
 {
-	bool punch = op->way == WAY_PUNCH, grows = op->file->block.can & BLOCK_CAN_GROW && op->req->op == BLOCK_ZERO;
+	bool punch = op->way == WAY_PUNCH,
+	     grows = op->file->block.can & BLOCK_CAN_GROW && op->req->op == BLOCK_ZERO;
 
 	op->mode = punch ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE :
 		FALLOC_FL_ZERO_RANGE | (grows ? 0 : FALLOC_FL_KEEP_SIZE);
@@ -160,11 +150,11 @@ static void start_bounce(struct file_op *op)
 {
 	struct file *f = op->file;
 	struct block_req *r = op->req;
-	uint64_t at = f->offset + r->offset + op->pos, lo = down(at, f->align), end, hi;
+	uint64_t at = f->offset + r->offset + op->pos, lo = file_down(at, f->align), end, hi;
 
-	op->chunk = MIN(r->bytes - op->pos, BOUNCE - ALIGN_MAX - (at - lo));
+	op->chunk = MIN(r->bytes - op->pos, FILE_BOUNCE - FILE_ALIGN_MAX - (at - lo));
 	end = at + op->chunk;
-	hi = up(end, f->align);
+	hi = file_up(end, f->align);
 	if (op->writes && op->step == STEP_HEAD) {
 		if (lo < at) {
 			start_one(op, FILE_READ, op->bounce, lo, f->align);
@@ -173,8 +163,10 @@ static void start_bounce(struct file_op *op)
 		op->step = STEP_TAIL;
 	}
 	if (op->writes && op->step == STEP_TAIL) {
-		if (end < hi && (hi - f->align > lo || lo == at)) {     /* else the head read it already */
-			start_one(op, FILE_READ, (char *)op->bounce + (hi - f->align - lo), hi - f->align, f->align);
+		if (end < hi &&
+			(hi - f->align > lo || lo == at)) { /* else the head read it already */
+			start_one(op, FILE_READ, (char *)op->bounce + (hi - f->align - lo),
+				hi - f->align, f->align);
 			return;
 		}
 		op->step = STEP_MOVE;
@@ -191,7 +183,9 @@ static void begin_bounce(struct file_op *op)
 {
 	op->way = WAY_BOUNCE;
 	op->step = op->writes ? STEP_HEAD : STEP_MOVE;
-	if (!op->bounce && posix_memalign(&op->bounce, ALIGN_MAX, MIN(up(op->req->bytes, ALIGN_MAX) + 2 * ALIGN_MAX, BOUNCE)))
+	if (!op->bounce && posix_memalign(&op->bounce, FILE_ALIGN_MAX,
+				   MIN(file_up(op->req->bytes, FILE_ALIGN_MAX) + 2 * FILE_ALIGN_MAX,
+					   FILE_BOUNCE)))
 		op->bounce = NULL;
 	g_assert(op->bounce);   /* at most 1 MiB: as for GLib's own allocations */
 	start_bounce(op);
@@ -210,8 +204,8 @@ static void begin(struct file_op *op)
 		return;
 	}
 	ragged = (at | r->bytes) & (f->align - 1);
-	op->lo = down(at, f->align);
-	op->hi = up(at + r->bytes, f->align);
+	op->lo = file_down(at, f->align);
+	op->hi = file_up(at + r->bytes, f->align);
 	op->rmw = op->writes && ragged && r->op != BLOCK_DISCARD;
 	if (op->writes && f->align > 1) {
 		if (is_blocked(op)) {
@@ -230,7 +224,8 @@ static void begin(struct file_op *op)
 		start_fallocate(op);
 		return;
 	}
-	if (r->op == BLOCK_ZERO || ragged || (f->mem_align > 1 && !iov_is_aligned(r->iov, r->iov_n, f->mem_align))) {
+	if (r->op == BLOCK_ZERO || ragged ||
+		(f->mem_align > 1 && !iov_is_aligned(r->iov, r->iov_n, f->mem_align))) {
 		begin_bounce(op);
 		return;
 	}
@@ -273,7 +268,8 @@ void file_submit(struct block *b, struct block_req *r)
 		return;
 	case BLOCK_DISCARD: {
 		/* whole blocks only: the rest may stay */
-		uint64_t lo = up(f->offset + r->offset, f->align), hi = down(f->offset + r->offset + r->bytes, f->align);
+		uint64_t lo = file_up(f->offset + r->offset, f->align),
+			 hi = file_down(f->offset + r->offset + r->bytes, f->align);
 
 		if (f->no_punch || lo >= hi) {
 			block_done_soon(b, r, (int64_t)r->bytes);
@@ -290,7 +286,9 @@ void file_submit(struct block *b, struct block_req *r)
 		return;
 	}
 	case BLOCK_ZERO:
-		way = r->flags & BLOCK_UNMAP && !f->no_punch ? WAY_PUNCH : !f->no_zero_range ? WAY_ZERO_RANGE : WAY_BOUNCE;
+		way = r->flags & BLOCK_UNMAP && !f->no_punch ? WAY_PUNCH
+		      : !f->no_zero_range                    ? WAY_ZERO_RANGE
+							     : WAY_BOUNCE;
 		break;
 	default:
 		break;
@@ -321,7 +319,8 @@ static bool go_on(struct file_op *op, uint64_t moved)
 	if (moved == op->len)
 		return false;
 	if (op->way == WAY_BOUNCE || op->iov == op->one) {
-		start_one(op, op->call, (char *)op->one[0].iov_base + moved, op->off + moved, op->len - moved);
+		start_one(op, op->call, (char *)op->one[0].iov_base + moved, op->off + moved,
+			op->len - moved);
 		return true;
 	}
 	rest = g_new(struct iovec, op->iov_n);
@@ -335,7 +334,8 @@ static bool go_on(struct file_op *op, uint64_t moved)
 static void fallocated(struct file_op *op, int64_t res)
 {
 	struct file *f = op->file;
-	bool lacks = res == -EOPNOTSUPP || res == -ENOTTY || res == -EINVAL || res == -ENODEV || res == -ENOSYS;
+	bool lacks = res == -EOPNOTSUPP || res == -ENOTTY || res == -EINVAL || res == -ENODEV ||
+		     res == -ENOSYS;
 
 	if (!lacks) {
 		if (res < 0)
@@ -370,7 +370,8 @@ static void bounced(struct file_op *op)
 		return;
 	}
 	if (!op->writes)
-		iov_from_buf(r->iov, r->iov_n, op->pos, (char *)op->bounce + (at - down(at, f->align)), op->chunk);
+		iov_from_buf(r->iov, r->iov_n, op->pos,
+			(char *)op->bounce + (at - file_down(at, f->align)), op->chunk);
 	op->pos += op->chunk;
 	if (op->pos == r->bytes) {
 		conclude(op);
@@ -396,8 +397,9 @@ void file_call_done(struct file_op *op, int64_t res)
 		finish(op, res);
 		return;
 	}
-	if (res == -EINVAL && f->direct && f->align < ALIGN_MAX) {      /* the probe at open was not strict enough */
-		f->align = f->mem_align = ALIGN_MAX;
+	if (res == -EINVAL && f->direct &&
+		f->align < FILE_ALIGN_MAX) { /* the probe at open was not strict enough */
+		f->align = f->mem_align = FILE_ALIGN_MAX;
 		if (op->active_prev)
 			deactivate(op);
 		op->active_prev = NULL;
@@ -426,173 +428,4 @@ void file_call_done(struct file_op *op, int64_t res)
 		bounced(op);
 	else
 		conclude(op);
-}
-
-/* --- opening --- */
-
-/* What O_DIRECT takes, found by trying: asking would need system calls that the worker does without. */
-static void probe_align(struct file *f)
-{
-	g_autofree char *mem = g_malloc(3 * ALIGN_MAX);
-	char *buf = (char *)up((uintptr_t)mem, ALIGN_MAX);
-
-	f->align = f->mem_align = ALIGN_MAX;
-	if (lseek(f->fd, 0, SEEK_END) < (off_t)ALIGN_MAX)
-		return;
-	for (uint32_t a = 512; a < ALIGN_MAX; a *= 2) {
-		if (pread(f->fd, buf, a, a) != (ssize_t)a)
-			continue;
-		f->align = a;
-		break;
-	}
-	for (uint32_t a = 512; a < ALIGN_MAX; a *= 2) {
-		if (pread(f->fd, buf + a, f->align, 0) != (ssize_t)f->align)
-			continue;
-		f->mem_align = a;
-		break;
-	}
-}
-
-bool file_open(struct file *f, const struct block_file_config *c, struct fdset *fds, GError **err)
-{
-	struct block *b = &f->block;
-	struct stat st;
-	off_t end;
-	int flags;
-
-	f->parked_end = &f->parked;
-	f->fd = fdset_take(fds, c->fd, err);
-	if (f->fd < 0)
-		return false;
-	flags = fcntl(f->fd, F_GETFL);
-	end = lseek(f->fd, 0, SEEK_END);
-	if (flags < 0 || end < 0 || fstat(f->fd, &st) < 0)
-		return kerr_errno(err, errno, "look at image '%s'", c->fd);
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return kerr_set(err, KERR_ARGS, "image '%s' is neither a file nor a block device", c->fd);
-	if ((flags & O_ACCMODE) == O_WRONLY || ((flags & O_ACCMODE) == O_RDONLY && !b->readonly))
-		return kerr_set(err, KERR_ACCESS, "image '%s' is open for %s only", c->fd,
-			(flags & O_ACCMODE) == O_WRONLY ? "writing" : "reading");
-	f->regular = S_ISREG(st.st_mode);
-	f->direct = flags & O_DIRECT;
-	f->no_sync = c->flags & BLOCK_FILE_NO_SYNC;
-	f->align = f->mem_align = 1;
-	if (f->direct)
-		probe_align(f);
-	f->offset = c->offset;
-	f->slice = c->size;
-	if (c->offset > (uint64_t)end || c->size > (uint64_t)end - c->offset)
-		return kerr_set(err, KERR_ARGS, "the slice of image '%s' reaches beyond its end", c->fd);
-	b->size = c->size ? c->size : (uint64_t)end - c->offset;
-	b->can = BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_FUA | (f->no_sync ? 0 : BLOCK_CAN_CACHE);
-	if (!c->size)
-		b->can |= BLOCK_CAN_RESIZE;
-	if (c->flags & BLOCK_FILE_GROWS && f->regular && !c->size)
-		b->can |= BLOCK_CAN_GROW;
-	return true;
-}
-
-int file_close(struct file *f)
-{
-	g_assert(!f->active && !f->parked);
-	while (f->free) {
-		struct file_op *op = f->free;
-
-		f->free = op->next;
-		g_free(op);
-	}
-	if (f->fd >= 0)
-		close(f->fd);
-	f->fd = -1;
-	return 0;
-}
-
-/* --- blocking, for open and close --- */
-
-static int sync_move(struct file *f, bool write, uint64_t off, char *buf, uint64_t n)
-{
-	while (n) {
-		ssize_t got = write ? pwrite(f->fd, buf, n, (off_t)off) : pread(f->fd, buf, n, (off_t)off);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (!got && write)
-			return -ENOSPC;
-		if (!got || (f->direct && got & (f->align - 1))) {
-			memset(buf + got, 0, n - (uint64_t)got);
-			return 0;
-		}
-		buf += got;
-		off += (uint64_t)got;
-		n -= (uint64_t)got;
-	}
-	return 0;
-}
-
-/* By whole blocks on memory of our own. */
-static int sync_bounce(struct file *f, bool write, uint64_t at, char *buf, uint64_t n)
-{
-	g_autofree char *mem = g_malloc(BOUNCE + ALIGN_MAX);
-	char *bounce = (char *)up((uintptr_t)mem, ALIGN_MAX);
-	int rc = 0;
-
-	while (n && rc >= 0) {
-		uint64_t lo = down(at, f->align), part = MIN(n, BOUNCE - (at - lo)), hi = up(at + part, f->align);
-
-		rc = write && lo == at && hi == at + part ? 0 : sync_move(f, false, lo, bounce, hi - lo);
-		if (rc < 0)
-			break;
-		if (write) {
-			memcpy(bounce + (at - lo), buf, part);
-			rc = sync_move(f, true, lo, bounce, hi - lo);
-		} else {
-			memcpy(buf, bounce + (at - lo), part);
-		}
-		at += part;
-		buf += part;
-		n -= part;
-	}
-	return rc;
-}
-
-int file_sync(struct block *b, enum block_op op, uint64_t off, void *buf, uint64_t n)
-{
-	struct file *f = (struct file *)b;
-	uint64_t at = f->offset + off;
-	int rc = 0;
-
-	switch (op) {
-	case BLOCK_READ:
-	case BLOCK_WRITE:
-		if (off > BLOCK_SIZE_MAX || n > BLOCK_SIZE_MAX - off)
-			return -EINVAL;
-		rc = f->direct ? sync_bounce(f, op == BLOCK_WRITE, at, buf, n) : sync_move(f, op == BLOCK_WRITE, at, buf, n);
-		if (rc >= 0 && op == BLOCK_WRITE)
-			b->size = MAX(b->size, off + n);
-		return rc;
-	case BLOCK_FLUSH:
-		return f->no_sync || fdatasync(f->fd) >= 0 ? 0 : -errno;
-	case BLOCK_RESIZE:
-		if (f->regular && ftruncate(f->fd, (off_t)at) < 0)
-			return -errno;
-		b->size = off;
-		return 0;
-	case BLOCK_DISCARD:
-		if (n && fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n) < 0)
-			return errno == EOPNOTSUPP || errno == EINVAL ? 0 : -errno;
-		return 0;
-	default:
-		return -ENOTSUP;
-	}
-}
-
-void file_info(struct block *b, struct block_info *out)
-{
-	struct file *f = (struct file *)b;
-	struct stat st;
-
-	if (fstat(f->fd, &st) == 0)
-		out->allocated = f->regular ? (uint64_t)st.st_blocks * 512 : b->size;
 }

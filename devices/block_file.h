@@ -6,12 +6,16 @@
 #pragma once
 #include "devices/block_driver.h"
 
+#define FILE_BOUNCE (1u << 20)  /* bytes of a bounce buffer, at most */
+#define FILE_ALIGN_MAX 4096u
+
 enum block_file_flags {
 	BLOCK_FILE_GROWS = 1 << 0,      /* an image format stands on it */
 	BLOCK_FILE_NO_SYNC = 1 << 1,    /* cache=unsafe: a flush does nothing */
 };
 struct block_file_config {
-	const char *fd;                 /* name in the fdset; opened by the launcher, O_DIRECT where the cache mode asks */
+	const char *fd; /* name in the fdset; opened by the launcher, O_DIRECT where the cache mode
+			   asks */
 	unsigned flags;
 	uint64_t offset, size;          /* a slice of it; size 0: all */
 };
@@ -65,3 +69,9 @@ int file_sync(struct block *, enum block_op, uint64_t off, void *buf, uint64_t n
 void file_info(struct block *, struct block_info *);
 /* res: of the system call, or -errno. */
 void file_call_done(struct file_op *, int64_t res);
+
+static inline uint64_t file_down(uint64_t v, uint64_t align) { return v & ~(align - 1); }
+static inline uint64_t file_up(uint64_t v, uint64_t align)
+{
+	return (v + align - 1) & ~(align - 1);
+}

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-struct block_host *block_host_new(struct loop *loop, struct ring *ring, struct clock *clock, void (*thread_start)(void))
+struct block_host *block_host_new(
+	struct loop *loop, struct ring *ring, struct clock *clock, void (*thread_start)(void))
 {
 	struct block_host *h = g_new0(struct block_host, 1);
 

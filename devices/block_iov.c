@@ -35,7 +35,8 @@ unsigned iov_slice(const struct iovec *iov, unsigned n, size_t off, size_t len, 
 
 enum walk { WALK_FILL, WALK_TO, WALK_FROM };
 
-static void walk(const struct iovec *iov, unsigned n, size_t off, size_t len, enum walk what, char *buf, int byte)
+static void walk(const struct iovec *iov, unsigned n, size_t off, size_t len, enum walk what,
+	char *buf, int byte)
 {
 	for (unsigned i = 0; i < n && len; i++) {
 		char *at;

@@ -24,14 +24,17 @@ static bool mem_open(struct block *b, const void *config, struct fdset *fds, GEr
 
 	m->max = MAX(c->size, c->max);
 	if (!m->max || m->max > (1ull << 46) || c->data_n > c->size)
-		return kerr_set(err, KERR_ARGS, "a disk in memory of %" G_GUINT64_FORMAT " bytes", c->size);
+		return kerr_set(
+			err, KERR_ARGS, "a disk in memory of %" G_GUINT64_FORMAT " bytes", c->size);
 	b->size = c->size;
-	b->can = BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_FUA | BLOCK_CAN_RESIZE;
+	b->can = BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_FUA |
+		 BLOCK_CAN_RESIZE;
 	if (m->max > c->size)
 		b->can |= BLOCK_CAN_GROW;
 	if (c->null)
 		return true;
-	at = mmap(NULL, m->max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at = mmap(NULL, m->max, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		-1, 0);
 	if (at == MAP_FAILED)
 		return kerr_errno(err, errno, "reserve memory for a disk");
 	m->data = at;
@@ -51,7 +54,8 @@ static int mem_close(struct block *b)
 
 static void clear(struct mem *m, uint64_t off, uint64_t n)
 {
-	uint64_t end = MIN(off + n, m->block.size), first = (off + 4095) & ~4095ull, last = end & ~4095ull;
+	uint64_t end = MIN(off + n, m->block.size), first = (off + 4095) & ~4095ull,
+		 last = end & ~4095ull;
 
 	if (off >= end)
 		return;

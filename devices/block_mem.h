@@ -6,7 +6,7 @@
 struct block_mem_config {
 	uint64_t size;          /* bytes */
 	uint64_t max;           /* more than size: it grows like a file, up to here */
-	bool null;              /* no memory behind it: writes vanish, reads leave the buffer as it was */
+	bool null; /* no memory behind it: writes vanish, reads leave the buffer as it was */
 	const void *data;       /* what it begins with; NULL: zeroes */
 	uint64_t data_n;
 };

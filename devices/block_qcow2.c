@@ -7,7 +7,8 @@
 #include "devices/qcow2_create.h"
 #include "domain/error.h"
 
-#define L2_CACHE (8u << 20)     /* bytes, taken as they are used: 64 GiB of a disk with 64 KiB clusters */
+#define L2_CACHE                                                                                   \
+	(8u << 20) /* bytes, taken as they are used: 64 GiB of a disk with 64 KiB clusters */
 #define REFS_CACHE (1u << 20)
 #define SLICES_MIN 16u
 
@@ -56,8 +57,8 @@ static void init(struct q2 *q, const struct block_qcow2_config *c)
 static bool qcow2_open(struct block *b, const void *config, struct fdset *fds, GError **err)
 {
 	struct q2 *q = (struct q2 *)b;
-	struct q2_wait *waits[] = { &q->ready, &q->later, &q->cow_wait, &q->l2_wait, &q->refs_wait, &q->commit_next, &q->room_wait,
-		&q->exclusive_wait, &q->head_wait, &q->head_next };
+	struct q2_wait *waits[] = { &q->ready, &q->later, &q->cow_wait, &q->l2_wait, &q->refs_wait,
+		&q->commit_next, &q->room_wait, &q->exclusive_wait, &q->head_wait, &q->head_next };
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(waits); i++)
 		q2_wait_init(waits[i]);
@@ -71,9 +72,11 @@ static bool qcow2_open(struct block *b, const void *config, struct fdset *fds, G
 	if (!read_header(q, err))
 		return false;
 	if (q->info.backing && !b->backing)
-		return kerr_set(err, KERR_STATE_DATA, "the image stands on '%s', which its chain doesn't have", q->info.backing);
+		return kerr_set(err, KERR_STATE_DATA,
+			"the image stands on '%s', which its chain doesn't have", q->info.backing);
 	if (!q->info.backing && b->backing)
-		return kerr_set(err, KERR_STATE_DATA, "the image stands on no other, but its chain has one");
+		return kerr_set(err, KERR_STATE_DATA,
+			"the image stands on no other, but its chain has one");
 	init(q, config);
 	q->writable = !b->readonly && b->lower->can & BLOCK_CAN_WRITE;
 	b->size = q->info.size;
@@ -161,6 +164,12 @@ static void qcow2_info(struct block *b, struct block_info *out)
 }
 
 const struct block_ops block_qcow2_ops = {
-	.name = "qcow2", .size = sizeof(struct q2), .format = true,
-	.open = qcow2_open, .close = qcow2_close, .submit = q2_submit, .quiet = qcow2_quiet, .info = qcow2_info,
+	.name = "qcow2",
+	.size = sizeof(struct q2),
+	.format = true,
+	.open = qcow2_open,
+	.close = qcow2_close,
+	.submit = q2_submit,
+	.quiet = qcow2_quiet,
+	.info = qcow2_info,
 };

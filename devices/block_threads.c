@@ -210,6 +210,12 @@ static int threads_close(struct block *b)
 }
 
 const struct block_ops block_threads_ops = {
-	.name = "threads", .size = sizeof(struct threads), .leaf = true,
-	.open = threads_open, .close = threads_close, .submit = file_submit, .sync = file_sync, .info = file_info,
+	.name = "threads",
+	.size = sizeof(struct threads),
+	.leaf = true,
+	.open = threads_open,
+	.close = threads_close,
+	.submit = file_submit,
+	.sync = file_sync,
+	.info = file_info,
 };

@@ -34,7 +34,7 @@ struct group {
 	struct block_host *host;
 	struct loop_timer timer;
 	struct bucket buckets[LIMITS][SCOPES][LAYERS];
-	uint64_t size_iops;             /* bytes that count as one operation; 0: any request is one */
+	uint64_t size_iops; /* bytes that count as one operation; 0: any request is one */
 	int64_t filled;                 /* host time of the last refill */
 	uint64_t vtime;                 /* of the member served last */
 	GPtrArray *members;
@@ -69,11 +69,11 @@ void bucket_set(struct bucket *b, uint64_t rate, uint64_t cap)
 	bucket_init(b, rate, cap);
 	if (!old.rate || !rate)
 		return;
-	if (old.level < 0) {            /* owed: the same time to pay back */
-		__int128 ns = -old.level / old.rate;
+	if (old.level < 0) { /* owed: no more tokens and no more time to pay back than before */
+		__int128 ns = -old.level / old.rate, same_time = MIN(ns, (__int128)WAIT_MAX) * rate;
 
-		b->level = -MIN(ns, (__int128)WAIT_MAX) * rate;
-	} else {                        /* saved: the same part of the bucket, to one token in 2^20 */
+		b->level = -MIN(same_time, -old.level);
+	} else { /* saved: the same part of the bucket, to one token in 2^20 */
 		b->level = full(b) / (1 << 20) * (old.level / (full(&old) / (1 << 20) + 1));
 	}
 }
@@ -116,17 +116,21 @@ static enum direction direction(const struct block_req *r)
 
 static bool is_limited(const struct block_req *r)
 {
-	return r->op == BLOCK_READ || r->op == BLOCK_WRITE || r->op == BLOCK_DISCARD || r->op == BLOCK_ZERO;
+	return r->op == BLOCK_READ || r->op == BLOCK_WRITE || r->op == BLOCK_DISCARD ||
+	       r->op == BLOCK_ZERO;
 }
 
 /* Space given back moves no data: one operation, no bytes. */
 static uint64_t cost(const struct group *g, const struct block_req *r, enum limit what)
 {
-	bool moves = r->op == BLOCK_READ || r->op == BLOCK_WRITE || (r->op == BLOCK_ZERO && !(r->flags & BLOCK_UNMAP));
+	bool moves = r->op == BLOCK_READ || r->op == BLOCK_WRITE ||
+		     (r->op == BLOCK_ZERO && !(r->flags & BLOCK_UNMAP));
 
 	if (what == LIMIT_BYTES)
 		return moves ? r->bytes : 0;
-	return moves && g->size_iops && r->bytes > g->size_iops ? (r->bytes + g->size_iops - 1) / g->size_iops : 1;
+	return moves && g->size_iops && r->bytes > g->size_iops
+		       ? (r->bytes + g->size_iops - 1) / g->size_iops
+		       : 1;
 }
 
 static bool counts(enum scope s, enum direction d)
@@ -205,7 +209,8 @@ static struct block_req *pop(struct queue *q)
 
 static bool has_waiting(const struct member *m, const bool blocked[DIRS])
 {
-	return (m->queue[DIR_READ].first && !blocked[DIR_READ]) || (m->queue[DIR_WRITE].first && !blocked[DIR_WRITE]);
+	return (m->queue[DIR_READ].first && !blocked[DIR_READ]) ||
+	       (m->queue[DIR_WRITE].first && !blocked[DIR_WRITE]);
 }
 
 static struct member *least(struct group *g, const bool blocked[DIRS])
@@ -236,7 +241,8 @@ static void dispatch(struct group *g)
 
 	refill(g);
 	while ((m = least(g, blocked))) {
-		enum direction d = m->queue[m->turn].first && !blocked[m->turn] ? m->turn : 1 - m->turn;
+		enum direction d =
+			m->queue[m->turn].first && !blocked[m->turn] ? m->turn : 1 - m->turn;
 		bool total;
 		int64_t ns = wait_of(g, m->queue[d].first, &total);
 
@@ -331,11 +337,14 @@ static bool set_limits(struct group *g, const struct iotune *t, GError **err)
 	t = t ? t : &none;
 	for (unsigned i = 0; i < G_N_ELEMENTS(rows); i++)
 		if (rows[i].total && (rows[i].read || rows[i].write))
-			return kerr_set(err, KERR_ARGS, "a total limit on %s excludes limits on reads and writes", rows[i].name);
+			return kerr_set(err, KERR_ARGS,
+				"a total limit on %s excludes limits on reads and writes",
+				rows[i].name);
 	refill(g);
 	g->size_iops = t->size_iops_sec;
 	g->any = iotune_any(t);
-#define SET(what, scope, name) set_limit(g->buckets[what][scope], t->name, t->name##_max, t->name##_max_length)
+#define SET(what, scope, name)                                                                     \
+	set_limit(g->buckets[what][scope], t->name, t->name##_max, t->name##_max_length)
 	SET(LIMIT_BYTES, SCOPE_TOTAL, total_bytes_sec);
 	SET(LIMIT_BYTES, SCOPE_READ, read_bytes_sec);
 	SET(LIMIT_BYTES, SCOPE_WRITE, write_bytes_sec);
@@ -427,6 +436,11 @@ static bool throttle_update(struct block *b, const void *config, GError **err)
 }
 
 const struct block_ops block_throttle_ops = {
-	.name = "throttle", .size = sizeof(struct member), .open = throttle_open, .close = throttle_close,
-	.submit = throttle_submit, .quiet = throttle_quiet, .update = throttle_update,
+	.name = "throttle",
+	.size = sizeof(struct member),
+	.open = throttle_open,
+	.close = throttle_close,
+	.submit = throttle_submit,
+	.quiet = throttle_quiet,
+	.update = throttle_update,
 };

@@ -18,7 +18,7 @@ struct bucket {
 };
 /* Full. */
 void bucket_init(struct bucket *, uint64_t rate, uint64_t cap);
-/* New limits: what was saved or owed keeps its worth in time. */
+/* New limits: what was saved keeps its part of the bucket; what was owed costs neither more tokens nor more time. */
 void bucket_set(struct bucket *, uint64_t rate, uint64_t cap);
 void bucket_refill(struct bucket *, int64_t ns);
 /* ns until a request of that cost may go; 0: now. */

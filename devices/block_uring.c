@@ -12,12 +12,15 @@
 
 #include "domain/error.h"
 
+#define RETRY_NS 10000000       /* the kernel was short of memory */
+
 struct engine {                         /* one per host */
 	struct block_shared shared;
 	struct block_host *host;
 	struct ring *ring;
 	struct loop_fd watch;
 	struct block_kick kick;
+	struct loop_timer retry;
 	unsigned inflight, most;
 	struct file_op *waiting, **waiting_end;
 	bool added;
@@ -47,13 +50,15 @@ static void prepare(struct engine *e, struct file_op *op)
 	switch (op->call) {
 	case FILE_READ:
 		if (op->iov_n == 1)
-			io_uring_prep_read(sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
+			io_uring_prep_read(
+				sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
 		else
 			io_uring_prep_readv(sqe, slot, op->iov, op->iov_n, op->off);
 		break;
 	case FILE_WRITE:
 		if (op->iov_n == 1)
-			io_uring_prep_write(sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
+			io_uring_prep_write(
+				sqe, slot, op->iov->iov_base, (unsigned)op->iov->iov_len, op->off);
 		else
 			io_uring_prep_writev(sqe, slot, op->iov, op->iov_n, op->off);
 		sqe->rw_flags = op->dsync ? RWF_DSYNC : 0;
@@ -100,9 +105,10 @@ static void push(void *arg)
 
 	while ((rc = io_uring_submit(&e->ring->uring)) == -EINTR)
 		;
-	/* -EBUSY, -EAGAIN: entries stay in the queue; they go with the next batch, which what is in flight brings about */
-	if (rc < 0)
+	if (rc < 0) {           /* -EBUSY, -EAGAIN: entries stay in the queue */
 		g_debug("io_uring: submit: %s", g_strerror(-rc));
+		loop_timer_set(&e->retry, clock_now(e->host->clock, CLOCK_HOST) + RETRY_NS);
+	}
 	if (!e->host->submitting)
 		reap(e);
 }
@@ -116,6 +122,11 @@ static void on_readable(void *arg, uint32_t events)
 	if (io_uring_sq_ready(&e->ring->uring))
 		block_kick(e->host, &e->kick);
 	block_host_unplug(e->host);
+}
+
+static void on_retry(void *arg)
+{
+	on_readable(arg, 0);
 }
 
 static void engine_start(struct file *f, struct file_op *op)
@@ -151,6 +162,7 @@ static void engine_free(struct block_shared *s)
 	struct engine *e = (struct engine *)s;
 
 	g_assert(!e->inflight && !e->waiting);
+	loop_timer_cancel(&e->retry);
 	loop_call(e->host->loop, remove_watch, e);
 	g_free(e);
 }
@@ -165,7 +177,10 @@ static struct block_shared *engine_make(struct block_host *h, GError **err)
 	e->most = *h->ring->uring.cq.kring_entries;
 	e->waiting_end = &e->waiting;
 	e->kick = (struct block_kick){ .fn = push, .arg = e };
-	e->watch = (struct loop_fd){ .fd = h->ring->uring.ring_fd, .events = EPOLLIN, .fn = on_readable, .arg = e };
+	loop_timer_init(&e->retry, h->loop, CLOCK_HOST, on_retry, e);
+	e->watch = (struct loop_fd){
+		.fd = h->ring->uring.ring_fd, .events = EPOLLIN, .fn = on_readable, .arg = e
+	};
 	loop_call(h->loop, add_watch, e);
 	if (e->added)
 		return &e->shared;
@@ -193,7 +208,8 @@ static bool uring_open(struct block *b, const void *config, struct fdset *fds, G
 		return false;
 	u->slot = block_host_slot(b->host);
 	if (u->slot < 0)
-		return kerr_set(err, KERR_LIMIT, "more than %u images on one I/O thread", b->host->ring->files);
+		return kerr_set(err, KERR_LIMIT, "more than %u images on one I/O thread",
+			b->host->ring->files);
 	rc = ring_set_file(b->host->ring, (unsigned)u->slot, u->file.fd);
 	return rc < 0 ? kerr_errno(err, -rc, "put an image into the I/O ring") : true;
 }
@@ -203,7 +219,8 @@ static int uring_close(struct block *b)
 	struct uring *u = (struct uring *)b;
 
 	if (u->slot >= 0) {
-		(void)ring_set_file(b->host->ring, (unsigned)u->slot, -1);     /* an empty slot is as good */
+		(void)ring_set_file(
+			b->host->ring, (unsigned)u->slot, -1); /* an empty slot is as good */
 		block_host_slot_free(b->host, u->slot);
 	}
 	if (u->engine)
@@ -212,6 +229,12 @@ static int uring_close(struct block *b)
 }
 
 const struct block_ops block_uring_ops = {
-	.name = "uring", .size = sizeof(struct uring), .leaf = true,
-	.open = uring_open, .close = uring_close, .submit = file_submit, .sync = file_sync, .info = file_info,
+	.name = "uring",
+	.size = sizeof(struct uring),
+	.leaf = true,
+	.open = uring_open,
+	.close = uring_close,
+	.submit = file_submit,
+	.sync = file_sync,
+	.info = file_info,
 };

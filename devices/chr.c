@@ -73,6 +73,12 @@ static void end_free(struct chr_end *e)
 	g_free(e);
 }
 
+static void tell_opened(struct chr *c, bool on)
+{
+	if (c->front->opened && !c->dead)
+		c->front->opened(c->dev, on);
+}
+
 /* The other side has gone and what it sent was used: the end waits for the next one or ends. */
 static void end_gone(struct chr_end *e)
 {
@@ -80,6 +86,8 @@ static void end_gone(struct chr_end *e)
 	e->hup = e->ended = false;
 	if (!e->ops->gone || !e->ops->gone(e))
 		e->closing = true;
+	if (e == e->chr->backend)
+		tell_opened(e->chr, false);
 }
 
 void chr_sweep(struct chr *c)
@@ -141,6 +149,8 @@ bool chr_end_connected(struct chr_end *e, int fd, GError **err)
 		close_fd(e);
 		return false;
 	}
+	if (e == c->backend)
+		tell_opened(c, true);
 	flush_all(c);
 	pump(c);
 	return true;
@@ -222,6 +232,30 @@ static void flush_all(struct chr *c)
 	for (unsigned i = 0; i < c->ends->len; i++)
 		end_flush(c, c->ends->pdata[i]);
 	chr_sweep(c);
+	if (c->wants_space && !c->dead && chr_space(c) >= CHR_RING_BYTES / 2) {
+		c->wants_space = false;
+		if (c->front->drained)
+			c->front->drained(c->dev);
+	}
+}
+
+bool chr_is_open(struct chr *c)
+{
+	return !c->backend || (!c->backend->hup && (c->backend->ops != &chr_socket || c->backend->watch.fd >= 0));
+}
+
+size_t chr_space(struct chr *c)
+{
+	uint64_t behind = 0;
+
+	if (c->backend && chr_is_open(c)) {
+		g_mutex_lock(&c->lock);
+		behind = c->ring.head - MIN(c->backend->at, c->ring.head);
+		g_mutex_unlock(&c->lock);
+	}
+	if (behind > CHR_RING_BYTES / 2)
+		c->wants_space = true;
+	return behind < CHR_RING_BYTES ? (size_t)(CHR_RING_BYTES - behind) : 0;
 }
 
 static void look_again(struct chr *c)

@@ -28,6 +28,9 @@ struct chr_end;
 struct chr_front {
 	size_t (*room)(struct device *);        /* bytes input takes now; 0: held, until chr_ready */
 	void (*input)(struct device *, const uint8_t *data, size_t n);  /* n <= room */
+	/* Somebody is (no longer) at the back end. May be NULL, as the next. */
+	void (*opened)(struct device *, bool on);
+	void (*drained)(struct device *);       /* chr_space has become larger after it was small */
 };
 
 /* What a kind of end does. Everything on the loop, except open. */
@@ -81,6 +84,10 @@ void chr_free(struct chr *);            /* puts out what can be put out at once,
 
 /* Output; never waits. Bounded: what an end does not take in time is lost to it, the oldest first. */
 void chr_write(struct chr *, const void *data, size_t n);
+/* Bytes that can be written now without the back end losing any; all when nobody is there, whose loss does not count.
+ * For front ends that hold output back instead; the loop only. */
+size_t chr_space(struct chr *);
+bool chr_is_open(struct chr *);         /* is somebody at the back end? The loop only */
 /* The front end has room again. Cheap when no input waits. */
 void chr_ready(struct chr *);
 /* Holds input (machine paused) and lets it go on; done (may be NULL) ends when nothing is being put in. */

@@ -22,6 +22,7 @@ struct chr {
 	struct chr_end *backend;        /* NULL: none */
 	struct loop_timer timer;
 	bool held, dead;
+	bool wants_space;       /* the front end waits for chr_space to grow */
 	unsigned next_id, cut;
 	uint64_t in;
 	uint8_t buf[CHR_CHUNK];

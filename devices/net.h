@@ -25,7 +25,7 @@
 #include "hv/fdset.h"
 #include "hv/loop.h"
 
-#define NET_QUEUES_MAX 64
+#define NET_QUEUES_MAX 63               /* pairs: with the control queue all that a virtio device may have */
 #define NET_FRAME_MAX 69632u            /* bytes with header: 64 KiB of payload and all that may stand before it */
 #define NET_FRAME_MIN 14u               /* bytes without header: two addresses and a type */
 #define NET_HEADER 12u                  /* struct virtio_net_hdr_v1 */

@@ -24,7 +24,7 @@
 #define IN_BYTES (2 * (NET_FRAME_MAX + PREFIX))
 #define OUT_BYTES (NET_FRAME_MAX + PREFIX)
 #define SMALL 4096u                     /* frames up to this are collected */
-#define IOV_MOST 1024u
+#define IOV_MOST 1023u                  /* of a frame: one more is the length */
 
 struct stream {
 	struct net net;

@@ -97,11 +97,16 @@ static ssize_t tap_send(struct net *n, unsigned q, const struct iovec *iov, unsi
 	return put < 0 ? -errno : put;
 }
 
-/* An older kernel knows less: then without what it lacks. */
+/* The kernel takes some only together. */
 static int tap_offload(struct net *n, unsigned offloads)
 {
 	const struct tap *t = (const struct tap *)n;
+	const unsigned uso = NET_USO4 | NET_USO6;
 
+	if (!(offloads & (NET_TSO4 | NET_TSO6)))
+		offloads &= ~(unsigned)NET_ECN;
+	if ((offloads & uso) != uso)
+		offloads &= ~uso;
 	return ioctl(t->queue[0].watch.fd, TUNSETOFFLOAD, (unsigned long)offloads) < 0 ? -errno : 0;
 }
 

@@ -329,7 +329,7 @@ bool pci_init(struct pci_device *d, const struct pci_ops *ops, const struct pci_
 	add_reg(p, PCI_CLASS, 3, ids->class, 0);
 	add_reg(p, PCI_SUBVENDOR, 2, ids->subvendor, 0);
 	add_reg(p, PCI_SUBDEVICE, 2, ids->subdevice, 0);
-	add_reg(p, PCI_HEADER, 1, a && a->multifunction == ONOFF_ON ? PCI_HEADER_MULTI : 0, 0);
+	add_reg(p, PCI_HEADER, 1, a && address_multifunction(a) ? PCI_HEADER_MULTI : 0, 0);
 	pci_add_regs(p, header, G_N_ELEMENTS(header));
 	return true;
 }
@@ -347,13 +347,19 @@ bool pci_map(struct pci *p, GError **err)
 	return device_map_mmio(p->dev, &p->ecam, &ecam_ops, "PCI configuration", base, PCI_EXT_CONFIG, err);
 }
 
+void pci_unmap(struct pci *p)
+{
+	bus_unmap(&p->ecam);
+	for (unsigned n = 0; n < PCI_BARS; n++)
+		bus_unmap(&p->bars[n].region);
+}
+
 void pci_finish(struct pci *p)
 {
 	if (!p->dev)
 		return;
-	bus_unmap(&p->ecam);
+	pci_unmap(p);
 	for (unsigned n = 0; n < PCI_BARS; n++) {
-		bus_unmap(&p->bars[n].region);
 		if (p->bars[n].given)
 			pci_bus_unplace(p->bus, p->bars[n].home);
 		p->bars[n].given = false;

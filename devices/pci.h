@@ -120,6 +120,7 @@ bool pci_add_bar(struct pci *, unsigned n, uint64_t size, bool wide, const struc
 void pci_add_msix(struct pci *, unsigned vectors, unsigned bar, uint32_t offset);
 bool pci_add_intx(struct pci *, unsigned pin /* 0: INTA */, GError **err);
 bool pci_map(struct pci *, GError **err);       /* last: the guest sees it from now on */
+void pci_unmap(struct pci *);                   /* no vCPU is inside afterwards; not with the lock held */
 void pci_finish(struct pci *);                  /* fine after a failed or no pci_init (zeroed memory) */
 
 void pci_reset(struct pci *);

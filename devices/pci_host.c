@@ -70,11 +70,10 @@ bool pci_bus_join(struct pci_bus *b, struct pci *p, const struct address *a, GEr
 {
 	unsigned slot = 0, function = 0;
 
-	if (a && a->type == ADDRESS_PCI && a->slot != ADDRESS_UNSET) {
-		slot = a->slot;
-		function = a->function == ADDRESS_UNSET ? 0 : a->function;
-		if ((a->domain != ADDRESS_UNSET && a->domain) || (a->bus != ADDRESS_UNSET && a->bus) || slot >= PCI_SLOTS ||
-		    function >= PCI_FUNCTIONS) {
+	if (a && (a->flat_slot || (a->type == ADDRESS_PCI && a->slot != ADDRESS_UNSET))) {
+		slot = address_slot(a);
+		function = address_function(a);
+		if (slot >= PCI_SLOTS || function >= PCI_FUNCTIONS) {
 			g_autofree char *text = address_text(a);
 
 			return kerr_set(err, KERR_ARGS, "PCI address %s: the machine has bus 0000:00 only, slots 0x00 to 0x1f", text);

@@ -137,10 +137,16 @@ bool pci_msix_hit(const struct pci *p, unsigned bar, uint64_t offset)
 static uint32_t *word_at(struct pci_msix *m, uint64_t offset)
 {
 	unsigned i = (unsigned)(offset - m->table) / 16;
-	struct pci_vector *v = i < m->n ? &m->vectors[i] : NULL;
-	uint32_t *const words[] = { &v->addr_lo, &v->addr_hi, &v->data, &v->control };
+	struct pci_vector *v = &m->vectors[i];
 
-	return v ? words[offset / 4 % 4] : NULL;
+	if (i >= m->n)
+		return NULL;
+	switch (offset / 4 % 4) {
+	case 0: return &v->addr_lo;
+	case 1: return &v->addr_hi;
+	case 2: return &v->data;
+	default: return &v->control;
+	}
 }
 
 static uint32_t pending_word(const struct pci_msix *m, uint64_t offset)

@@ -30,7 +30,16 @@ struct q2_task { void (*run)(struct q2_task *); struct q2_task *next; int error;
 struct q2_wait { struct q2_task *first, **end; };
 
 /* What a host cluster is used for when not for data: nobody else may write there. */
-enum q2_use { USE_DATA, USE_HEADER, USE_L1, USE_L2, USE_REFT, USE_REFBLOCK, USE_SNAPSHOTS, USE_OLD_L1 };
+enum q2_use {
+	USE_DATA,
+	USE_HEADER,
+	USE_L1,
+	USE_L2,
+	USE_REFT,
+	USE_REFBLOCK,
+	USE_SNAPSHOTS,
+	USE_OLD_L1
+};
 
 /* --- slices --- */
 struct q2_slice {
@@ -113,7 +122,13 @@ struct q2_req {
 };
 
 struct q2_free { uint64_t first, n; };  /* host clusters that lose one reference */
-struct q2_batch { GArray *list; uint64_t epoch; unsigned at, pending; bool failed; struct q2_batch *next; };
+struct q2_batch {
+	GArray *list;
+	uint64_t epoch;
+	unsigned at, pending;
+	bool failed;
+	struct q2_batch *next;
+};
 
 struct q2_commit;
 struct q2_zip;
@@ -124,7 +139,7 @@ struct q2 {
 	uint8_t head[Q2_HEAD];
 	uint32_t cluster, slice;        /* bytes */
 	unsigned bits, l2_bits;         /* of a cluster; of the entries of an L2 table */
-	unsigned ref_order, ref_bits;   /* a count has 2^order bits; a block has 2^ref_bits counts */
+	unsigned ref_order, ref_bits; /* a count has 2^order bits; a block has 2^ref_bits counts */
 	bool writable, corrupt, repaired, lazy, punch, v3, closing, resizing, opened;
 	struct q2_table l1, reft;
 	struct q2_cache l2, refs;
@@ -145,7 +160,7 @@ struct q2 {
 
 	/* allocation */
 	uint64_t hint;                  /* host cluster to look at next */
-	uint64_t fresh;                 /* host bytes from here on were never written; UINT64_MAX: can't say */
+	uint64_t fresh; /* host bytes from here on were never written; UINT64_MAX: can't say */
 	GArray *freed;                  /* clusters known to be free, below hint */
 	bool making_l2, making_refs;
 	struct q2_wait l2_wait, refs_wait;
@@ -155,7 +170,7 @@ struct q2 {
 	struct q2_wait commit_next;     /* want one that begins after now */
 	struct q2_wait room_wait;       /* for a slot in a cache */
 	bool force_refs;                /* lazy: write counts too */
-	bool exclusive;                 /* a commit, or a change of the tables' places, is under way */
+	bool exclusive; /* a commit, or a change of the tables' places, is under way */
 	struct q2_wait exclusive_wait;
 	GArray *frees;                  /* struct q2_free of the present epoch */
 	struct q2_batch *durable, **durable_end;        /* committed, oldest first */
@@ -172,7 +187,7 @@ void q2_wait_init(struct q2_wait *);
 void q2_wait_on(struct q2_wait *, struct q2_task *);
 void q2_wake(struct q2 *, struct q2_wait *, int error);
 void q2_ready(struct q2 *, struct q2_task *);           /* run it soon */
-void q2_run(struct q2 *);                               /* runs what is ready; not from inside submit */
+void q2_run(struct q2 *); /* runs what is ready; not from inside submit */
 void q2_later(struct q2 *, struct q2_task *);           /* when the loop has seen to others */
 void q2_cache_init(struct q2_cache *, struct q2 *, enum q2_use, unsigned max);
 void q2_cache_finish(struct q2_cache *);
@@ -195,34 +210,40 @@ void q2_table_set(struct q2_table *, uint32_t i, uint64_t v);
 
 /* qcow2_extend.c: room for tables at the end, counted once, with reference blocks of its own. The caller holds exclusive
  * and making_refs, and reft is clean. */
-void q2_extend(struct q2 *, uint64_t clusters, void (*done)(void *arg, int error, uint64_t first), void *arg);
+void q2_extend(struct q2 *, uint64_t clusters, void (*done)(void *arg, int error, uint64_t first),
+	void *arg);
 
 /* qcow2_map.c */
 int q2_map(struct q2 *, uint64_t pos, uint64_t len, struct q2_task *, struct q2_extent *out);
-int q2_l2_writable(struct q2 *, uint64_t pos, struct q2_task *);        /* there is an L2 table of our own for pos */
-int q2_entry(struct q2 *, uint64_t pos, struct q2_task *, struct q2_slice **slice, uint64_t **entry);
+int q2_l2_writable(
+	struct q2 *, uint64_t pos, struct q2_task *); /* there is an L2 table of our own for pos */
+int q2_entry(
+	struct q2 *, uint64_t pos, struct q2_task *, struct q2_slice **slice, uint64_t **entry);
 /* The clusters that an L2 entry points at lose a reference, at the next commit. */
 void q2_free_entry(struct q2 *, uint64_t entry);
-uint64_t q2_zip_range(const struct q2 *, uint64_t entry, uint64_t *len);        /* compressed cluster: where, how long */
+uint64_t q2_zip_range(
+	const struct q2 *, uint64_t entry, uint64_t *len); /* compressed cluster: where, how long */
 
 /* qcow2_io.c, qcow2_write.c */
 void q2_submit(struct block *, struct block_req *);
-void q2_own_request(struct q2_req *, struct q2 *, enum block_op, unsigned flags, uint64_t off, uint64_t len, void *buf,
-	void (*done)(struct q2_req *, int error), void *arg);
+void q2_own_request(struct q2_req *, struct q2 *, enum block_op, unsigned flags, uint64_t off,
+	uint64_t len, void *buf, void (*done)(struct q2_req *, int error), void *arg);
 void q2_req_end(struct q2_req *, int error);            /* a part of it ended */
-void q2_child(struct q2_req *, struct q2_alloc *, struct block *to, enum block_op, uint64_t host, uint64_t at, uint64_t len);
+void q2_child(struct q2_req *, struct q2_alloc *, struct block *to, enum block_op, uint64_t host,
+	uint64_t at, uint64_t len);
 int q2_step_write(struct q2_req *);
 int q2_step_zero(struct q2_req *);
 void q2_alloc_part_done(struct q2_alloc *, int error);
 struct q2_alloc *q2_alloc_at(struct q2 *, uint64_t first, uint64_t last);
-uint64_t q2_backed(const struct q2 *);                  /* bytes of the disk that the backing image holds */
+uint64_t q2_backed(const struct q2 *); /* bytes of the disk that the backing image holds */
 
 /* qcow2_commit.c */
-void q2_flush(struct q2 *, struct q2_task *);           /* task runs when all that is so now is on the disk */
-void q2_need_room(struct q2 *, struct q2_cache *, struct q2_task *);    /* a commit that makes slots free */
+void q2_flush(struct q2 *, struct q2_task *); /* task runs when all that is so now is on the disk */
+void q2_need_room(
+	struct q2 *, struct q2_cache *, struct q2_task *); /* a commit that makes slots free */
 bool q2_take_exclusive(struct q2 *, struct q2_task *);  /* false: the task waits */
 void q2_drop_exclusive(struct q2 *);
-void q2_touch(struct q2 *);                             /* something became dirty: commit in a while */
+void q2_touch(struct q2 *); /* something became dirty: commit in a while */
 int q2_commit_sync(struct q2 *);                        /* for close */
 void q2_on_timer(void *);
 
@@ -235,10 +256,12 @@ int q2_release_sync(struct q2 *);
 /* qcow2_header.c */
 bool q2_open_tables(struct q2 *, GError **err);
 /* fn for each internal snapshot, blocking; *bytes: length of their table. */
-bool q2_each_snapshot(struct q2 *, bool (*fn)(struct q2 *, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err),
+bool q2_each_snapshot(struct q2 *,
+	bool (*fn)(struct q2 *, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err),
 	void *arg, uint64_t *bytes, GError **err);
 int q2_head_sync(struct q2 *);
-int q2_head_write(struct q2 *, struct q2_task *);       /* 0: no; -EAGAIN: the task is run when it is written and flushed */
+int q2_head_write(struct q2 *,
+	struct q2_task *); /* 0: no; -EAGAIN: the task is run when it is written and flushed */
 void q2_head_set(struct q2 *, unsigned at, unsigned bytes, uint64_t v);
 void q2_set_corrupt(struct q2 *, const char *why, uint64_t offset);
 enum q2_use q2_use(const struct q2 *, uint64_t cluster);
@@ -247,7 +270,7 @@ void q2_use_set(struct q2 *, uint64_t first, uint64_t n, enum q2_use);
 bool q2_may_write(struct q2 *, uint64_t off, uint64_t len, enum q2_use);
 
 /* qcow2_repair.c */
-bool q2_repair(struct q2 *, GError **err);              /* reference counts anew; blocking, at open */
+bool q2_repair(struct q2 *, GError **err); /* reference counts anew; blocking, at open */
 
 /* qcow2_zip.c */
 struct q2_zip *q2_zip_new(struct q2 *);

@@ -207,8 +207,13 @@ int q2_slice_get(struct q2_cache *c, uint64_t offset, struct q2_task *t, struct 
 	s = add_slice(c, offset);
 	s->loading = true;
 	s->iov = (struct iovec){ s->data, q->slice };
-	s->req = (struct block_req){ .op = BLOCK_READ, .offset = offset, .bytes = q->slice, .iov = &s->iov, .iov_n = 1,
-		.done = loaded, .arg = s };
+	s->req = (struct block_req){ .op = BLOCK_READ,
+		.offset = offset,
+		.bytes = q->slice,
+		.iov = &s->iov,
+		.iov_n = 1,
+		.done = loaded,
+		.arg = s };
 	q2_wait_on(&s->wait, t);
 	block_submit(q->block.lower, &s->req);
 	return -EAGAIN;

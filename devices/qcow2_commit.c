@@ -7,7 +7,7 @@
  *   1 reference counts, flush      (also makes the data and new tables stable that step 3 and 4 will point at)
  *   2 table of reference blocks, flush
  *   3 slices of L2 tables
- *   4 flush, L1
+ *   4 L1; no flush before it, because a new L2 table was made stable as zeroes, or as a copy, in step 1
  *   5 flush                        (what a guest's flush promises; and freed clusters are free)
  * What becomes dirty meanwhile is for the next one. All flushes of the guest that come during a commit share the next.
  * A commit that fails leaves everything dirty as it was, and tells those who waited.
@@ -22,8 +22,17 @@
 
 #define BACKGROUND_NS 5000000000ll      /* dirty tables without a flush by the guest */
 
-enum step { STEP_MARK, STEP_REFS, STEP_REFS_FLUSH, STEP_REFT, STEP_REFT_FLUSH, STEP_L2, STEP_L2_FLUSH, STEP_L1, STEP_FLUSH,
-	STEP_END };
+enum step {
+	STEP_MARK,
+	STEP_REFS,
+	STEP_REFS_FLUSH,
+	STEP_REFT,
+	STEP_REFT_FLUSH,
+	STEP_L2,
+	STEP_L1,
+	STEP_FLUSH,
+	STEP_END
+};
 
 struct copy {                           /* of something dirty */
 	struct block_req req;
@@ -69,7 +78,8 @@ void q2_drop_exclusive(struct q2 *q)
 
 /* --- copies --- */
 
-static struct copy *new_copy(struct q2_commit *c, enum q2_use use, uint64_t offset, const void *data, size_t n)
+static struct copy *new_copy(
+	struct q2_commit *c, enum q2_use use, uint64_t offset, const void *data, size_t n)
 {
 	struct copy *p = g_malloc(sizeof(*p) + n);
 
@@ -77,7 +87,12 @@ static struct copy *new_copy(struct q2_commit *c, enum q2_use use, uint64_t offs
 	p->commit = c;
 	p->use = use;
 	p->iov = (struct iovec){ p->data, n };
-	p->req = (struct block_req){ .op = BLOCK_WRITE, .offset = offset, .bytes = n, .iov = &p->iov, .iov_n = 1, .arg = p };
+	p->req = (struct block_req){ .op = BLOCK_WRITE,
+		.offset = offset,
+		.bytes = n,
+		.iov = &p->iov,
+		.iov_n = 1,
+		.arg = p };
 	if (data)
 		memcpy(p->data, data, n);
 	g_ptr_array_add(c->copies[use], p);
@@ -136,7 +151,8 @@ static bool leaves_refs(const struct q2 *q)
 
 static bool is_dirty(const struct q2 *q)
 {
-	return q->l2.dirty_n || q->l1.dirty_n || q->frees->len || (!leaves_refs(q) && (q->refs.dirty_n || q->reft.dirty_n));
+	return q->l2.dirty_n || q->l1.dirty_n || q->frees->len ||
+	       (!leaves_refs(q) && (q->refs.dirty_n || q->reft.dirty_n));
 }
 
 static void take(struct q2_commit *c)
@@ -232,7 +248,8 @@ static bool flush_file(struct q2_commit *c, bool needed)
 /* Begins the present step; false: there is nothing to do in it. */
 static bool begin_step(struct q2_commit *c)
 {
-	bool reft = c->copies[USE_REFT]->len, l2 = c->copies[USE_L2]->len, l1 = c->copies[USE_L1]->len;
+	bool reft = c->copies[USE_REFT]->len, l2 = c->copies[USE_L2]->len,
+	     l1 = c->copies[USE_L1]->len;
 
 	switch (c->step) {
 	case STEP_REFS:
@@ -245,8 +262,6 @@ static bool begin_step(struct q2_commit *c)
 		return flush_file(c, reft && (l2 || l1));
 	case STEP_L2:
 		return write_copies(c, USE_L2);
-	case STEP_L2_FLUSH:
-		return flush_file(c, l2 && l1);
 	case STEP_L1:
 		return write_copies(c, USE_L1);
 	case STEP_FLUSH:
@@ -403,10 +418,13 @@ static int write_sync(struct q2_commit *c, enum q2_use use, bool flush)
 	for (unsigned i = 0; i < list->len && rc >= 0; i++) {
 		struct copy *p = list->pdata[i];
 
-		rc = q2_may_write(q, p->req.offset, p->req.bytes, use) ?
-			block_sync(q->block.lower, BLOCK_WRITE, p->req.offset, p->data, p->req.bytes) : -EIO;
+		rc = q2_may_write(q, p->req.offset, p->req.bytes, use)
+			     ? block_sync(q->block.lower, BLOCK_WRITE, p->req.offset, p->data,
+				       p->req.bytes)
+			     : -EIO;
 	}
-	return rc >= 0 && flush && list->len ? block_sync(q->block.lower, BLOCK_FLUSH, 0, NULL, 0) : rc;
+	return rc >= 0 && flush && list->len ? block_sync(q->block.lower, BLOCK_FLUSH, 0, NULL, 0)
+					     : rc;
 }
 
 int q2_commit_sync(struct q2 *q)
@@ -417,14 +435,15 @@ int q2_commit_sync(struct q2 *q)
 	g_assert(!q->commit && !q->exclusive && q->closing);
 	c->q = q;
 	take(c);
-	if (c->copies[USE_REFBLOCK]->len || c->copies[USE_L2]->len || c->copies[USE_L1]->len || c->copies[USE_REFT]->len) {
+	if (c->copies[USE_REFBLOCK]->len || c->copies[USE_L2]->len || c->copies[USE_L1]->len ||
+		c->copies[USE_REFT]->len) {
 		rc = write_sync(c, USE_REFBLOCK, false);
 		if (rc >= 0)
 			rc = block_sync(q->block.lower, BLOCK_FLUSH, 0, NULL, 0);
 		if (rc >= 0)
 			rc = write_sync(c, USE_REFT, true);
 		if (rc >= 0)
-			rc = write_sync(c, USE_L2, true);
+			rc = write_sync(c, USE_L2, false);
 		if (rc >= 0)
 			rc = write_sync(c, USE_L1, false);
 	}

@@ -31,12 +31,15 @@ static bool plan(const struct qcow2_create *c, struct image *m, GError **err)
 
 	m->cluster = c->cluster ? c->cluster : 65536;
 	if (m->cluster < 512 || m->cluster > 2u << 20 || m->cluster & (m->cluster - 1))
-		return kerr_set(err, KERR_ARGS, "clusters of %" G_GUINT64_FORMAT " bytes: powers of two from 512 to 2 MiB are",
+		return kerr_set(err, KERR_ARGS,
+			"clusters of %" G_GUINT64_FORMAT
+			" bytes: powers of two from 512 to 2 MiB are",
 			m->cluster);
 	if (!bits || bits > 64 || bits & (bits - 1) || (c->version == 2 && bits != 16))
 		return kerr_set(err, KERR_ARGS, "reference counts of %u bits", bits);
 	if (c->version == 2 && (c->lazy_refcounts || c->zstd))
-		return kerr_set(err, KERR_ARGS, "lazy reference counts and zstd need qcow2 version 3");
+		return kerr_set(
+			err, KERR_ARGS, "lazy reference counts and zstd need qcow2 version 3");
 	if (c->size % 512 || c->size > BLOCK_SIZE_MAX)
 		return kerr_set(err, KERR_ARGS, "a disk of %" G_GUINT64_FORMAT " bytes", c->size);
 	m->bits = (unsigned)__builtin_ctzll(m->cluster);
@@ -45,17 +48,22 @@ static bool plan(const struct qcow2_create *c, struct image *m, GError **err)
 	span = 1ull << (2 * m->bits - 3);
 	m->l1_n = MAX(c->size / span + (c->size % span != 0), 1);
 	if (m->l1_n > (32u << 20) / 8)
-		return kerr_set(err, KERR_ARGS, "a disk of that size needs larger clusters than %" G_GUINT64_FORMAT " bytes", m->cluster);
+		return kerr_set(err, KERR_ARGS,
+			"a disk of that size needs larger clusters than %" G_GUINT64_FORMAT
+			" bytes",
+			m->cluster);
 	m->l1 = (m->l1_n * 8 + m->cluster - 1) >> m->bits;
 	do {
 		before = m->reft + m->blocks;
-		m->blocks = (1 + m->l1 + m->reft + m->blocks + (1ull << m->ref_bits) - 1) >> m->ref_bits;
+		m->blocks = (1 + m->l1 + m->reft + m->blocks + (1ull << m->ref_bits) - 1) >>
+			    m->ref_bits;
 		m->reft = (m->blocks * 8 + m->cluster - 1) >> m->bits;
 	} while (m->reft + m->blocks != before);
 	return true;
 }
 
-static bool make_header(const struct qcow2_create *c, const struct image *m, uint8_t *head, GError **err)
+static bool make_header(
+	const struct qcow2_create *c, const struct image *m, uint8_t *head, GError **err)
 {
 	unsigned v = c->version ? c->version : 3, at = v == 3 ? HEADER_V3 : HEADER_V2;
 	size_t name = c->backing ? strlen(c->backing) : 0, format;
@@ -63,7 +71,9 @@ static bool make_header(const struct qcow2_create *c, const struct image *m, uin
 
 	format = strlen(backing_format);
 	if (name > IMAGE_NAME_MAX || at + 16 + ((format + 7) & ~7ul) + name > m->cluster)
-		return kerr_set(err, KERR_ARGS, "the backing file's name is too long for a cluster of %" G_GUINT64_FORMAT " bytes",
+		return kerr_set(err, KERR_ARGS,
+			"the backing file's name is too long for a cluster of %" G_GUINT64_FORMAT
+			" bytes",
 			m->cluster);
 	put(head, 0, 4, MAGIC);
 	put(head, 4, 4, v);
@@ -117,7 +127,8 @@ bool qcow2_create(struct block *file, const struct qcow2_create *c, GError **err
 	for (uint64_t i = 0; i < m.blocks; i++)
 		put(reft + i * 8, 0, 8, (1 + m.reft + i) << m.bits);
 	for (uint64_t i = 0; i < all; i++)
-		q2_count_put(blocks + (i >> m.ref_bits << m.bits), m.order, i & ((1ull << m.ref_bits) - 1), 1);
+		q2_count_put(blocks + (i >> m.ref_bits << m.bits), m.order,
+			i & ((1ull << m.ref_bits) - 1), 1);
 	/* the header last: what is half made is no image */
 	rc = block_sync(file, BLOCK_WRITE, m.cluster, bytes + m.cluster, n - m.cluster);
 	if (rc >= 0)

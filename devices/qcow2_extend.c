@@ -48,8 +48,13 @@ static void stepped(struct block_req *r, int64_t result)
 static void submit(struct extend *x, enum block_op op, uint64_t cluster, uint64_t n)
 {
 	x->iov = (struct iovec){ x->data, n << x->q->bits };
-	x->req = (struct block_req){ .op = op, .offset = cluster << x->q->bits, .bytes = n << x->q->bits, .iov = &x->iov,
-		.iov_n = op == BLOCK_WRITE, .done = stepped, .arg = x };
+	x->req = (struct block_req){ .op = op,
+		.offset = cluster << x->q->bits,
+		.bytes = n << x->q->bits,
+		.iov = &x->iov,
+		.iov_n = op == BLOCK_WRITE,
+		.done = stepped,
+		.arg = x };
 	if (op == BLOCK_FLUSH)
 		x->req.offset = x->req.bytes = 0;
 	block_submit(x->q->block.lower, &x->req);
@@ -70,7 +75,8 @@ static void fill(struct extend *x)
 			table[x->block0 + i] = GUINT64_TO_BE((blocks_at + i) << q->bits);
 	}
 	for (uint64_t i = 0; i < all; i++)
-		q2_count_put(blocks + (i >> q->ref_bits << q->bits), q->ref_order, i & ((1ull << q->ref_bits) - 1), 1);
+		q2_count_put(blocks + (i >> q->ref_bits << q->bits), q->ref_order,
+			i & ((1ull << q->ref_bits) - 1), 1);
 }
 
 static void set_head(struct extend *x, uint64_t offset, uint64_t clusters)
@@ -102,7 +108,8 @@ static void adopt(struct extend *x)
 			q->reft.e[x->block0 + i] = (blocks_at + i) << q->bits;
 	} else {
 		for (uint64_t i = 0; i < x->blocks; i++)
-			q2_table_set(&q->reft, (uint32_t)(x->block0 + i), (blocks_at + i) << q->bits);
+			q2_table_set(
+				&q->reft, (uint32_t)(x->block0 + i), (blocks_at + i) << q->bits);
 		q2_touch(q);
 	}
 	q2_use_set(q, blocks_at, x->blocks, USE_REFBLOCK);
@@ -147,7 +154,8 @@ static void run_extend(struct q2_task *t)
 	end(x, 0);
 }
 
-void q2_extend(struct q2 *q, uint64_t clusters, void (*done)(void *arg, int error, uint64_t first), void *arg)
+void q2_extend(struct q2 *q, uint64_t clusters, void (*done)(void *arg, int error, uint64_t first),
+	void *arg)
 {
 	struct extend *x = g_new0(struct extend, 1);
 	uint64_t per = 1ull << q->ref_bits;
@@ -166,7 +174,8 @@ void q2_extend(struct q2 *q, uint64_t clusters, void (*done)(void *arg, int erro
 			x->table_n = (x->table << q->bits) / 8;
 		}
 	} while (x->blocks * per < clusters + x->table + x->blocks);
-	if (x->table << q->bits > 8u << 20 || (x->first + clusters + x->table + x->blocks) << q->bits > Q2_OFFSET) {
+	if (x->table << q->bits > 8u << 20 ||
+		(x->first + clusters + x->table + x->blocks) << q->bits > Q2_OFFSET) {
 		end(x, -EFBIG);
 		return;
 	}

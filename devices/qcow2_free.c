@@ -14,11 +14,20 @@
 
 #define PUNCHES 16u     /* under way at once */
 
-struct punch { struct q2_task task; struct q2 *q; struct q2_batch *batch; uint64_t first, n; struct block_req req; };
+struct punch {
+	struct q2_task task;
+	struct q2 *q;
+	struct q2_batch *batch;
+	uint64_t first, n;
+	struct block_req req;
+};
 
 void q2_free(struct q2 *q, uint64_t first, uint64_t n)
 {
-	struct q2_free f = { first, n }, *last = q->frees->len ? &g_array_index(q->frees, struct q2_free, q->frees->len - 1) : NULL;
+	struct q2_free f = { first, n },
+		       *last = q->frees->len
+				       ? &g_array_index(q->frees, struct q2_free, q->frees->len - 1)
+				       : NULL;
 
 	if (last && last->first + last->n == first)
 		last->n += n;
@@ -115,7 +124,10 @@ static void start_punch(struct q2 *q, struct q2_batch *b, uint64_t first, uint64
 		q2_ready(q, &p->task);
 		return;
 	}
-	p->req = (struct block_req){ .op = BLOCK_DISCARD, .offset = first << q->bits, .bytes = n << q->bits, .done = punched,
+	p->req = (struct block_req){ .op = BLOCK_DISCARD,
+		.offset = first << q->bits,
+		.bytes = n << q->bits,
+		.done = punched,
 		.arg = p };
 	block_submit(q->block.lower, &p->req);
 }
@@ -149,7 +161,7 @@ static int release_entry(struct q2 *q, struct q2_batch *b, struct q2_task *t)
 		if (rc == -EAGAIN)
 			return rc;
 	}
-	if (f->n) {             /* counted 0 or unreadable: damage that was there before; it stays as it is */
+	if (f->n) { /* counted 0 or unreadable: damage that was there before; it stays as it is */
 		f->first++;
 		f->n--;
 	}
@@ -198,7 +210,8 @@ void q2_release(struct q2 *q)
 
 static int count_sync(struct q2 *q, uint64_t cluster)
 {
-	uint64_t block = cluster >> q->ref_bits, in = cluster & ((1ull << q->ref_bits) - 1), at, count, i;
+	uint64_t block = cluster >> q->ref_bits, in = cluster & ((1ull << q->ref_bits) - 1), at,
+		 count, i;
 	uint8_t buf[8];
 	struct q2_slice *s;
 	unsigned bytes = MAX((1u << q->ref_order) / 8, 1);
@@ -219,7 +232,8 @@ static int count_sync(struct q2 *q, uint64_t cluster)
 		return 0;
 	q2_count_put(buf, q->ref_order, i, count - 1);
 	if (count == 1 && q->punch)
-		(void)block_sync(q->block.lower, BLOCK_DISCARD, cluster << q->bits, NULL, q->cluster);  /* no hole: no harm */
+		(void)block_sync(q->block.lower, BLOCK_DISCARD, cluster << q->bits, NULL,
+			q->cluster); /* no hole: no harm */
 	if (s) {
 		memcpy(s->data + (at & (q->slice - 1)), buf, bytes);
 		q2_slice_dirty(s);

@@ -15,7 +15,8 @@
 
 enum q2_use q2_use(const struct q2 *q, uint64_t cluster)
 {
-	return (enum q2_use)GPOINTER_TO_UINT(g_hash_table_lookup(q->uses, GSIZE_TO_POINTER(cluster)));
+	return (enum q2_use)GPOINTER_TO_UINT(
+		g_hash_table_lookup(q->uses, GSIZE_TO_POINTER(cluster)));
 }
 
 void q2_use_set(struct q2 *q, uint64_t first, uint64_t n, enum q2_use use)
@@ -33,8 +34,11 @@ bool q2_may_write(struct q2 *q, uint64_t off, uint64_t len, enum q2_use use)
 		return false;
 	for (uint64_t c = off >> q->bits; c <= (off + len - 1) >> q->bits; c++)
 		if (q2_use(q, c) != use) {
-			q2_set_corrupt(q, use == USE_DATA ? "data would be written over a table" : "a table would be written over"
-				" something else", c << q->bits);
+			q2_set_corrupt(q,
+				use == USE_DATA ? "data would be written over a table"
+						: "a table would be written over"
+						  " something else",
+				c << q->bits);
 			return false;
 		}
 	return true;
@@ -87,8 +91,13 @@ static void head_start(struct q2 *q)
 	w->q = q;
 	memcpy(w->data, q->head, Q2_HEAD);
 	w->iov = (struct iovec){ w->data, Q2_HEAD };
-	w->req = (struct block_req){ .op = BLOCK_WRITE, .flags = BLOCK_FUA, .bytes = Q2_HEAD, .iov = &w->iov, .iov_n = 1,
-		.done = head_done, .arg = w };
+	w->req = (struct block_req){ .op = BLOCK_WRITE,
+		.flags = BLOCK_FUA,
+		.bytes = Q2_HEAD,
+		.iov = &w->iov,
+		.iov_n = 1,
+		.done = head_done,
+		.arg = w };
 	block_submit(q->block.lower, &w->req);
 }
 
@@ -107,7 +116,8 @@ void q2_set_corrupt(struct q2 *q, const char *why, uint64_t offset)
 {
 	if (q->corrupt)
 		return;
-	g_debug("qcow2: %s, at %#" G_GINT64_MODIFIER "x: writes are refused from now on", why, offset);
+	g_debug("qcow2: %s, at %#" G_GINT64_MODIFIER "x: writes are refused from now on", why,
+		offset);
 	q->corrupt = true;
 	if (!q->writable || !q->v3)
 		return;
@@ -137,13 +147,16 @@ static bool claim(struct q2 *q, uint64_t offset, uint64_t bytes, enum q2_use use
 	uint64_t first = offset >> q->bits, n = (bytes + q->cluster - 1) >> q->bits;
 
 	if (offset & (q->cluster - 1) || offset > Q2_OFFSET)
-		return kerr_set(err, KERR_STATE_DATA, "damaged qcow2 image: a table lies at %#" G_GINT64_MODIFIER "x", offset);
+		return kerr_set(err, KERR_STATE_DATA,
+			"damaged qcow2 image: a table lies at %#" G_GINT64_MODIFIER "x", offset);
 	for (uint64_t i = first; i < first + n; i++) {
 		enum q2_use old = q2_use(q, i);
 
 		if (old != USE_DATA)
-			return kerr_set(err, KERR_STATE_DATA, "damaged qcow2 image: two tables at %#" G_GINT64_MODIFIER
-				"x: 'qemu-img check -r all' may repair it", i << q->bits);
+			return kerr_set(err, KERR_STATE_DATA,
+				"damaged qcow2 image: two tables at %#" G_GINT64_MODIFIER
+				"x: 'qemu-img check -r all' may repair it",
+				i << q->bits);
 	}
 	q2_use_set(q, first, n, use);
 	return true;
@@ -172,14 +185,16 @@ static uint64_t be(const uint8_t *p, unsigned n)
 	return v;
 }
 
-static bool claim_snapshot(struct q2 *q, uint64_t l1_offset, uint32_t l1_size, uint64_t *total, GError **err)
+static bool claim_snapshot(
+	struct q2 *q, uint64_t l1_offset, uint32_t l1_size, uint64_t *total, GError **err)
 {
 	g_autofree uint64_t *l1 = NULL;
 	int rc;
 
 	*total += (uint64_t)l1_size * 8;
 	if (*total > SNAPSHOT_BYTES)
-		return kerr_set(err, KERR_UNSUPPORTED, "the tables of the image's snapshots are larger than 64 MiB");
+		return kerr_set(err, KERR_UNSUPPORTED,
+			"the tables of the image's snapshots are larger than 64 MiB");
 	if (!l1_size)
 		return true;
 	if (!claim(q, l1_offset, (uint64_t)l1_size * 8, USE_OLD_L1, err))
@@ -193,7 +208,8 @@ static bool claim_snapshot(struct q2 *q, uint64_t l1_offset, uint32_t l1_size, u
 	return claim_l2(q, l1, l1_size, true, err);
 }
 
-bool q2_each_snapshot(struct q2 *q, bool (*fn)(struct q2 *, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err),
+bool q2_each_snapshot(struct q2 *q,
+	bool (*fn)(struct q2 *, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err),
 	void *arg, uint64_t *bytes, GError **err)
 {
 	uint64_t at = q->info.snapshots_offset, start = at;
@@ -207,7 +223,8 @@ bool q2_each_snapshot(struct q2 *q, bool (*fn)(struct q2 *, uint64_t l1_offset, 
 			return kerr_errno(err, -rc, "read the table of snapshots");
 		len = sizeof(s) + be(s + 36, 4) + be(s + 12, 2) + be(s + 14, 2);
 		if (be(s + 8, 4) > (32u << 20) / 8 || at + len - start > SNAPSHOT_BYTES)
-			return kerr_set(err, KERR_STATE_DATA, "damaged qcow2 image: the table of snapshots");
+			return kerr_set(err, KERR_STATE_DATA,
+				"damaged qcow2 image: the table of snapshots");
 		if (!fn(q, be(s, 8), (uint32_t)be(s + 8, 4), arg, err))
 			return false;
 		at += (len + 7) & ~7ull;
@@ -234,7 +251,8 @@ static bool claim_all(struct q2 *q, GError **err)
 	for (uint32_t i = 0; i < q->reft.n; i++)
 		if (q->reft.e[i] && !claim(q, q->reft.e[i], q->cluster, USE_REFBLOCK, err))
 			return false;
-	if (!claim_l2(q, q->l1.e, q->l1.n, false, err) || !q2_each_snapshot(q, claim_one, &total, &bytes, err))
+	if (!claim_l2(q, q->l1.e, q->l1.n, false, err) ||
+		!q2_each_snapshot(q, claim_one, &total, &bytes, err))
 		return false;
 	return !bytes || claim(q, q->info.snapshots_offset, bytes, USE_SNAPSHOTS, err);
 }
@@ -246,10 +264,12 @@ static bool load_tables(struct q2 *q, GError **err)
 
 	q2_table_finish(&q->l1);
 	q2_table_finish(&q->reft);
-	if (!q2_table_init(&q->l1, i->l1_offset, i->l1_size, (((uint64_t)i->l1_size * 8 + q->cluster - 1) >> q->bits)) ||
+	if (!q2_table_init(&q->l1, i->l1_offset, i->l1_size,
+		    (((uint64_t)i->l1_size * 8 + q->cluster - 1) >> q->bits)) ||
 		!q2_table_init(&q->reft, i->reft_offset, (uint32_t)reft_n, i->reft_clusters))
 		return kerr_set(err, KERR_NO_MEMORY, "no memory for an image's tables");
-	return read_table(q, &q->l1, "the L1 table", err) && read_table(q, &q->reft, "the table of reference counts", err);
+	return read_table(q, &q->l1, "the L1 table", err) &&
+	       read_table(q, &q->reft, "the table of reference counts", err);
 }
 
 bool q2_open_tables(struct q2 *q, GError **err)
@@ -262,7 +282,9 @@ bool q2_open_tables(struct q2 *q, GError **err)
 	if (!q->writable)
 		return true;
 	if (q->info.incompatible & IMAGE_CORRUPT)
-		return kerr_set(err, KERR_STATE_DATA, "the qcow2 image is marked as corrupt: 'qemu-img check -r all' may repair it;"
+		return kerr_set(err, KERR_STATE_DATA,
+			"the qcow2 image is marked as corrupt: 'qemu-img check -r all' may repair "
+			"it;"
 			" read-only it can be used as it is");
 	if (q->info.incompatible & IMAGE_DIRTY) {
 		if (!q2_repair(q, err) || !load_tables(q, err))
@@ -270,10 +292,12 @@ bool q2_open_tables(struct q2 *q, GError **err)
 		q->repaired = true;
 	}
 	if (!q->l1.offset)      /* an empty disk of an old tool */
-		return kerr_set(err, KERR_UNSUPPORTED, "a qcow2 image without an L1 table can only be read");
+		return kerr_set(err, KERR_UNSUPPORTED,
+			"a qcow2 image without an L1 table can only be read");
 	if (!claim_all(q, err))
 		return false;
-	if (q->info.autoclear) {        /* bitmaps and the like are not kept up to date by us: say so, as the format asks */
+	if (q->info.autoclear) { /* bitmaps and the like are not kept up to date by us: say so, as
+				    the format asks */
 		q->info.autoclear = 0;
 		q2_head_set(q, 88, 8, 0);
 		rc = q2_head_sync(q);

@@ -36,7 +36,8 @@ static void child_done(struct block_req *r, int64_t result)
 	q2_run(q);
 }
 
-void q2_child(struct q2_req *p, struct q2_alloc *a, struct block *to, enum block_op op, uint64_t host, uint64_t at, uint64_t len)
+void q2_child(struct q2_req *p, struct q2_alloc *a, struct block *to, enum block_op op,
+	uint64_t host, uint64_t at, uint64_t len)
 {
 	struct child *c = g_new(struct child, 1);
 
@@ -117,7 +118,8 @@ static void finish(struct q2_req *r)
 	*(r->older ? &r->older->newer : &q->oldest) = r->newer;
 	*(r->newer ? &r->newer->older : &q->newest) = r->older;
 	if (r->guest) {
-		block_done_soon(&q->block, r->guest, r->error ? r->error : (int64_t)r->guest->bytes);
+		block_done_soon(
+			&q->block, r->guest, r->error ? r->error : (int64_t)r->guest->bytes);
 		g_free(r);
 	} else {
 		r->own_done(r, r->error);
@@ -173,8 +175,8 @@ static void begin(struct q2_req *r, struct q2 *q)
 	r->pos = r->off;
 }
 
-void q2_own_request(struct q2_req *r, struct q2 *q, enum block_op op, unsigned flags, uint64_t off, uint64_t len, void *buf,
-	void (*done)(struct q2_req *, int error), void *arg)
+void q2_own_request(struct q2_req *r, struct q2 *q, enum block_op op, unsigned flags, uint64_t off,
+	uint64_t len, void *buf, void (*done)(struct q2_req *, int error), void *arg)
 {
 	*r = (struct q2_req){ .op = op, .flags = flags, .off = off, .end = off + len, .own_done = done, .own_arg = arg };
 	r->own_iov = (struct iovec){ buf, len };
@@ -197,6 +199,7 @@ static void flushed(struct q2_task *t)
 void q2_submit(struct block *b, struct block_req *guest)
 {
 	struct q2 *q = (struct q2 *)b;
+	bool data = guest->op == BLOCK_READ || guest->op == BLOCK_WRITE;
 	struct q2_req *r;
 
 	if (guest->op == BLOCK_FLUSH) {
@@ -212,7 +215,8 @@ void q2_submit(struct block *b, struct block_req *guest)
 	} else {
 		r = g_new(struct q2_req, 1);
 		*r = (struct q2_req){ .guest = guest, .op = guest->op, .flags = guest->flags, .off = guest->offset,
-			.end = guest->offset + guest->bytes, .iov = guest->iov, .iov_n = guest->iov_n };
+			.end = guest->offset + guest->bytes, .iov = data ? guest->iov : NULL,
+			.iov_n = data ? guest->iov_n : 0 };
 		begin(r, q);
 		run_req(&r->task);
 	}

@@ -34,7 +34,8 @@ static int entry_offset(struct q2 *q, uint64_t pos, uint64_t *at)
 	return 0;
 }
 
-int q2_entry(struct q2 *q, uint64_t pos, struct q2_task *t, struct q2_slice **slice, uint64_t **entry)
+int q2_entry(
+	struct q2 *q, uint64_t pos, struct q2_task *t, struct q2_slice **slice, uint64_t **entry)
 {
 	uint64_t at;
 	int rc = entry_offset(q, pos, &at);
@@ -60,13 +61,15 @@ static enum q2_kind kind_of(const struct q2 *q, uint64_t entry)
 }
 
 /* Does the entry go on where the extent (of len bytes, a whole number of clusters from its first) ends? */
-static bool continues(const struct q2 *q, const struct q2_extent *x, uint64_t first_host, uint64_t clusters, uint64_t entry)
+static bool continues(const struct q2 *q, const struct q2_extent *x, uint64_t first_host,
+	uint64_t clusters, uint64_t entry)
 {
 	if (kind_of(q, entry) != x->kind)
 		return false;
 	switch (x->kind) {
 	case KIND_DATA:
-		return (entry & Q2_OFFSET) == first_host + (clusters << q->bits) && !(entry & Q2_COPIED) == !x->in_place;
+		return (entry & Q2_OFFSET) == first_host + (clusters << q->bits) &&
+		       !(entry & Q2_COPIED) == !x->in_place;
 	case KIND_ZERO:
 		return !(entry & Q2_OFFSET) == !(x->entry & Q2_OFFSET);
 	case KIND_COMPRESSED:
@@ -99,7 +102,8 @@ int q2_map(struct q2 *q, uint64_t pos, uint64_t len, struct q2_task *t, struct q
 		return -EIO;
 	}
 	out->host = out->kind == KIND_COMPRESSED ? out->entry : host + in;
-	most = MIN(per_slice - ((pos >> q->bits) & (per_slice - 1)), (in + len + q->cluster - 1) >> q->bits);
+	most = MIN(per_slice - ((pos >> q->bits) & (per_slice - 1)),
+		(in + len + q->cluster - 1) >> q->bits);
 	while (n < most && continues(q, out, host, n, q2_be(e + n)))
 		n++;
 	out->len = MIN(len, (n << q->bits) - in);
@@ -111,7 +115,8 @@ int q2_map(struct q2 *q, uint64_t pos, uint64_t len, struct q2_task *t, struct q
 uint64_t q2_zip_range(const struct q2 *q, uint64_t entry, uint64_t *len)
 {
 	unsigned shift = 62 - (q->bits - 8);
-	uint64_t offset = entry & ((1ull << shift) - 1), sectors = (entry >> shift & ((1ull << (q->bits - 8)) - 1)) + 1;
+	uint64_t offset = entry & ((1ull << shift) - 1),
+		 sectors = (entry >> shift & ((1ull << (q->bits - 8)) - 1)) + 1;
 
 	*len = sectors * 512 - (offset & 511);
 	return offset;
@@ -119,13 +124,15 @@ uint64_t q2_zip_range(const struct q2 *q, uint64_t entry, uint64_t *len)
 
 void q2_free_entry(struct q2 *q, uint64_t entry)
 {
-	if (entry & Q2_COMPRESSED) {
-		uint64_t len, at = q2_zip_range(q, entry, &len), first = at >> q->bits, last = (at + len - 1) >> q->bits;
+	uint64_t len = q->cluster, at = entry & Q2_OFFSET;
 
-		q2_free(q, first, last - first + 1);
-	} else if (entry & Q2_OFFSET) {
-		q2_free(q, (entry & Q2_OFFSET) >> q->bits, 1);
-	}
+	if (entry & Q2_COMPRESSED)
+		at = q2_zip_range(q, entry, &len);
+	else if (!at)
+		return;
+	/* a damaged entry must not make a hole in a table */
+	if (q2_may_write(q, at, len, USE_DATA))
+		q2_free(q, at >> q->bits, ((at + len - 1) >> q->bits) - (at >> q->bits) + 1);
 }
 
 /* --- an L2 table that we may write --- */
@@ -167,8 +174,13 @@ static void newl2_io(struct block_req *r, int64_t result)
 static void newl2_submit(struct newl2 *n, enum block_op op, uint64_t offset)
 {
 	n->iov = (struct iovec){ n->copy, n->q->cluster };
-	n->req = (struct block_req){ .op = op, .offset = offset, .bytes = n->q->cluster, .iov = &n->iov, .iov_n = n->copy ? 1 : 0,
-		.done = newl2_io, .arg = n };
+	n->req = (struct block_req){ .op = op,
+		.offset = offset,
+		.bytes = n->q->cluster,
+		.iov = &n->iov,
+		.iov_n = n->copy ? 1 : 0,
+		.done = newl2_io,
+		.arg = n };
 	block_submit(n->q->block.lower, &n->req);
 }
 
@@ -198,7 +210,8 @@ static void run_newl2(struct q2_task *t)
 		if (n->old)
 			n->copy = g_malloc(q->cluster);         /* at most 2 MiB, one at a time */
 	}
-	if (n->old && !n->read) {       /* shared with a snapshot: never written by us, so the disk has it all */
+	if (n->old && !n->read) { /* shared with a snapshot: never written by us, so the disk has it
+				     all */
 		newl2_submit(n, BLOCK_READ, n->old);
 		return;
 	}
@@ -224,7 +237,8 @@ int q2_l2_writable(struct q2 *q, uint64_t pos, struct q2_task *t)
 	if (q->l1.e[i] & Q2_OFFSET && q->l1.e[i] & Q2_COPIED)
 		return 0;
 	if (q->l1.e[i] & Q2_OFFSET && !is_cluster(q, q->l1.e[i] & Q2_OFFSET)) {
-		q2_set_corrupt(q, "an L2 table is not on a cluster's boundary", q->l1.e[i] & Q2_OFFSET);
+		q2_set_corrupt(
+			q, "an L2 table is not on a cluster's boundary", q->l1.e[i] & Q2_OFFSET);
 		return -EIO;
 	}
 	q2_wait_on(&q->l2_wait, t);

@@ -73,14 +73,16 @@ void q2_table_set(struct q2_table *t, uint32_t i, uint64_t v)
 /* --- one count --- */
 
 /* The slice with cluster's count; *slice NULL: there is no block, the count is 0. */
-static int ref_slice(struct q2 *q, uint64_t cluster, struct q2_task *t, struct q2_slice **slice, uint64_t *index)
+static int ref_slice(
+	struct q2 *q, uint64_t cluster, struct q2_task *t, struct q2_slice **slice, uint64_t *index)
 {
 	uint64_t block = cluster >> q->ref_bits, in = cluster & ((1ull << q->ref_bits) - 1), at;
 
 	*slice = NULL;
 	if (block >= q->reft.n || !q->reft.e[block])
 		return 0;
-	at = (q->reft.e[block] & Q2_OFFSET) + ((in << q->ref_order) / 8 & ~(uint64_t)(q->slice - 1));
+	at = (q->reft.e[block] & Q2_OFFSET) +
+	     ((in << q->ref_order) / 8 & ~(uint64_t)(q->slice - 1));
 	*index = in & (((uint64_t)q->slice * 8 >> q->ref_order) - 1);
 	return q2_slice_get(&q->refs, at, t, slice);
 }
@@ -166,7 +168,7 @@ static void run_newblock(struct q2_task *t)
 		return;
 	}
 	if (nb->block >= q->reft.n) {
-		if (q->reft.dirty_n) {          /* the new table may only name blocks that are on the disk */
+		if (q->reft.dirty_n) { /* the new table may only name blocks that are on the disk */
 			q->force_refs = true;
 			q2_flush(q, t);
 		} else if (q2_take_exclusive(q, t)) {
@@ -180,7 +182,11 @@ static void run_newblock(struct q2_task *t)
 		return;
 	}
 	if (!nb->zeroed) {
-		nb->req = (struct block_req){ .op = BLOCK_ZERO, .offset = offset, .bytes = q->cluster, .done = zeroed, .arg = nb };
+		nb->req = (struct block_req){ .op = BLOCK_ZERO,
+			.offset = offset,
+			.bytes = q->cluster,
+			.done = zeroed,
+			.arg = nb };
 		if (q->fresh != UINT64_MAX)
 			q->fresh = MAX(q->fresh, offset + q->cluster);
 		block_submit(q->block.lower, &nb->req);
@@ -233,7 +239,8 @@ static int took(struct q2 *q, uint64_t first, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
 		if (q2_use(q, first + i) != USE_DATA) {
-			q2_set_corrupt(q, "a table's cluster is counted as free", (first + i) << q->bits);
+			q2_set_corrupt(
+				q, "a table's cluster is counted as free", (first + i) << q->bits);
 			return -EIO;
 		}
 	return 0;

@@ -21,7 +21,8 @@ struct repair {
 
 static bool damaged(struct repair *r, const char *what, uint64_t at)
 {
-	return kerr_set(r->err, KERR_STATE_DATA, "the qcow2 image was not closed and is damaged: %s at %#" G_GINT64_MODIFIER "x",
+	return kerr_set(r->err, KERR_STATE_DATA,
+		"the qcow2 image was not closed and is damaged: %s at %#" G_GINT64_MODIFIER "x",
 		what, at);
 }
 
@@ -117,7 +118,8 @@ static bool count_l1(struct repair *r, uint64_t *l1, uint32_t n)
 	return true;
 }
 
-static bool count_snapshot(struct q2 *q, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err)
+static bool count_snapshot(
+	struct q2 *q, uint64_t l1_offset, uint32_t l1_size, void *arg, GError **err)
 {
 	struct repair *r = arg;
 	g_autofree uint64_t *l1 = g_new(uint64_t, MAX(l1_size, 1));
@@ -202,7 +204,8 @@ static bool write_counts(struct repair *r)
 		table = (all * 8 + q->cluster - 1) >> q->bits;
 	}
 	if (table << q->bits > 8u << 20)
-		return kerr_set(r->err, KERR_UNSUPPORTED, "the image is too large for its cluster size");
+		return kerr_set(
+			r->err, KERR_UNSUPPORTED, "the image is too large for its cluster size");
 	reft = g_new0(uint64_t, (table << q->bits) / 8);
 	at = r->n + table;
 	for (uint64_t i = 0; i < all && rc >= 0; i++) {
@@ -213,7 +216,8 @@ static bool write_counts(struct repair *r)
 			uint64_t c = i * per + k, v = c >= r->n ? 1 : r->counts[c];
 
 			if (v > max)
-				return damaged(r, "more references than its counts can say", c << q->bits);
+				return damaged(
+					r, "more references than its counts can say", c << q->bits);
 			q2_count_put(block, q->ref_order, k, v);
 		}
 		reft[i] = at << q->bits;
@@ -241,8 +245,10 @@ bool q2_repair(struct q2 *q, GError **err)
 {
 	struct repair r = { .q = q, .err = err, .room = 1024, .counts = g_new0(uint32_t, 1024) };
 	uint64_t bytes = 0;
-	bool ok = count(&r, 0, q->cluster) && count(&r, q->l1.offset, (uint64_t)q->l1.n * 8) && count_l1(&r, q->l1.e, q->l1.n) &&
-		q2_each_snapshot(q, count_snapshot, &r, &bytes, err) && count(&r, q->info.snapshots_offset, bytes);
+	bool ok = count(&r, 0, q->cluster) && count(&r, q->l1.offset, (uint64_t)q->l1.n * 8) &&
+		  count_l1(&r, q->l1.e, q->l1.n) &&
+		  q2_each_snapshot(q, count_snapshot, &r, &bytes, err) &&
+		  count(&r, q->info.snapshots_offset, bytes);
 
 	/* behind the end of the file, where nothing of the old counts is overwritten before the header switches */
 	if (ok)

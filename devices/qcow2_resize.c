@@ -15,8 +15,19 @@ struct resize {
 	uint64_t old_size, size;
 	uint32_t l1_n;
 	uint64_t l1_offset, l1_clusters;
-	enum { RESIZE_L1, RESIZE_L1_ROOM, RESIZE_L1_READ, RESIZE_L1_WRITE, RESIZE_L1_FLUSH, RESIZE_L1_HEAD, RESIZE_L1_DONE,
-		RESIZE_ZERO, RESIZE_COMMIT, RESIZE_HEAD, RESIZE_DONE } step;
+	enum {
+		RESIZE_L1,
+		RESIZE_L1_ROOM,
+		RESIZE_L1_READ,
+		RESIZE_L1_WRITE,
+		RESIZE_L1_FLUSH,
+		RESIZE_L1_HEAD,
+		RESIZE_L1_DONE,
+		RESIZE_ZERO,
+		RESIZE_COMMIT,
+		RESIZE_HEAD,
+		RESIZE_DONE
+	} step;
 	bool exclusive, refs;
 	uint8_t *data;          /* the new L1 table */
 	struct block_req req;
@@ -73,8 +84,13 @@ static void stepped(struct block_req *req, int64_t result)
 static void submit(struct resize *r, enum block_op op, uint64_t offset, void *buf, uint64_t n)
 {
 	r->iov = (struct iovec){ buf, n };
-	r->req = (struct block_req){ .op = op, .offset = offset, .bytes = n, .iov = &r->iov, .iov_n = op != BLOCK_FLUSH,
-		.done = stepped, .arg = r };
+	r->req = (struct block_req){ .op = op,
+		.offset = offset,
+		.bytes = n,
+		.iov = &r->iov,
+		.iov_n = op != BLOCK_FLUSH,
+		.done = stepped,
+		.arg = r };
 	block_submit(r->q->block.lower, &r->req);
 }
 
@@ -168,7 +184,7 @@ static void run_resize(struct q2_task *t)
 		r->l1_clusters = q->l1.clusters;
 		r->step = RESIZE_L1_READ;
 		/* fall through */
-	case RESIZE_L1_READ:            /* from the disk: memory may know tables that are not there yet */
+	case RESIZE_L1_READ: /* from the disk: memory may know tables that are not there yet */
 		r->data = g_malloc0(r->l1_clusters << q->bits);
 		submit(r, BLOCK_READ, q->l1.offset, r->data, MAX((uint64_t)q->l1.n * 8, 8));
 		return;
@@ -178,8 +194,8 @@ static void run_resize(struct q2_task *t)
 		if (r->l1_offset != q->l1.offset)
 			submit(r, BLOCK_WRITE, r->l1_offset, r->data, r->l1_clusters << q->bits);
 		else
-			submit(r, BLOCK_WRITE, r->l1_offset + (uint64_t)q->l1.n * 8, r->data + (size_t)q->l1.n * 8,
-				(uint64_t)(r->l1_n - q->l1.n) * 8);
+			submit(r, BLOCK_WRITE, r->l1_offset + (uint64_t)q->l1.n * 8,
+				r->data + (size_t)q->l1.n * 8, (uint64_t)(r->l1_n - q->l1.n) * 8);
 		return;
 	case RESIZE_L1_FLUSH:
 		submit(r, BLOCK_FLUSH, 0, NULL, 0);
@@ -193,7 +209,8 @@ static void run_resize(struct q2_task *t)
 			q2_flush(q, t);
 			return;
 		}
-		if (!r->exclusive) {    /* L1 entries may have reached the old place meanwhile: once more */
+		if (!r->exclusive) { /* L1 entries may have reached the old place meanwhile: once
+					more */
 			if (!q2_take_exclusive(q, t))
 				return;
 			r->exclusive = true;
@@ -220,7 +237,8 @@ static void run_resize(struct q2_task *t)
 		to = q->block.backing ? MIN(r->size, q->block.backing->size) : 0;
 		q->block.size = r->size;
 		if (from < to) {
-			q2_own_request(&r->zero, q, BLOCK_ZERO, BLOCK_UNMAP, from, to - from, NULL, zeroed, r);
+			q2_own_request(&r->zero, q, BLOCK_ZERO, BLOCK_UNMAP, from, to - from, NULL,
+				zeroed, r);
 			return;
 		}
 		r->step = RESIZE_COMMIT;
@@ -244,11 +262,16 @@ static void run_resize(struct q2_task *t)
 
 void q2_resize(struct q2 *q, struct block_req *guest)
 {
-	uint64_t span = 1ull << (q->bits + q->l2_bits), need = guest->offset / span + (guest->offset % span != 0);
+	uint64_t span = 1ull << (q->bits + q->l2_bits),
+		 need = guest->offset / span + (guest->offset % span != 0);
 	struct resize *r;
 
 	if (q->corrupt || q->resizing || need > (32u << 20) / 8 || (!q->v3 && q->info.snapshots)) {
-		block_done_soon(&q->block, guest, q->corrupt ? -EIO : q->resizing ? -EBUSY : q->v3 ? -EFBIG : -ENOTSUP);
+		block_done_soon(&q->block, guest,
+			q->corrupt    ? -EIO
+			: q->resizing ? -EBUSY
+			: q->v3       ? -EFBIG
+				      : -ENOTSUP);
 		return;
 	}
 	r = g_new0(struct resize, 1);

@@ -122,8 +122,13 @@ static unsigned add_edge(struct q2_alloc *a, int which, uint64_t len, struct iov
 static void submit_gather(struct gather *g, struct q2_alloc *a, uint64_t host, unsigned n)
 {
 	g->alloc = a;
-	g->req = (struct block_req){ .op = BLOCK_WRITE, .offset = host, .bytes = iov_bytes(g->iov, n), .iov = g->iov, .iov_n = n,
-		.done = gather_done, .arg = g };
+	g->req = (struct block_req){ .op = BLOCK_WRITE,
+		.offset = host,
+		.bytes = iov_bytes(g->iov, n),
+		.iov = g->iov,
+		.iov_n = n,
+		.done = gather_done,
+		.arg = g };
 	a->pending++;
 	block_submit(a->req->q->block.lower, &g->req);
 }
@@ -137,8 +142,10 @@ static void write_data(struct q2_alloc *a)
 {
 	struct q2_req *r = a->req;
 	struct q2 *q = r->q;
-	uint64_t start = a->first << q->bits, end = (a->first + a->n) << q->bits, head = a->from - start, tail = end - a->to;
-	uint64_t len = a->to - a->from, most = (head + tail + (r->iov ? 0 : len)) / ZEROES + 3 + r->iov_n;
+	uint64_t start = a->first << q->bits, end = (a->first + a->n) << q->bits,
+		 head = a->from - start, tail = end - a->to;
+	uint64_t len = a->to - a->from,
+		 most = (head + tail + (r->iov ? 0 : len)) / ZEROES + 3 + r->iov_n;
 	struct gather *g;
 	bool skip;
 	unsigned n;
@@ -157,7 +164,8 @@ static void write_data(struct q2_alloc *a)
 		n = 0;
 		skip = true;
 	}
-	n += r->iov ? iov_slice(r->iov, r->iov_n, a->from - r->off, len, g->iov + n) : add_zeroes(q, g->iov + n, len);
+	n += r->iov ? iov_slice(r->iov, r->iov_n, a->from - r->off, len, g->iov + n)
+		    : add_zeroes(q, g->iov + n, len);
 	if (most > BLOCK_IOV_MAX) {
 		submit_gather(g, a, a->host + head, n);
 		g = new_gather(most);
@@ -212,7 +220,8 @@ static void read_edge(struct q2_alloc *a, int which, uint64_t at, uint64_t len)
 
 	a->edge[which] = g_malloc(len);
 	a->pending++;
-	q2_own_request(g_new(struct q2_req, 1), q, BLOCK_READ, 0, at, len, a->edge[which], edge_read, a);
+	q2_own_request(
+		g_new(struct q2_req, 1), q, BLOCK_READ, 0, at, len, a->edge[which], edge_read, a);
 }
 
 /* --- what a write needs --- */
@@ -257,7 +266,8 @@ static int make_plan(struct q2_req *r, uint64_t end, const struct q2_extent *x, 
 		p->last = more.kind;
 	}
 	p->n = ((p->to + q->cluster - 1) >> q->bits) - first;
-	for (struct q2_alloc *a = q2_alloc_at(q, first, first + p->n - 1); a; a = q2_alloc_at(q, first, first + p->n - 1)) {
+	for (struct q2_alloc *a = q2_alloc_at(q, first, first + p->n - 1); a;
+		a = q2_alloc_at(q, first, first + p->n - 1)) {
 		p->n = a->first - first;        /* inside a long extent */
 		p->to = a->first << q->bits;
 	}
@@ -267,7 +277,8 @@ static int make_plan(struct q2_req *r, uint64_t end, const struct q2_extent *x, 
 static int begin_alloc(struct q2_req *r, struct plan *p)
 {
 	struct q2 *q = r->q;
-	uint64_t first = r->pos >> q->bits, head = r->pos & (q->cluster - 1), tail, host = p->reuse >> q->bits, got = 1;
+	uint64_t first = r->pos >> q->bits, head = r->pos & (q->cluster - 1), tail,
+		 host = p->reuse >> q->bits, got = 1;
 	bool read_head = head && !reads_zero(q, p->first, r->pos - head), read_tail;
 	struct q2_alloc *a;
 	int rc;
@@ -275,7 +286,8 @@ static int begin_alloc(struct q2_req *r, struct plan *p)
 	/* the last extent may begin before p->to's cluster; its kind is what counts */
 	tail = -p->to & (q->cluster - 1);
 	read_tail = tail && !reads_zero(q, p->last, p->to);
-	if (q->cow_bytes && q->cow_bytes + (read_head ? head : 0) + (read_tail ? tail : 0) > COW_MAX) {
+	if (q->cow_bytes &&
+		q->cow_bytes + (read_head ? head : 0) + (read_tail ? tail : 0) > COW_MAX) {
 		q2_wait_on(&q->cow_wait, &r->task);
 		return -EAGAIN;
 	}
@@ -291,8 +303,16 @@ static int begin_alloc(struct q2_req *r, struct plan *p)
 		}
 	}
 	a = g_new0(struct q2_alloc, 1);
-	*a = (struct q2_alloc){ .task.run = run_alloc, .req = r, .first = first, .n = p->n, .host = host << q->bits,
-		.reuse = p->reuse, .from = r->pos, .to = p->to, .next = q->allocs, .prev = &q->allocs };
+	*a = (struct q2_alloc){ .task.run = run_alloc,
+		.req = r,
+		.first = first,
+		.n = p->n,
+		.host = host << q->bits,
+		.reuse = p->reuse,
+		.from = r->pos,
+		.to = p->to,
+		.next = q->allocs,
+		.prev = &q->allocs };
 	q2_wait_init(&a->wait);
 	if (q->allocs)
 		q->allocs->prev = &a->next;
@@ -336,7 +356,8 @@ static int step_write(struct q2_req *r, uint64_t end)
 	if (x.in_place) {
 		if (!q2_may_write(q, x.host, x.len, USE_DATA))
 			return -EIO;
-		q2_child(r, NULL, q->block.lower, r->iov ? BLOCK_WRITE : BLOCK_ZERO, x.host, r->pos, x.len);
+		q2_child(r, NULL, q->block.lower, r->iov ? BLOCK_WRITE : BLOCK_ZERO, x.host, r->pos,
+			x.len);
 		r->pos += x.len;
 		return 0;
 	}
@@ -358,7 +379,8 @@ int q2_step_write(struct q2_req *r)
 static bool zero_target(const struct q2_req *r, const struct q2_extent *x, uint64_t *entry)
 {
 	const struct q2 *q = r->q;
-	bool backed = r->pos < q2_backed(q), unmap = r->op == BLOCK_DISCARD || r->flags & BLOCK_UNMAP;
+	bool backed = r->pos < q2_backed(q),
+	     unmap = r->op == BLOCK_DISCARD || r->flags & BLOCK_UNMAP;
 
 	*entry = backed ? Q2_ZERO : 0;
 	if (x->kind == KIND_HOLE)
@@ -399,7 +421,8 @@ static int set_entries(struct q2_req *r, uint64_t n, uint64_t target)
 static int zero_clusters(struct q2_req *r, uint64_t end)
 {
 	struct q2 *q = r->q;
-	uint64_t target, first = r->pos >> q->bits, backed = (q2_backed(q) + q->cluster - 1) & ~(uint64_t)(q->cluster - 1);
+	uint64_t target, first = r->pos >> q->bits,
+			 backed = (q2_backed(q) + q->cluster - 1) & ~(uint64_t)(q->cluster - 1);
 	struct q2_alloc *a;
 	struct q2_extent x;
 	int rc = q2_map(q, r->pos, end - r->pos, &r->task, &x);
@@ -416,7 +439,7 @@ static int zero_clusters(struct q2_req *r, uint64_t end)
 		x.len = (a->first << q->bits) - r->pos;
 	}
 	if (zero_target(r, &x, &target)) {
-		if (!q->v3 && r->pos < backed) {        /* v2 can't say "zeroes" over a backing image */
+		if (!q->v3 && r->pos < backed) { /* v2 can't say "zeroes" over a backing image */
 			if (r->op == BLOCK_ZERO)
 				return step_write(r, MIN(r->end, (first + 1) << q->bits));
 		} else {

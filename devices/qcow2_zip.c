@@ -58,7 +58,10 @@ void q2_zip_free(struct q2_zip *z)
 
 static int unpack_zlib(const uint8_t *from, size_t n, uint8_t *to, size_t size)
 {
-	z_stream s = { .next_in = (Bytef *)from, .avail_in = (uInt)n, .next_out = to, .avail_out = (uInt)size };
+	z_stream s = { .next_in = (Bytef *)from,
+		.avail_in = (uInt)n,
+		.next_out = to,
+		.avail_out = (uInt)size };
 	int rc;
 
 	if (inflateInit2(&s, -12) != Z_OK)
@@ -80,7 +83,8 @@ static int unpack_zstd(struct q2_zip *z, const uint8_t *from, size_t n, uint8_t 
 	ZSTD_DCtx_reset(z->zstd, ZSTD_reset_session_only);
 	ZSTD_DCtx_setParameter(z->zstd, ZSTD_d_windowLogMax, 27);
 	while (out.pos < out.size) {
-		size_t before = in.pos, made = out.pos, rc = ZSTD_decompressStream(z->zstd, &out, &in);
+		size_t before = in.pos, made = out.pos,
+		       rc = ZSTD_decompressStream(z->zstd, &out, &in);
 
 		if (ZSTD_isError(rc) || (in.pos == before && out.pos == made))
 			return -EIO;
@@ -124,8 +128,9 @@ static void load_done(struct block_req *req, int64_t result)
 	z->held -= l->packed;
 	if (!rc) {
 		data = keep(q, l->entry);
-		rc = q->info.compression == IMAGE_ZSTD ? unpack_zstd(z, l->iov.iov_base, l->packed, data, q->cluster) :
-			unpack_zlib(l->iov.iov_base, l->packed, data, q->cluster);
+		rc = q->info.compression == IMAGE_ZSTD
+			     ? unpack_zstd(z, l->iov.iov_base, l->packed, data, q->cluster)
+			     : unpack_zlib(l->iov.iov_base, l->packed, data, q->cluster);
 		if (rc < 0)
 			z->kept[(z->turn - 1) % KEPT].entry = 0;
 	}
@@ -156,8 +161,13 @@ static void start_loads(struct q2 *q)
 		l->started = true;
 		z->held += l->packed;
 		l->iov = (struct iovec){ g_malloc(l->packed), l->packed };      /* at most 4 MiB */
-		l->req = (struct block_req){ .op = BLOCK_READ, .offset = l->host, .bytes = l->packed, .iov = &l->iov, .iov_n = 1,
-			.done = load_done, .arg = l };
+		l->req = (struct block_req){ .op = BLOCK_READ,
+			.offset = l->host,
+			.bytes = l->packed,
+			.iov = &l->iov,
+			.iov_n = 1,
+			.done = load_done,
+			.arg = l };
 		block_submit(q->block.lower, &l->req);
 	}
 }

@@ -467,6 +467,15 @@ bool virtio_realize(struct virtio *v, const struct virtio_ops *ops, struct fdset
 	return virtio_pci_init(v, err);
 }
 
+static void free_saved(struct virtio *v)
+{
+	for (unsigned i = 0; v->saved_queues && i < v->saved_queues->len; i++)
+		schema_free(&virtq_state_schema, v->saved_queues->pdata[i]);
+	if (v->saved_queues)
+		g_ptr_array_unref(v->saved_queues);
+	v->saved_queues = NULL;
+}
+
 static void unwatch_kicks(void *arg)
 {
 	struct virtio_queue *vq = arg;
@@ -482,6 +491,7 @@ void virtio_unrealize(struct device *d)
 	if (!v->self)
 		return;
 	if (v->head.pci.dev) {
+		pci_unmap(&v->head.pci);
 		g_mutex_lock(&d->lock);
 		virtio_pci_kicks(v, false);
 		g_mutex_unlock(&d->lock);
@@ -509,8 +519,7 @@ void virtio_unrealize(struct device *d)
 	v->self = NULL;
 	g_clear_pointer(&v->queues, g_free);
 	v->queues_n = 0;
-	if (v->saved_queues)
-		schema_clear(d->ops->state, d);
+	free_saved(v);
 }
 
 /* By the core: the machine is paused, or has not run yet. */
@@ -518,6 +527,13 @@ void virtio_reset(struct device *d)
 {
 	struct virtio *v = virtio_of(d);
 
+	if (flag(&v->active) && !flag(&v->held)) {
+		/* not paused: loops may be at work, and may want the lock. vCPUs are parked */
+		set_flag(&v->active, 0);
+		g_mutex_unlock(&d->lock);
+		settle(v, NULL);
+		g_mutex_lock(&d->lock);
+	}
 	pci_reset(&v->head.pci);
 	clear(v);
 }
@@ -562,15 +578,6 @@ bool virtio_update(struct device *d, const void *config, GError **err)
 }
 
 /* --- state --- */
-
-static void free_saved(struct virtio *v)
-{
-	for (unsigned i = 0; v->saved_queues && i < v->saved_queues->len; i++)
-		schema_free(&virtq_state_schema, v->saved_queues->pdata[i]);
-	if (v->saved_queues)
-		g_ptr_array_unref(v->saved_queues);
-	v->saved_queues = NULL;
-}
 
 void virtio_pre_save(void *obj)
 {

@@ -526,16 +526,21 @@ static void mark_written(struct virtq *q, struct chain *c, uint64_t len)
 	}
 }
 
+static void unlink_chain(struct virtq *q, struct chain *c)
+{
+	c->prev->next = c->next;
+	c->next->prev = c->prev;
+	c->next = c->prev = NULL;
+	q->popped--;
+}
+
 void virtq_push(struct virtq *q, struct chain *c, uint64_t len)
 {
 	if (c->q) {
 		g_assert(c->q == q && q->popped);
 		len = MIN(len, c->in_len);
 		mark_written(q, c, len);
-		c->prev->next = c->next;
-		c->next->prev = c->prev;
-		c->next = c->prev = NULL;
-		q->popped--;
+		unlink_chain(q, c);
 		if (is_open(q)) {
 			if (q->set.packed)
 				push_packed(q, c, (uint32_t)len);
@@ -664,6 +669,29 @@ void virtq_save(struct virtq *q, struct virtq_state *s)
 
 		schema_copy(&saved_schema, saved_new(&s->chains, from->id, from->count), from);
 	}
+}
+
+void virtq_unpop(struct virtq *q, struct chain *c)
+{
+	struct virtq_saved *s;
+	GPtrArray *list = NULL;
+
+	if (c->q) {
+		s = saved_new(&list, c->id, c->count);
+		s->out = segments(q->ram, chain_iov(c), c->out_n);
+		s->in = segments(q->ram, chain_in(c), c->in_n);
+		for (unsigned i = q->again_at; q->again && i < q->again->len; i++)
+			g_ptr_array_add(list, q->again->pdata[i]);
+		for (unsigned i = 0; q->again && i < q->again_at; i++)
+			schema_free(&saved_schema, q->again->pdata[i]);
+		if (q->again)
+			g_ptr_array_unref(q->again);
+		q->again = list;
+		q->again_at = 0;
+		unlink_chain(q, c);
+	}
+	c->q = NULL;
+	g_clear_pointer(&c->more, g_free);
 }
 
 bool virtq_load(struct virtq *q, struct virtq_state *s, GError **err)

@@ -79,6 +79,7 @@ void virtq_stop(struct virtq *);                /* outstanding chains become orp
 
 /* The next chain; false: there is none now (kicks are on again), or the queue is stopped or broken. */
 bool virtq_pop(struct virtq *, struct chain *);
+void virtq_unpop(struct virtq *, struct chain *);       /* as if it had not been: it is popped again, before all others */
 bool virtq_has(struct virtq *);                 /* would virtq_pop find something? Kicks are on when not */
 /* Gives it back with `len` bytes written from its start, and frees what it holds. */
 void virtq_push(struct virtq *, struct chain *, uint64_t len);

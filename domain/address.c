@@ -73,6 +73,9 @@ static const struct field address_schema_fields[] = {
 	HEX32(struct address, iobase, "@iobase", 0, 0xffff, GUEST, "first I/O port", UNSET),
 	HEX32(struct address, irq, "@irq", 0, 15, GUEST, "ISA interrupt", UNSET),
 	HEX64(struct address, base, "@base", 0, UINT64_MAX, GUEST, "guest-physical address of the memory"),
+	U32(struct address, flat_slot, NULL, 0, 31, GUEST, "slot of the machine's own bus, where the definition names another bus; 0: it does not"),
+	U32(struct address, flat_function, NULL, 0, 7, GUEST, "function of that slot"),
+	ENUM(struct address, flat_multifunction, NULL, onoff_names, GUEST, "other functions share that slot"),
 	REFUSE("@reg", "spapr-vio addresses belong to POWER guests: write type='pci' or leave the address out"),
 	REFUSE("@cssid", "ccw addresses belong to s390 guests: write type='pci' or leave the address out"),
 	REFUSE("@ssid", "ccw addresses belong to s390 guests: write type='pci' or leave the address out"),
@@ -114,9 +117,34 @@ char *address_text(const struct address *a)
 bool address_empty(const struct address *a)
 {
 	for (const struct field *f = address_schema.fields; f->name; f++)
-		if (!field_is_default(f, a))
+		if ((f->path || f->kind == &kind_extras) && !field_is_default(f, a))
 			return false;
 	return true;
+}
+
+static bool names_flat_bus(const struct address *a)
+{
+	return a->type == ADDRESS_PCI && a->slot != ADDRESS_UNSET && (!a->bus || a->bus == ADDRESS_UNSET) &&
+		(!a->domain || a->domain == ADDRESS_UNSET);
+}
+
+uint32_t address_slot(const struct address *a)
+{
+	if (a->flat_slot)
+		return a->flat_slot;
+	return names_flat_bus(a) ? a->slot : ADDRESS_UNSET;
+}
+
+uint32_t address_function(const struct address *a)
+{
+	if (a->flat_slot)
+		return a->flat_function;
+	return names_flat_bus(a) && a->function != ADDRESS_UNSET ? a->function : 0;
+}
+
+bool address_multifunction(const struct address *a)
+{
+	return (a->flat_slot ? a->flat_multifunction : a->multifunction) == ONOFF_ON;
 }
 
 uint32_t address_port(const struct address *a)

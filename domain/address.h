@@ -3,6 +3,10 @@
  * Where a device sits: libvirt's <address>, and the members every device has besides (<alias>, <acpi>).
  * One struct serves all address types; a number that was not given is ADDRESS_UNSET until fill.c
  * gives it (a PCI or drive address is complete after machine_fill).
+ *
+ * The machine has one flat PCI bus. A PCI device whose definition names another bus, or a bus of another
+ * kind that kvmd has not (SATA), keeps that address word by word and stands on the flat bus at flat_slot:
+ * address_slot() says where a device is, whatever its definition looks like.
  */
 #pragma once
 #include "domain/field.h"
@@ -20,6 +24,8 @@ struct address {
 	char *port;                     /* usb: "1.2"; virtio-serial: "1" */
 	uint32_t iobase, irq;           /* isa; ADDRESS_UNSET too */
 	uint64_t base;                  /* dimm: guest-physical address; 0: not given */
+	uint32_t flat_slot, flat_function;      /* place_pci.c; slot 0: the device is where the address says. Not in XML */
+	int flat_multifunction;         /* ONOFF */
 	struct extras extras;
 };
 
@@ -31,6 +37,11 @@ char *address_text(const struct address *);
 bool address_empty(const struct address *);
 /* The port of a virtio-serial address as a number; ADDRESS_UNSET when there is none. */
 uint32_t address_port(const struct address *);
+
+/* Where it is on the flat PCI bus: slot (ADDRESS_UNSET: not placed there), function, whether others share the slot. */
+uint32_t address_slot(const struct address *);
+uint32_t address_function(const struct address *);
+bool address_multifunction(const struct address *);
 
 /* Members and rows that end the struct and table of every device. */
 #define DEVICE_MEMBERS \

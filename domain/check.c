@@ -36,8 +36,11 @@ static void check_os(const struct machine *m, struct report *r)
 	if (g_strcmp0(os->type, "hvm"))
 		HAS_NOT(os, "type", "write <type arch='x86_64'>hvm</type>",
 			"guests of type '%s' aren't run", os->type);
-	if (g_strcmp0(os->arch, "x86_64"))
-		HAS_NOT(os, "arch", "write arch='x86_64'; 32-bit systems run on it as well",
+	if (!g_strcmp0(os->arch, "i686"))
+		report_warn(r, os, "arch", "write arch='x86_64'",
+			"the guest's processor has 64-bit mode as well; 32-bit systems run on it");
+	else if (g_strcmp0(os->arch, "x86_64"))
+		HAS_NOT(os, "arch", "write arch='x86_64'",
 			"there is no machine of architecture '%s'", os->arch);
 	for (const char *s = os->machine; s && *s; s++)
 		if (!g_ascii_isalnum(*s) && !strchr("._-", *s)) {

@@ -18,6 +18,9 @@ void check_places(const struct machine *, struct report *);
 #define BAD(obj, field, cure, ...) report_error(r, obj, field, KERR_XML, cure, __VA_ARGS__)
 #define HAS_NOT(obj, field, cure, ...) report_error(r, obj, field, KERR_UNSUPPORTED, cure, __VA_ARGS__)
 
+/* Ends the words on what is on the way but not there: daemon/supported.c refuses the start. */
+#define NO_START ": kept, and the machine isn't started with it"
+
 /* Members of a canonical cpuset text. */
 #define CPU_BITS_MAX 8192
 struct cpu_bits { uint64_t word[CPU_BITS_MAX / 64]; };

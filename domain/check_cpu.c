@@ -52,6 +52,8 @@ static void check_topology(const struct machine *m, struct report *r)
 			"sockets, cores and threads are needed");
 		return;
 	}
+	if (t->clusters > 1)
+		HAS_NOT(t, "clusters", "write clusters='1' or leave it out", "x86 processors have no clusters");
 	n = (uint64_t)t->sockets * t->dies;
 	n = n > VCPUS_MAX ? n : n * t->cores;
 	n = n > VCPUS_MAX ? n : n * t->threads;

@@ -6,6 +6,18 @@
 
 #define BY_BLOCK "connect it on the host (qemu-nbd, iscsiadm, mount) and write type='block' or type='file'"
 
+/* Runs from part 6 on: daemon/supported.c refuses the start until then. */
+static void check_nbd(const void *obj, const struct disk_source *s, struct report *r)
+{
+	if (!list_len(s->hosts))
+		BAD(obj, "source", "write <host name='server' port='10809'/> inside <source>, or transport='unix' and socket='/…'",
+			"the NBD server is missing");
+	list_each(disk_host, h, s->hosts)
+		if (h->transport == TRANSPORT_UNIX ? !h->socket.path : !h->name)
+			BAD(h, h->transport == TRANSPORT_UNIX ? "socket" : "name",
+				"write name='server', or transport='unix' and socket='/…'", "the NBD server's address is missing");
+}
+
 static void check_type(const struct disk *d, struct report *r)
 {
 	const struct disk_source *s = &d->source;
@@ -26,7 +38,11 @@ static void check_type(const struct disk *d, struct report *r)
 				"an empty drive is not shown to the guest yet: kept");
 		break;
 	case DISK_NETWORK:
-		report_refuse(r, d, "type", BY_BLOCK, "network storage (%s) can't be used yet",
+		if (s->protocol == PROTOCOL_NBD) {
+			check_nbd(d, s, r);
+			break;
+		}
+		report_refuse(r, d, "type", BY_BLOCK, "network storage (%s) can't be used",
 			s->protocol ? disk_protocol_names[s->protocol] : "no protocol given");
 		break;
 	case DISK_DIR:
@@ -34,8 +50,9 @@ static void check_type(const struct disk *d, struct report *r)
 			"make an image of the folder, for instance with mkfs.ext4 -d or genisoimage", "a folder can't be a disk");
 		break;
 	case DISK_VOLUME:
-		report_refuse(r, d, "type", "write type='file' and the volume's path",
-			"volumes of storage pools can't be used yet");
+		if ((!s->pool || !s->volume) && (disk_has_source(d) ||
+		    (d->device != DISK_DEVICE_CDROM && d->device != DISK_DEVICE_FLOPPY)))
+			BAD(d, "source", "write <source pool='default' volume='vm.qcow2'/>", "pool or volume is missing");
 		break;
 	default:
 		report_refuse(r, d, "type", "write type='file' or type='block'",
@@ -59,7 +76,9 @@ static void check_chain(const struct disk *d, struct report *r)
 			"a raw image has nothing behind it");
 	for (; b && b->type; b = b->backing) {
 		check_format(b, "format", b->format, r);
-		if (b->type > DISK_BLOCK)
+		if (b->type == DISK_NETWORK && b->source.protocol == PROTOCOL_NBD)
+			check_nbd(b, &b->source, r);
+		else if (b->type > DISK_BLOCK)
 			report_refuse(r, b, "type", BY_BLOCK,
 				"an image of type '%s' can't be behind a disk",
 				disk_type_names[b->type]);
@@ -78,8 +97,8 @@ static void check_bus(const struct disk *d, struct report *r)
 		BAD(&d->target, "dev", "write <target dev='vda' bus='virtio'/>",
 			"'%s' is no name of a disk", d->target.dev ? d->target.dev : "");
 	if (d->device == DISK_DEVICE_FLOPPY || bus == DISK_BUS_FDC)
-		report_refuse(r, d, "device", "write a disk: <target dev='vda' bus='virtio'/>",
-			"there is no floppy drive");
+		report_warn(r, d, "device", "write a disk: <target dev='vda' bus='virtio'/>",
+			"there is no floppy drive: kept, the guest will not find it");
 	else if (d->device == DISK_DEVICE_LUN)
 		report_refuse(r, d, "device", "write device='disk'",
 			"SCSI commands aren't passed to the host's device");
@@ -117,8 +136,8 @@ static void check_driver(const struct machine *m, const struct disk *d, struct r
 		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two",
 			v->queue_size);
 	if (d->transient)
-		report_refuse(r, d, "transient", "make an overlay: qemu-img create -b IMAGE",
-			"writes can't be forgotten at the end yet");
+		report_warn(r, d, "transient", "make an overlay: qemu-img create -b IMAGE",
+			"writes can't be forgotten at the end yet" NO_START);
 }
 
 static void check_words(const struct disk *d, struct report *r)

@@ -29,18 +29,16 @@ static void check_type(const struct iface *i, struct report *r)
 		check_name(s, "bridge", s->bridge, r);
 		break;
 	case IFACE_NETWORK:
-		report_refuse(r, i, "type",
-			"write <interface type='user'>, or <interface type='bridge'> and the network's bridge",
-			"libvirt's networks can't be used yet");
+		if (!s->network)
+			BAD(i, "source", "write <source network='default'/>", "the network is missing");
 		break;
 	case IFACE_DIRECT:
 		report_refuse(r, i, "type",
 			"put the host's interface into a bridge and write <interface type='bridge'>", "macvtap isn't used");
 		break;
 	case IFACE_HOSTDEV:
-	case IFACE_VDPA:
-		report_refuse(r, i, "type", "write <interface type='bridge'>",
-			"cards of the host can't be given to the guest yet");
+		report_warn(r, i, "type", "write <interface type='bridge'>",
+			"cards of the host can't be given to the guest yet" NO_START);
 		break;
 	default:
 		report_refuse(r, i, "type", "write <interface type='bridge'> or type='user'",

@@ -82,7 +82,7 @@ static void check_numatune(const struct machine *m, struct report *r)
 	const struct numatune *t = &m->numatune;
 	bool seen[128] = { false };
 
-	if (t->mode && !t->nodeset && t->placement != PLACEMENT_AUTO)
+	if (t->mode && !t->nodeset && t->placement != PLACEMENT_AUTO && m->vcpu.placement != PLACEMENT_AUTO)
 		BAD(t, "mode", "write <memory mode='strict' nodeset='0'/>, or placement='auto'",
 			"the host's nodes are missing");
 	list_each(memnode, n, t->memnodes) {

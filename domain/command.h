@@ -17,6 +17,8 @@ enum command_flags {
 	CMD_INTERNAL = 1 << 4,  /* kvmd to worker only: not listed by kvmctl, refused on the VM's QMP socket */
 	CMD_PREADOPT = 1 << 5,  /* worker: allowed before machine-create */
 	CMD_OOB = 1 << 6,
+	CMD_LIST = 1 << 7,      /* the reply is an array of `reply` */
+	CMD_ANY = 1 << 8,       /* the reply (or each entry of it) is any JSON value: no `reply` */
 };
 
 struct command {
@@ -33,6 +35,7 @@ struct command {
 /* The rows, by the program that runs them; each table ends with a row without a name. */
 extern const struct command kvmd_commands[];    /* domain/commands_kvmd.c */
 extern const struct command worker_commands[];  /* domain/commands_worker.c */
+extern const struct command qmp_commands[];     /* domain/commands_qmp.c */
 /* Every row once: pass NULL to begin, NULL comes back at the end. */
 const struct command *command_next(const struct command *);
 const struct command *command_by_name(const char *name);

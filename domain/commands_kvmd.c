@@ -323,6 +323,70 @@ static const struct field tell_start_fields[] = {
 #undef T
 TELL(start, "a started machine");
 
+/* --- vCPUs --- */
+
+static const char *const vcpu_state_names[VCPU_STATE_N] = { "running", "offline" };
+
+#define T struct ask_setvcpus
+static const struct field ask_setvcpus_fields[] = {
+	U32(T, count, NULL, 1, 65535, REQUIRED | POSITIONAL, "how many"),
+	FLAG(T, live, NULL, 0, "of the running machine"),
+	FLAG(T, config, NULL, 0, "of the definition, from its next start"),
+	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options"),
+	FLAG(T, maximum, NULL, 0, "how many it may have at most; with --config"),
+	FLAG(T, guest, NULL, 0, "ask the agent in the guest instead of plugging (not yet)"),
+	U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest to answer; signs of progress prolong it", .def = 10),
+	END,
+};
+#undef T
+ASK(setvcpus, "a number of vCPUs");
+
+#define T struct ask_vcpucount
+static const struct field ask_vcpucount_fields[] = {
+	FLAG(T, maximum, NULL, 0, "print only how many it may have"),
+	FLAG(T, active, NULL, 0, "print only how many it has"),
+	FLAG(T, live, NULL, 0, "of the running machine"),
+	FLAG(T, config, NULL, 0, "of the definition"),
+	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition"),
+	END,
+};
+#undef T
+ASK(vcpucount, "which number");
+
+#define T struct tell_setvcpus
+static const struct field tell_setvcpus_fields[] = {
+	U32(T, vcpus, NULL, 0, UINT32_MAX, 0, "vCPUs it has now"), U32(T, maximum, NULL, 0, UINT32_MAX, 0, "vCPUs it may have"), END };
+#undef T
+TELL(setvcpus, "how many vCPUs");
+
+#define T struct tell_vcpucount
+static const struct field tell_vcpucount_fields[] = {
+	U32(T, maximum_config, NULL, 0, UINT32_MAX, 0, "may have, from the next start; 0: there is no definition"),
+	U32(T, maximum_live, NULL, 0, UINT32_MAX, 0, "may have now; 0: it is not running"),
+	U32(T, current_config, NULL, 0, UINT32_MAX, 0, "has from the next start; 0: there is no definition"),
+	U32(T, current_live, NULL, 0, UINT32_MAX, 0, "has now; 0: it is not running"),
+	END,
+};
+#undef T
+TELL(vcpucount, "numbers of vCPUs");
+
+#define T struct tell_vcpuinfo_row
+static const struct field tell_vcpuinfo_row_fields[] = {
+	U32(T, vcpu, NULL, 0, UINT32_MAX, 0, "number"),
+	ENUM(T, state, NULL, vcpu_state_names, 0, "running, or offline: the machine is without it"),
+	I32(T, cpu, NULL, -1, INT32_MAX, 0, "host CPU it ran on last; -1: none"),
+	U64(T, cpu_time, NULL, 0, UINT64_MAX, 0, "ns of CPU time it has used"),
+	FLAG(T, hotpluggable, NULL, 0, "it may come and go"),
+	END,
+};
+#undef T
+static TELL(vcpuinfo_row, "one vCPU");
+
+#define T struct tell_vcpuinfo
+static const struct field tell_vcpuinfo_fields[] = { LIST(T, vcpus, NULL, tell_vcpuinfo_row_schema, 65536, 0, "the vCPUs"), END };
+#undef T
+TELL(vcpuinfo, "the vCPUs of a machine");
+
 /* --- the table --- */
 
 const struct command kvmd_commands[] = {
@@ -369,6 +433,14 @@ const struct command kvmd_commands[] = {
 	  "kvmctl shutdown web && kvmctl wait web off --timeout 60 || kvmctl destroy web", NULL },
 	{ "console-log", "log", "print the end of what a domain's consoles printed, also when it is off", IN_KVMD, CMD_VM | CMD_READ,
 	  &ask_log_schema, &tell_log_schema, "kvmctl log web --bytes 4096", NULL },
+	{ "setvcpus", "setvcpus", "change how many vCPUs a domain has", IN_KVMD, CMD_VM, &ask_setvcpus_schema, &tell_setvcpus_schema,
+	  "kvmctl setvcpus web 4\nkvmctl setvcpus web 2 --live --config\nkvmctl setvcpus web 8 --config --maximum",
+	  "Returns when the guest has taken or given up the vCPUs (in Linux: their ACPI devices are there; its udev brings them online), "
+	  "or fails with what the guest said, and takes back what the guest has not done. With --config too, the definition is "
+	  "changed when the guest has done it. The journal's COMMAND_DONE tells the result also when kvmd went away meanwhile." },
+	{ "vcpucount", "vcpucount", "print how many vCPUs a domain has and may have", IN_KVMD, CMD_VM | CMD_READ, &ask_vcpucount_schema, &tell_vcpucount_schema,
+	  "kvmctl vcpucount web\nkvmctl vcpucount web --live --active", NULL },
+	{ "vcpuinfo", "vcpuinfo", "list a running domain's vCPUs", IN_KVMD, CMD_VM | CMD_READ, NULL, &tell_vcpuinfo_schema, "kvmctl vcpuinfo web", NULL },
 	{ "query-schema", NULL, "the command table: names, arguments, replies", IN_KVMD, CMD_READ, NULL, NULL, NULL, NULL },
 	{ NULL },
 };

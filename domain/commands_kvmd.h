@@ -15,6 +15,8 @@ struct ask_validate { char *file; bool strict, lenient; };
 struct ask_event { bool follow; uint64_t since; char *domain, *event; uint64_t count; };
 struct ask_wait { int state; uint32_t timeout; };
 struct ask_log { uint64_t bytes; };
+struct ask_setvcpus { uint32_t count; bool live, config, current, maximum, guest; uint32_t timeout; };
+struct ask_vcpucount { bool maximum, active, live, config, current; };
 
 struct tell_finding { int level; char *path, *text, *cure; uint32_t line, column; };
 struct tell_define { char *name, *uuid; bool created; GPtrArray *warnings; };
@@ -49,6 +51,11 @@ struct tell_version { char *kvmd, *machine, *protocol; };
 struct tell_log { char *path, *text; };
 struct tell_autostart { bool autostart; };
 struct tell_note { char *text; };
+struct tell_setvcpus { uint32_t vcpus, maximum; };
+struct tell_vcpucount { uint32_t maximum_config, maximum_live, current_config, current_live; };
+enum vcpu_state { VCPU_STATE_RUNNING, VCPU_STATE_OFFLINE, VCPU_STATE_N };
+struct tell_vcpuinfo_row { uint32_t vcpu; int state; int32_t cpu; uint64_t cpu_time; bool hotpluggable; };
+struct tell_vcpuinfo { GPtrArray *vcpus; };
 struct tell_start { uint32_t id, pid; GPtrArray *notes; };
 
 enum dom_state { DOM_SHUTOFF, DOM_STARTING, DOM_RUNNING, DOM_PAUSED, DOM_SHUTDOWN, DOM_CRASHED, DOM_ADOPTING, DOM_UNKNOWN,
@@ -60,8 +67,8 @@ enum check_result { CHECK_OK, CHECK_WARNING, CHECK_FAILED, CHECK_N };
 
 extern const struct schema ask_define_schema, ask_start_schema, ask_dumpxml_schema, ask_list_schema, ask_undefine_schema,
 	ask_domstate_schema, ask_console_schema, ask_autostart_schema, ask_validate_schema, ask_event_schema, ask_wait_schema,
-	ask_log_schema;
+	ask_log_schema, ask_setvcpus_schema, ask_vcpucount_schema;
 extern const struct schema tell_finding_schema, tell_define_schema, tell_name_schema, tell_uuid_schema, tell_id_schema,
 	tell_xml_schema, tell_state_schema, tell_list_row_schema, tell_list_schema, tell_dominfo_schema, tell_console_schema,
 	tell_events_schema, tell_check_schema, tell_host_schema, tell_version_schema, tell_log_schema, tell_autostart_schema,
-	tell_start_schema;
+	tell_start_schema, tell_setvcpus_schema, tell_vcpucount_schema, tell_vcpuinfo_schema;

@@ -91,7 +91,6 @@ const struct schema reply_stats_schema = { .name = "stats", .doc = "counters of 
 #undef T
 
 const struct command worker_commands[] = {
-	{ "qmp_capabilities", NULL, "begin a QMP session", IN_WORKER, CMD_READ | CMD_OOB },
 	{ "query-status", NULL, "show the run state", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_status_schema },
 	{ "stop", "suspend", "pause the vCPUs; the machine stays in memory", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl suspend web" },
 	{ "cont", "resume", "let a suspended machine run again", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl resume web" },
@@ -101,12 +100,10 @@ const struct command worker_commands[] = {
 	{ "system_reset", "reset", "reset the machine at once, as its reset button would", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl reset web" },
 	{ "quit", NULL, "end the machine at once", IN_WORKER, CMD_VM },
 	{ "inject-nmi", NULL, "send a non-maskable interrupt to every vCPU", IN_WORKER, CMD_VM },
-	{ "query-version", NULL, "show the version", IN_WORKER, CMD_READ | CMD_VM },
-	{ "query-commands", NULL, "list the commands of this socket", IN_WORKER, CMD_READ | CMD_VM },
 	{ "query-name", NULL, "show the domain's name", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_named_schema },
 	{ "query-uuid", NULL, "show the domain's uuid", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_uuid_schema },
 	{ "query-kvm", NULL, "tell whether KVM is used", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_kvm_schema },
-	{ "query-stats", NULL, "show counters of vCPUs and devices", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_stats_schema },
+	{ "query-counters", NULL, "show counters of vCPUs and devices", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_stats_schema },
 	{ "hello", NULL, "tell who this worker is", IN_WORKER, CMD_READ | CMD_INTERNAL | CMD_PREADOPT, NULL, &reply_hello_schema },
 	{ "add-fds", NULL, "hand descriptors to the worker", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_PREADOPT, &args_add_fds_schema, NULL },
 	{ "machine-create", NULL, "tell the worker what machine it is", IN_WORKER, CMD_INTERNAL | CMD_PREADOPT },

@@ -27,6 +27,7 @@ static const struct field controller_target_schema_fields[] = {
 	PORT(index, "@index", "index of a POWER host bridge"),
 	ENUM(struct controller_target, hotplug, "@hotplug", onoff_names, GUEST, "devices behind it may come and go"),
 	U32(struct controller_target, node, "node", 0, 1023, GUEST, "guest node it belongs to", .def = UINT32_MAX),
+	KEEP_SILENT("@memReserve"),
 	EXTRAS(struct controller_target, extras), END
 };
 static SCHEMA(controller_target_schema, struct controller_target, "target", "what the guest sees of a bridge");

@@ -38,6 +38,7 @@ SCHEMA(cpu_feature_schema, struct cpu_feature, "feature", "one feature beyond th
 static const struct field cpu_topology_schema_fields[] = {
 	U32(struct cpu_topology, sockets, "@sockets", 0, VCPUS_MAX, GUEST, "packages"),
 	U32(struct cpu_topology, dies, "@dies", 0, VCPUS_MAX, GUEST, "dies of a package"),
+	U32(struct cpu_topology, clusters, "@clusters", 0, VCPUS_MAX, GUEST, "clusters of a die: 1"),
 	U32(struct cpu_topology, cores, "@cores", 0, VCPUS_MAX, GUEST, "cores of a die"),
 	U32(struct cpu_topology, threads, "@threads", 0, VCPUS_MAX, GUEST, "threads of a core"),
 	EXTRAS(struct cpu_topology, extras), END
@@ -71,7 +72,7 @@ static const struct field numa_cache_schema_fields[] = {
 	ENUM(struct numa_cache, associativity, "@associativity", numa_assoc_names, GUEST | REQUIRED, "how it is addressed"),
 	ENUM(struct numa_cache, policy, "@policy", numa_policy_names, GUEST | REQUIRED, "how it writes"),
 	SIZE(struct numa_cache, size, "size/@value", 0, MEMORY_MAX, GUEST, "bytes it holds"),
-	SIZE(struct numa_cache, line, "line/@value", 0, 1 << 20, GUEST, "bytes of a line"),
+	SIZE(struct numa_cache, line, "line/@value", 0, 1 << 20, GUEST, "bytes of a line", .unit = 1),
 	EXTRAS(struct numa_cache, extras), END
 };
 static SCHEMA(numa_cache_schema, struct numa_cache, "cache", "memory-side cache of a node (HMAT)");

@@ -37,7 +37,7 @@ struct cpu_feature {
 	struct extras extras;
 };
 struct cpu_topology {
-	uint32_t sockets, dies, cores, threads; /* 0: not given */
+	uint32_t sockets, dies, clusters, cores, threads;       /* 0: not given */
 	struct extras extras;
 };
 struct cpu_cache {

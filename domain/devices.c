@@ -5,7 +5,10 @@
 #include "domain/rows.h"
 
 #define DEVICES(m, xml, s, fl, text) LIST(struct devices, m, xml, s, DEVICES_MAX, fl, text)
-/* OPTIONAL_DEVICE on a row: kvmd reads such a device but cannot run it yet (check.c refuses it, walk.c opens nothing). */
+/*
+ * OPTIONAL_DEVICE on a row: kvmd reads such a device but cannot run it yet: check_devices.c warns, walk.c opens nothing for
+ * it, and daemon/supported.c knows whether a machine starts without it.
+ */
 static const struct field devices_schema_fields[] = {
 	KEEP("emulator", "kvmd runs machines itself, without QEMU"),
 	DEVICES(disks, "disk", disk_schema, 0, "disks, CD-ROMs, floppies"),
@@ -13,7 +16,7 @@ static const struct field devices_schema_fields[] = {
 	REFUSE_DEVICE("lease", "there is no lock manager to take leases from: leave the element out; kvmd locks images itself"),
 	DEVICES(filesystems, "filesystem", filesystem_schema, OPTIONAL_DEVICE, "folders of the host"),
 	DEVICES(interfaces, "interface", iface_schema, 0, "network cards"),
-	REFUSE_DEVICE("smartcard", "smart cards aren't passed on: leave the element out"),
+	KEEP("smartcard", "smart cards aren't passed on: the guest will not find one"),
 	DEVICES(serials, "serial", serial_schema, 0, "serial ports"),
 	DEVICES(parallels, "parallel", parallel_schema, OPTIONAL_DEVICE, "parallel ports"),
 	DEVICES(consoles, "console", console_schema, 0, "consoles"),
@@ -25,7 +28,7 @@ static const struct field devices_schema_fields[] = {
 	KEEP("audio", "there is no sound card: nothing is played"),
 	DEVICES(videos, "video", video_schema, 0, "graphics cards"),
 	DEVICES(hostdevs, "hostdev", hostdev_schema, OPTIONAL_DEVICE, "devices of the host"),
-	REFUSE_DEVICE("redirdev", "USB devices aren't redirected: leave the element out"),
+	KEEP("redirdev", "USB devices aren't redirected: there is no USB bus"),
 	KEEP("redirfilter", "USB devices aren't redirected"),
 	KEEP("hub", "there is no USB bus: the guest will not find the hub"),
 	DEVICES(watchdogs, "watchdog", watchdog_schema, OPTIONAL_DEVICE, "watchdogs"),
@@ -33,11 +36,12 @@ static const struct field devices_schema_fields[] = {
 	DEVICES(rngs, "rng", rng_schema, 0, "entropy for the guest"),
 	REFUSE_DEVICE("nvram", "for POWER guests: write <nvram> inside <os> for a firmware's variables"),
 	DEVICES(panics, "panic", panic_schema, 0, "by which a guest says that it crashed"),
-	REFUSE_DEVICE("shmem", "memory shared between guests isn't offered: leave the element out"),
+	KEEP("shmem", "memory shared between guests isn't offered: the guest will not find it"),
 	DEVICES(memdevs, "memory", memdev_schema, 0, "memory that is a device"),
-	REFUSE_DEVICE("iommu", "the machine has no IOMMU: leave the element out"),
+	KEEP("iommu", "there is no IOMMU: the guest reaches its devices without one"),
 	OPT(struct devices, vsock, "vsock", vsock_schema, OPTIONAL_DEVICE, "sockets between host and guest"),
-	REFUSE_DEVICE("crypto", "there is no crypto device: leave the element out"),
+	KEEP("crypto", "there is no crypto device: the guest will not find one"),
+	KEEP("pstore", "there is no place for crash notes: the guest will not find one"),
 	EXTRAS(struct devices, extras), END
 };
 SCHEMA(devices_schema, struct devices, "devices", "the machine's devices");

@@ -72,5 +72,7 @@ static inline struct address *device_address(const struct field *row, void *dev)
 
 	return b ? &b->address : NULL;
 }
+/* Is it on the PCI bus when kvmd runs it? (A disk of SATA, IDE, SCSI or USB is: as virtio.) */
+bool device_on_pci(const struct field *row, const void *dev);
 /* Its place in the boot order; 0: none, or it can't be booted from. */
 uint32_t device_boot_order(const struct field *row, const void *dev);

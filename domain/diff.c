@@ -86,17 +86,27 @@ static char *text(const struct field *f, const void *obj)
 	return f->flags & SECRET ? g_strdup("***") : field_text(f, obj);
 }
 
+static gint by_text(gconstpointer a, gconstpointer b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted: where the pieces stand among the other elements says nothing. */
 static char *extras_text(const struct extras *e)
 {
-	GString *s = g_string_new(NULL);
+	g_autoptr(GPtrArray) words = g_ptr_array_new();
 
 	for (unsigned i = 0; i < list_len(e->list); i++) {
 		const struct extra *x = g_ptr_array_index(e->list, i);
 
 		if (*x->xml)    /* else: only that an element was there, empty */
-			g_string_append_printf(s, "%s%s", s->len ? " " : "", x->xml);
+			g_ptr_array_add(words, x->xml);
 	}
-	return g_string_free(s, s->len == 0);
+	if (!words->len)
+		return NULL;
+	g_ptr_array_sort(words, by_text);
+	g_ptr_array_add(words, NULL);
+	return g_strjoinv(" ", (char **)words->pdata);
 }
 
 static bool kvmd_made(const char *alias)

@@ -83,6 +83,7 @@ static const struct field disk_source_schema_fields[] = {
 	OPT(struct disk_source, slice, "slices/slice", disk_slice_schema, 0, "the part of the file that is the disk"),
 	STRUCT(struct disk_source, address, "address", address_schema, 0, "the NVMe device's place on the host"),
 	REFUSE("encryption", ENCRYPTED),
+	REFUSE("dataStore", "images with a data file of their own can't be opened: convert it with 'qemu-img convert -O qcow2 OLD NEW'"),
 	REFUSE("reservations", "persistent reservations aren't handed on: leave the element out"),
 	KEEP_SILENT("initiator"),
 	KEEP_SILENT("ssl"),
@@ -123,8 +124,11 @@ static const struct field disk_driver_schema_fields[] = {
 	ENUM(struct disk_driver, detect_zeroes, "@detect_zeroes", detect_zeroes_names, 0, "what a write of zeroes becomes"),
 	U32(struct disk_driver, queues, "@queues", 0, 1024, GUEST, "number of queues; none: one per vCPU"),
 	U32(struct disk_driver, queue_size, "@queue_size", 0, 32768, GUEST, "entries of a queue"),
+	KEEP_SILENT("@discard_no_unref"),
+	KEEP("iothreads", "a disk has one thread, its iothread='…'"),
+	KEEP_SILENT("statistics"),
 	VIRTIO_ROWS(struct disk_driver),
-	SIZE(struct disk_driver, metadata_cache, "metadata_cache/max_size", 0, UINT64_C(1) << 40, 0, "memory for a qcow2 image's tables"),
+	SIZE(struct disk_driver, metadata_cache, "metadata_cache/max_size", 0, UINT64_C(1) << 40, 0, "memory for a qcow2 image's tables", .unit = 1),
 	EXTRAS(struct disk_driver, extras), END
 };
 static SCHEMA(disk_driver_schema, struct disk_driver, "driver", "how the disk is served");
@@ -135,6 +139,7 @@ static const struct field disk_target_schema_fields[] = {
 	ENUM(struct disk_target, tray, "@tray", tray_names, LIVE, "the CD drive's tray"),
 	ENUM(struct disk_target, removable, "@removable", onoff_names, GUEST, "the guest sees it as removable"),
 	U32(struct disk_target, rotation_rate, "@rotation_rate", 0, 65535, GUEST, "turns per minute; 1: solid state"),
+	KEEP_SILENT("@dpofua"),
 	EXTRAS(struct disk_target, extras), END
 };
 static SCHEMA(disk_target_schema, struct disk_target, "target", "the disk as the guest sees it");
@@ -191,8 +196,10 @@ static const struct field disk_schema_fields[] = {
 	STRUCT(struct disk, geometry, "geometry", disk_geometry_schema, GUEST, "the shape old software asks for"),
 	U32(struct disk, logical_block_size, "blockio/@logical_block_size", 0, 2 << 20, GUEST, "bytes the guest may address"),
 	U32(struct disk, physical_block_size, "blockio/@physical_block_size", 0, 2 << 20, GUEST, "bytes the disk writes at once"),
+	KEEP_SILENT("blockio/@discard_granularity"),
 	STRUCT(struct disk, target, "target", disk_target_schema, REQUIRED, "the disk as the guest sees it"),
 	STRUCT(struct disk, iotune, "iotune", iotune_schema, LIVE, "how much it may do"),
+	KEEP("throttlefilters", "limits by group are <iotune> with a <group_name>"),
 	FLAG(struct disk, readonly, "readonly", GUEST, "the guest cannot write to it"),
 	FLAG(struct disk, shareable, "shareable", 0, "other machines use it at the same time"),
 	FLAG(struct disk, transient, "transient", 0, "what is written is forgotten at the end"),
@@ -205,7 +212,6 @@ static const struct field disk_schema_fields[] = {
 	KEEP_SILENT("privateData"),
 	U32(struct disk, boot_order, "boot/@order", 1, 65535, GUEST, "place in the boot order, from 1"),
 	KEEP_SILENT("boot/@loadparm"),
-	STRUCT(struct disk, stand_in, NULL, address_schema, GUEST, "PCI place of a disk that stands in for one of another bus"),
 	DEVICE_ROWS(struct disk)
 };
 SCHEMA(disk_schema, struct disk, "disk", "a disk, CD-ROM or floppy");
@@ -240,11 +246,6 @@ bool disk_stands_in(const struct disk *d)
 bool disk_runs(const struct disk *d)
 {
 	return (d->target.bus == DISK_BUS_VIRTIO || disk_stands_in(d)) && disk_has_source(d);
-}
-
-const struct address *disk_pci(const struct disk *d)
-{
-	return d->address.type == ADDRESS_PCI ? &d->address : &d->stand_in;
 }
 
 int disk_bus_of_target(const char *dev)

@@ -130,7 +130,6 @@ struct disk {
 	int transient_share;            /* YESNO */
 	char *serial, *wwn, *vendor, *product;
 	uint32_t boot_order;            /* from 1; 0: none */
-	struct address stand_in;        /* PCI place of a disk that stands in for one of another bus; not in the XML */
 	DEVICE_MEMBERS;
 };
 
@@ -144,10 +143,8 @@ struct resource *disk_source_resource(int type, struct disk_source *);
 bool disk_has_source(const struct disk *);
 /* Does kvmd make a device of it: virtio, or virtio in place of IDE, SATA, SCSI or USB? (An empty drive is only kept.) */
 bool disk_runs(const struct disk *);
-/* Is it shown as virtio although the XML names another bus? */
+/* Is it shown as virtio although the XML names another bus? (address_slot() says where.) */
 bool disk_stands_in(const struct disk *);
-/* Its PCI address: its own, or the stand-in's. type ABSENT before machine_fill. */
-const struct address *disk_pci(const struct disk *);
 /* The bus that goes with a target name: "vda" virtio, "sda" scsi, "hda" ide, "fda" fdc; ABSENT when unknown. */
 int disk_bus_of_target(const char *dev);
 /* Number of a target name ("vdb" 1, "vdaa" 26); -1 when it is none. */

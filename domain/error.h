@@ -32,6 +32,7 @@
 	E(TIMEOUT,     "Timeout",            "GenericError",    68,  9, "no answer within the deadline") \
 	E(CONNECT,     "NoConnection",       "GenericError",    38, 10, "kvmd or the domain's process cannot be reached") \
 	E(IO,          "IoError",            "GenericError",    38, 11, "an operation of the host failed") \
+	E(INACTIVE,    "NotActive",          "DeviceNotActive", 55,  4, "the domain has nothing that could do this") \
 	E(GUEST,       "GuestRefused",       "DeviceNotActive",  9, 12, "the guest did not do what was asked")
 
 enum kerr {

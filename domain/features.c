@@ -16,7 +16,7 @@ static SCHEMA(feature_state_schema, struct feature_state, "feature", "a feature 
 
 static const struct field feature_smm_schema_fields[] = {
 	ENUM(struct feature_smm, state, "@state", onoff_names, GUEST, "on or off"),
-	SIZE(struct feature_smm, tseg, "tseg", 0, UINT64_C(1) << 40, GUEST, "memory that only this mode sees"),
+	SIZE(struct feature_smm, tseg, "tseg", 0, UINT64_C(1) << 40, GUEST, "memory that only this mode sees", .unit = 1 << 20),
 	EXTRAS(struct feature_smm, extras), END
 };
 static SCHEMA(feature_smm_schema, struct feature_smm, "smm", "system management mode");
@@ -42,6 +42,10 @@ static const struct field hyperv_schema_fields[] = {
 	HV(ipi, "ipi", "interrupt other vCPUs by call"),
 	HV(evmcs, "evmcs", "enlightened VMCS for nested guests"),
 	HV(avic, "avic", "no EOI by MSR"),
+	KEEP_SILENT("emsr_bitmap"),
+	KEEP_SILENT("xmm_input"),
+	KEEP_SILENT("tlbflush/direct"),
+	KEEP_SILENT("tlbflush/extended"),
 	EXTRAS(struct hyperv, extras), END
 };
 static SCHEMA(hyperv_schema, struct hyperv, "hyperv", "Microsoft's paravirtual interfaces");
@@ -79,6 +83,8 @@ static const struct field features_schema_fields[] = {
 	REFUSE("sbbc", "for POWER guests: leave the element out"),
 	REFUSE("ibs", "for POWER guests: leave the element out"),
 	KEEP("tcg", "kvmd runs guests on KVM only: there is no translator to tune"),
+	KEEP_SILENT("ps2"),
+	KEEP_SILENT("async-teardown"),
 	EXTRAS(struct features, extras), END
 };
 SCHEMA(features_schema, struct features, "features", "what the machine offers besides its processors");

@@ -57,7 +57,7 @@ struct kind {
 
 extern const struct kind kind_uint, kind_int, kind_hex, kind_size, kind_flag, kind_enum, kind_str,
 	kind_uuid, kind_mac, kind_bytes, kind_cpuset, kind_resource, kind_struct, kind_opt, kind_list,
-	kind_extras, kind_none;
+	kind_extras, kind_json, kind_none;
 
 enum field_flags {
 	REQUIRED = 1 << 0,      /* must be given */
@@ -90,7 +90,8 @@ struct field {
 	const char *doc;
 	const char *const *names;       /* enums: max + 1 names */
 	const struct schema *sub;       /* struct, opt, list */
-	const char *attr;               /* size: name of the unit attribute, NULL: "unit" */
+	const char *attr;               /* size: name of the unit attribute, NULL: "unit"; JSON: its type as QAPI names it, NULL: "any" */
+	uint64_t unit;                  /* size: bytes of one where the text has no unit; 0: 1024 */
 	enum resource_use use;          /* resources */
 	const char *text_def;           /* strings: default text; KEEP/REFUSE: unused */
 	const char *key;                /* JSON's spelling where QMP has another ("cpu-index"); NULL: name */
@@ -138,7 +139,7 @@ struct extras { GPtrArray *list; /* of struct extra, NULL: none */ };
 #define HEX16(T, m, xml, lo, hi, fl, text, ...) F_NUM(T, m, uint16_t, xml, kind_hex, lo, hi, fl, text, ##__VA_ARGS__)
 #define HEX32(T, m, xml, lo, hi, fl, text, ...) F_NUM(T, m, uint32_t, xml, kind_hex, lo, hi, fl, text, ##__VA_ARGS__)
 #define HEX64(T, m, xml, lo, hi, fl, text, ...) F_NUM(T, m, uint64_t, xml, kind_hex, lo, hi, fl, text, ##__VA_ARGS__)
-/* bytes in C, JSON and state; <e unit='KiB'>n</e> in XML (default unit KiB, as libvirt has it) */
+/* bytes in C, JSON and state; <e unit='KiB'>n</e> in XML (KiB where the unit is missing, or .unit, as libvirt has it) */
 #define SIZE(T, m, xml, lo, hi, fl, text, ...) F_NUM(T, m, uint64_t, xml, kind_size, lo, hi, fl, text, ##__VA_ARGS__)
 /* true when the element is present */
 #define FLAG(T, m, xml, fl, text, ...) F_NUM(T, m, bool, xml, kind_flag, 0, 1, fl, text, ##__VA_ARGS__)
@@ -153,6 +154,8 @@ struct extras { GPtrArray *list; /* of struct extra, NULL: none */ };
 #define BYTES(T, m, xml, most, fl, text, ...) F_NUM(T, m, GByteArray *, xml, kind_bytes, 0, most, fl, text, ##__VA_ARGS__)
 /* char *, canonical "0-3,^2" list checked against max */
 #define CPUSET(T, m, xml, fl, text, ...) F_NUM(T, m, char *, xml, kind_cpuset, 0, 8191, fl, text, ##__VA_ARGS__)
+/* char *, any JSON value as text: for messages whose shape no struct has. type: as QAPI names it ("any", "[str]") */
+#define JSON(T, m, type, fl, text, ...) F_NUM(T, m, char *, NULL, kind_json, 0, 1 << 20, fl, text, .attr = type, ##__VA_ARGS__)
 #define RESOURCE(T, m, xml, how, fl, text, ...) F_NUM(T, m, struct resource, xml, kind_resource, 0, 4095, fl, text, .use = how, ##__VA_ARGS__)
 #define STRUCT(T, m, xml, s, fl, text, ...) F_ROW(T, m, xml, kind_struct, fl, text, .sub = &s, ##__VA_ARGS__)
 #define OPT(T, m, xml, s, fl, text, ...) F_ROW(T, m, xml, kind_opt, fl, text, .sub = &s, ##__VA_ARGS__)

@@ -6,6 +6,7 @@
  */
 #include "domain/machine.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static void set(char **member, const char *text)
@@ -26,21 +27,55 @@ static void set_num(uint32_t *member, uint32_t unset, uint32_t value)
 		*member = value;
 }
 
-static void fill_memory(struct machine *m)
+#define PAGE UINT64_C(4096)
+
+static bool round_up(uint64_t *size)
+{
+	bool uneven = *size % PAGE;
+
+	if (uneven && *size < UINT64_MAX - PAGE)
+		*size += PAGE - *size % PAGE;
+	return uneven;
+}
+
+/* What the cells and memory devices make together; 0: no cells, or too much. */
+static uint64_t memory_of_cells(const struct machine *m)
 {
 	uint64_t sum = 0;
 
-	if (!m->memory.size) {
-		list_each(numa_cell, c, m->cpu.cells)
-			if (__builtin_add_overflow(sum, c->memory, &sum))
-				return;
-		list_each(memdev, d, m->devices.memdevs)
-			if (sum && __builtin_add_overflow(sum, d->target.size, &sum))
-				return;
-		m->memory.size = sum;
+	list_each(numa_cell, c, m->cpu.cells)
+		if (__builtin_add_overflow(sum, c->memory, &sum))
+			return 0;
+	list_each(memdev, d, m->devices.memdevs)
+		if (sum && __builtin_add_overflow(sum, d->target.size, &sum))
+			return 0;
+	return sum;
+}
+
+/* Like libvirt: whole pages, and where there are NUMA cells, their sum counts. */
+static void fill_memory(struct machine *m, struct report *r)
+{
+	struct memory *mem = &m->memory;
+	uint64_t before = mem->size, sum;
+
+	list_each(numa_cell, c, m->cpu.cells)
+		if (round_up(&c->memory))
+			report_warn(r, c, "memory", "write a multiple of 4 KiB", "rounded up to whole pages of 4 KiB");
+	list_each(memdev, d, m->devices.memdevs)
+		if (round_up(&d->target.size))
+			report_warn(r, &d->target, "size", "write a multiple of 4 KiB", "rounded up to whole pages of 4 KiB");
+	if (round_up(&mem->size))
+		report_warn(r, m, "memory.size", "write a multiple of 4 KiB", "rounded up to whole pages of 4 KiB");
+	sum = memory_of_cells(m);
+	if (sum && sum != mem->size) {
+		if (mem->size)
+			report_warn(r, m, "memory.size", "write the sum of all cells and memory devices",
+				"the NUMA cells and memory devices make %" PRIu64 " KiB: that counts, not %" PRIu64 " KiB",
+				sum / 1024, mem->size / 1024);
+		mem->size = sum;
 	}
-	if (!m->memory.current)
-		m->memory.current = m->memory.size;
+	if (!mem->current || mem->current == before || (before != mem->size && mem->current > mem->size))
+		mem->current = mem->size;
 }
 
 static void fill_cpu(struct machine *m)
@@ -275,7 +310,7 @@ bool machine_fill(struct machine *m, struct report *r)
 	set(&m->os.arch, "x86_64");
 	set(&m->os.machine, MACHINE_VERSION);
 	set_enum(&m->clock.offset, CLOCK_UTC);
-	fill_memory(m);
+	fill_memory(m, r);
 	fill_cpu(m);
 	fill_features(&m->features);
 	fill_iothreads(&m->iothreads);

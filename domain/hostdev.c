@@ -25,6 +25,8 @@ static const struct field hostdev_schema_fields[] = {
 	KEEP_SILENT("@display"),
 	KEEP_SILENT("@ramfb"),
 	STR(struct hostdev, driver, "driver/@name", 0, "vfio"),
+	KEEP_SILENT("driver/@model"),
+	KEEP_SILENT("driver/@iommufd"),
 	KEEP_SILENT("teaming"),
 	KEEP_SILENT("source"),
 	KEEP_SILENT("ip"),

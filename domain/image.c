@@ -53,8 +53,8 @@ static bool have(struct probe *p, uint64_t off, uint64_t len)
 /* Name of an incompatible feature from the image's own table, for the error. */
 static char *feature_name(const uint8_t *table, size_t len, unsigned bit)
 {
-	static const char *const known[] = { "dirty", "corrupt", "external data file", "compression type",
-		"extended L2 entries" };
+	static const char *const known[] = { "dirty", "corrupt", "external data file",
+		"compression type", "extended L2 entries" };
 
 	for (size_t at = 0; at + 48 <= len; at += 48)
 		if (table[at] == 0 && table[at + 1] == bit) {
@@ -97,7 +97,8 @@ static bool read_extensions(struct probe *p, uint64_t end, const uint8_t **names
 		if (type == EXT_BACKING_FORMAT) {
 			p->out->backing_format = format_of((const char *)p->bytes + at, len);
 			if (p->out->backing_format == FORMAT_N)
-				return kerr_set(p->err, KERR_UNSUPPORTED, "the backing image is of an unknown format");
+				return kerr_set(p->err, KERR_UNSUPPORTED,
+					"the backing image is of an unknown format");
 		} else if (type == EXT_FEATURE_NAMES) {
 			*names = p->bytes + at;
 			*names_n = len;
@@ -116,8 +117,10 @@ static bool check_features(struct probe *p, const uint8_t *names, size_t names_n
 	if (!bad)
 		return true;
 	name = feature_name(names, names_n, (unsigned)__builtin_ctzll(bad));
-	return kerr_set(p->err, KERR_UNSUPPORTED, "the qcow2 image uses '%s', which kvmd can't: 'qemu-img convert' or"
-		" 'qemu-img amend' makes one without", name);
+	return kerr_set(p->err, KERR_UNSUPPORTED,
+		"the qcow2 image uses '%s', which kvmd can't: 'qemu-img convert' or"
+		" 'qemu-img amend' makes one without",
+		name);
 }
 
 static bool is_table(const struct image_info *i, uint64_t off)
@@ -152,13 +155,15 @@ static bool read_backing(struct probe *p, uint64_t at, uint32_t len)
 {
 	if (!at)
 		return true;
-	if (len > IMAGE_NAME_MAX || at > 1u << p->out->cluster_bits || at + len > 1u << p->out->cluster_bits)
+	if (len > IMAGE_NAME_MAX || at > 1u << p->out->cluster_bits ||
+		at + len > 1u << p->out->cluster_bits)
 		return damaged(p, "the backing file's name");
 	if (!len)
 		return true;
 	if (!have(p, at, len))
 		return damaged(p, "the backing file's name is cut off");
-	if (memchr(p->bytes + at, 0, len) || !g_utf8_validate((const char *)p->bytes + at, len, NULL))
+	if (memchr(p->bytes + at, 0, len) ||
+		!g_utf8_validate((const char *)p->bytes + at, len, NULL))
 		return damaged(p, "the backing file's name is no text");
 	p->out->backing = g_strndup((const char *)p->bytes + at, len);
 	return true;
@@ -197,8 +202,8 @@ static bool read_header(struct probe *p)
 		i->autoclear = be64(h + 88);
 		i->refcount_order = be32(h + 96);
 		i->header_length = be32(h + 100);
-		if (i->header_length < HEADER_V3 || i->header_length > HEADER_MAX || i->header_length % 8 ||
-			i->header_length > 1u << i->cluster_bits)
+		if (i->header_length < HEADER_V3 || i->header_length > HEADER_MAX ||
+			i->header_length % 8 || i->header_length > 1u << i->cluster_bits)
 			return damaged(p, "the header's length");
 		if (!have(p, 0, i->header_length))
 			return damaged(p, "the header is cut off");
@@ -209,19 +214,21 @@ static bool read_header(struct probe *p)
 	if (!read_extensions(p, end, &names, &names_n) || !check_features(p, names, names_n))
 		return false;
 	if (be32(h + 32))
-		return kerr_set(p->err, KERR_UNSUPPORTED, "encrypted qcow2 images: decrypt it with 'qemu-img convert', or encrypt"
+		return kerr_set(p->err, KERR_UNSUPPORTED,
+			"encrypted qcow2 images: decrypt it with 'qemu-img convert', or encrypt"
 			" inside the guest");
 	if (i->refcount_order > 6)
 		return damaged(p, "reference counts of more than 64 bits");
 	if (!!(i->incompatible & IMAGE_COMPRESSION) != (i->compression != IMAGE_ZLIB))
 		return damaged(p, "the compression type");
 	if (i->compression > IMAGE_ZSTD)
-		return kerr_set(p->err, KERR_UNSUPPORTED, "a qcow2 image with compression of type %d", i->compression);
+		return kerr_set(p->err, KERR_UNSUPPORTED,
+			"a qcow2 image with compression of type %d", i->compression);
 	return check_tables(p) && read_backing(p, backing, be32(h + 16));
 }
 
-bool image_probe(const uint8_t *bytes, size_t n, uint64_t file_size, int format, struct image_info *out, size_t *need,
-	GError **err)
+bool image_probe(const uint8_t *bytes, size_t n, uint64_t file_size, int format,
+	struct image_info *out, size_t *need, GError **err)
 {
 	struct image_info found = { .format = format };
 	struct probe p = { .bytes = bytes, .n = n, .out = &found, .err = err };
@@ -234,7 +241,8 @@ bool image_probe(const uint8_t *bytes, size_t n, uint64_t file_size, int format,
 		return true;
 	}
 	if (format != FORMAT_QCOW2)
-		return kerr_set(err, KERR_UNSUPPORTED, "images of format '%s': convert it with 'qemu-img convert -O qcow2'",
+		return kerr_set(err, KERR_UNSUPPORTED,
+			"images of format '%s': convert it with 'qemu-img convert -O qcow2'",
 			format > 0 && format < FORMAT_N ? disk_format_names[format] : "?");
 	ok = read_header(&p);
 	if (!ok) {
@@ -263,7 +271,9 @@ char *image_backing_path(const char *path, const char *backing, GError **err)
 		if (g_str_has_prefix(backing, "///"))
 			backing += 2;
 	} else if (colon && (!slash || colon < slash)) {
-		kerr_set(err, KERR_UNSUPPORTED, "the backing image '%s' is not a file: 'qemu-img rebase -u' can name it by a path",
+		kerr_set(err, KERR_UNSUPPORTED,
+			"the backing image '%s' is not a file: 'qemu-img rebase -u' can name it by "
+			"a path",
 			backing);
 		return NULL;
 	}

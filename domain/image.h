@@ -10,7 +10,8 @@
 
 #include "domain/disk.h"
 
-#define IMAGE_PROBE_BYTES 65536         /* enough for every image but those with much before the backing file's name */
+#define IMAGE_PROBE_BYTES                                                                          \
+	65536 /* enough for every image but those with much before the backing file's name */
 #define IMAGE_PROBE_MAX (2u << 20)      /* and this for them */
 #define IMAGE_NAME_MAX 1023
 
@@ -45,8 +46,8 @@ struct image_info {
  * into, because a guest writes there what it likes. *need (may be NULL): on failure, how many bytes it takes, 0 when more
  * would not help. *err: UNSUPPORTED names the feature; STATE_DATA for damage.
  */
-bool image_probe(const uint8_t *bytes, size_t n, uint64_t file_size, int format, struct image_info *out, size_t *need,
-	GError **err);
+bool image_probe(const uint8_t *bytes, size_t n, uint64_t file_size, int format,
+	struct image_info *out, size_t *need, GError **err);
 void image_info_clear(struct image_info *);
 
 /* Path of the backing file that the image at `path` names: relative names are relative to the image's folder. NULL and *err

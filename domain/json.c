@@ -91,6 +91,8 @@ static json_object *from_value(const struct field *f, const void *obj, unsigned 
 	case SHAPE_TEXT:
 		if (f->kind == &kind_resource)
 			return from_resource(member);
+		if (f->kind == &kind_json)
+			return *(char *const *)member ? json_tokener_parse(*(char *const *)member) : NULL;
 		break;
 	case SHAPE_STRUCT:
 		return json_from_struct(f->sub, member, flags);
@@ -249,6 +251,9 @@ static bool to_value(const struct field *f, void *obj, json_object *j, GError **
 	case SHAPE_TEXT:
 		if (f->kind == &kind_resource)
 			return to_resource(f, obj, j, err);
+		if (f->kind == &kind_json)
+			return field_set_text(f, obj, json_object_to_json_string_ext(j, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE), err) ||
+				prefixed(err, ": ", "%s", key_of(f));
 		break;
 	case SHAPE_OPT:
 		if (!json_object_is_type(j, json_type_object))

@@ -238,15 +238,15 @@ static bool hex_from_text(const struct field *f, void *member, const char *text,
 	return num_set(f, member, v, err);
 }
 
-/* Bytes per unit as libvirt names them, 0: no such unit. KiB when there is none. */
-static uint64_t unit_scale(const char *unit, size_t len)
+/* Bytes per unit as libvirt names them, 0: no such unit. */
+static uint64_t unit_scale(const struct field *f, const char *unit, size_t len)
 {
 	static const char letters[] = "kmgtpe";
 	const char *letter;
 	uint64_t base, v = 1;
 
 	if (!len)
-		return 1024;
+		return f->unit ? f->unit : 1024;
 	if ((len == 1 && g_ascii_tolower(*unit) == 'b') || (len == 4 && !g_ascii_strncasecmp(unit, "byte", 4)) ||
 	    (len == 5 && !g_ascii_strncasecmp(unit, "bytes", 5)))
 		return 1;
@@ -277,7 +277,7 @@ static bool size_from_text(const struct field *f, void *member, const char *text
 	s = skip_space(s);
 	for (len = 0; s[len] && !g_ascii_isspace(s[len]);)
 		len++;
-	scale = unit_scale(s, len);
+	scale = unit_scale(f, s, len);
 	if (!scale || *skip_space(s + len)) {
 		g_autofree char *unit = shown(f, s);
 

@@ -357,12 +357,23 @@ static void resource_random(const struct field *f, void *member, GRand *r)
 		res->path[1] = 0;
 }
 
+/* --- any JSON value, as text --- */
+static void json_random(const struct field *f, void *member, GRand *r)
+{
+	static const char *const values[] = { "true", "17", "\"x\"", "[1,\"y\"]", "{\"a\":{\"b\":[]}}" };
+	char **to = member;
+
+	g_free(*to);
+	*to = g_strdup(values[g_rand_int_range(r, 0, G_N_ELEMENTS(values))]);
+}
+
 #define TEXT(id, title, reader, fill) \
 	const struct kind kind_##id = { title, SHAPE_TEXT, reader, text_to_text, text_equal, text_copy, text_clear, fill }
 TEXT(str, "string", str_from_text, str_random);
 TEXT(uuid, "uuid", uuid_from_text, uuid_random);
 TEXT(mac, "mac", mac_from_text, mac_random);
 TEXT(cpuset, "cpuset", cpuset_from_text, cpuset_random);
+TEXT(json, "JSON", str_from_text, json_random);
 const struct kind kind_bytes = { "bytes", SHAPE_TEXT, bytes_from_text, bytes_to_text, bytes_equal, bytes_copy, bytes_clear,
 	bytes_random };
 const struct kind kind_resource = { "resource", SHAPE_TEXT, resource_from_text, resource_to_text, resource_equal,

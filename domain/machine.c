@@ -93,7 +93,7 @@ static const struct field machine_schema_fields[] = {
 	REFUSE("bootloader", "for Xen guests: write <os><kernel>…</kernel></os>"),
 	REFUSE("bootloader_args", "for Xen guests: write <os><cmdline>…</cmdline></os>"),
 	STRUCT(M, os, "os", os_schema, GUEST, "how it boots"),
-	REFUSE("idmap", "for container guests: leave the element out"),
+	KEEP("idmap", "for container guests"),
 	STRUCT(M, features, "features", features_schema, GUEST, "what it offers besides its processors"),
 	STRUCT(M, cpu, "cpu", cpu_schema, GUEST, "what its processors are"),
 	STRUCT(M, clock, "clock", clock_schema, 0, "what time it is inside"),
@@ -142,6 +142,24 @@ bool machine_vcpu_enabled(const struct machine *m, unsigned id)
 		if (v->id == id)
 			return v->enabled != YESNO_NO;
 	return id < machine_vcpus(m);
+}
+
+bool machine_vcpu_hotpluggable(const struct machine *m, unsigned id)
+{
+	if (!id || id >= m->vcpu.max)
+		return false;           /* the first one boots the guest */
+	list_each(vcpu_entry, v, m->vcpu.list)
+		if (v->id == id && (v->hotpluggable || v->enabled == YESNO_NO))
+			return v->hotpluggable == YESNO_YES || v->enabled == YESNO_NO;
+	return machine_vcpus(m) < m->vcpu.max;
+}
+
+bool machine_has_vcpu_hotplug(const struct machine *m)
+{
+	for (unsigned i = 1; i < m->vcpu.max; i++)
+		if (machine_vcpu_hotpluggable(m, i))
+			return true;
+	return false;
 }
 
 uint64_t machine_memory_initial(const struct machine *m)

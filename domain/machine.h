@@ -104,11 +104,17 @@ AUTO_DEFINE(machine, machine_free)
 bool machine_fill(struct machine *, struct report *);
 /* The part of it that gives places and names: PCI and virtio-serial addresses, controllers, aliases (place.c). */
 void machine_place(struct machine *, struct report *);
+/* The part of that for the PCI bus (place_pci.c). */
+void machine_place_pci(struct devices *, struct report *);
 /* Rules across members; findings go to the report. */
 void machine_check(const struct machine *, struct report *);
 /* The current number of vCPUs, and whether vCPU `id` is on at start. */
 unsigned machine_vcpus(const struct machine *);
 bool machine_vcpu_enabled(const struct machine *, unsigned id);
+/* Whether vCPU `id` may come and go: as <vcpus> says; else all but the first where there are more than at start. */
+bool machine_vcpu_hotpluggable(const struct machine *, unsigned id);
+/* Whether any may: only then the machine has the hardware for it, which costs guests time at boot. */
+bool machine_has_vcpu_hotplug(const struct machine *);
 /* Memory that is there at start without devices: <memory> counts the memory devices too. 0: they are larger. */
 uint64_t machine_memory_initial(const struct machine *);
 

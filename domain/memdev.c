@@ -26,6 +26,8 @@ static const struct field memdev_target_schema_fields[] = {
 	SIZE(struct memdev_target, requested, "requested", 0, MEMORY_MAX, LIVE, "what the guest shall use of it"),
 	SIZE(struct memdev_target, current, "current", 0, MEMORY_MAX, RUNTIME, "what the guest uses of it"),
 	FLAG(struct memdev_target, readonly, "readonly", GUEST, "the guest cannot write to it"),
+	KEEP_SILENT("@dynamicMemslots"),
+	KEEP_SILENT("address"),
 	EXTRAS(struct memdev_target, extras), END
 };
 static SCHEMA(memdev_target_schema, struct memdev_target, "target", "what the guest sees");

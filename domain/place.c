@@ -1,163 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Places and names of devices. The machine has one flat PCI bus: slot 0 is the root complex, devices
- * without an address take the first free one of slots 1 to 31, in the order of the XML. When all
- * slots are taken, further devices become functions 1 to 7 of slots that were given out in the same
- * pass (or whose device says multifunction='on'), since a slot that a guest may have probed already
- * cannot grow. What has an address keeps it; a clash is an error (check.c finds clashes of given
- * addresses, so here they only count as taken).
+ * Places and names of devices: numbers of controllers, ports of virtio-serial controllers, aliases.
+ * place_pci.c has the PCI bus.
  */
 #include "domain/machine.h"
 
 #include <string.h>
 
-#define SLOTS 32
-#define FUNCTIONS 8
 #define VIRTIO_SERIAL_PORTS 31          /* of a controller that does not say */
-
-struct bus {
-	struct report *report;
-	bool taken[SLOTS][FUNCTIONS];
-	struct address *first[SLOTS];   /* function 0 that may become a multifunction device */
-	unsigned next_slot, next_multi;
-};
-
-/* --- PCI --- */
-/* Does a device of this row sit on the PCI bus when kvmd runs it? */
-static bool wants_pci(const struct field *row, void *dev)
-{
-	const struct schema *s = row->sub;
-
-	if (s == &disk_schema)
-		return disk_runs(dev);
-	if (s == &iface_schema)
-		return ((struct iface *)dev)->type != IFACE_HOSTDEV;
-	if (s == &controller_schema) {
-		const struct controller *c = dev;
-
-		return c->type == CONTROLLER_VIRTIO_SERIAL ||
-			(c->type == CONTROLLER_SCSI && (!c->model || g_str_has_prefix(c->model,
-				"virtio")));
-	}
-	if (s == &balloon_schema)
-		return ((struct balloon *)dev)->model != BALLOON_NONE &&
-			((struct balloon *)dev)->model != BALLOON_XEN;
-	if (s == &panic_schema)
-		return ((struct panic *)dev)->model == PANIC_PVPANIC;
-	if (s == &memdev_schema)
-		return ((struct memdev *)dev)->model == MEMDEV_VIRTIO_MEM ||
-			((struct memdev *)dev)->model == MEMDEV_VIRTIO_PMEM;
-	if (s == &serial_schema)
-		return row->sub == &serial_schema &&
-			!g_strcmp0(((struct chardev *)dev)->target.type, "pci-serial");
-	if (s == &watchdog_schema)
-		return ((struct watchdog *)dev)->model == WATCHDOG_I6300ESB;
-	return s == &rng_schema || s == &vsock_schema || s == &filesystem_schema;
-}
-
-/* The address that says where on the bus the device is. */
-static struct address *pci_of(const struct field *row, void *dev)
-{
-	if (row->sub == &disk_schema) {
-		struct disk *d = dev;
-
-		return disk_stands_in(d) && d->address.type != ADDRESS_PCI ?
-			&d->stand_in : &d->address;
-	}
-	return device_address(row, dev);
-}
 
 static void set_unset(uint32_t *member, uint32_t value)
 {
 	if (*member == ADDRESS_UNSET)
 		*member = value;
-}
-
-static bool take_given(const struct field *row, void *dev, void *arg)
-{
-	struct bus *bus = arg;
-	struct address *a = pci_of(row, dev);
-
-	if (!a || a->type != ADDRESS_PCI || a->slot == ADDRESS_UNSET)
-		return true;
-	set_unset(&a->domain, 0);
-	set_unset(&a->bus, 0);
-	set_unset(&a->function, 0);
-	if ((a->domain || a->bus) && bus->report->lenient && wants_pci(row, dev)) {
-		report_warn(bus->report, a, a->bus ? "bus" : "domain", NULL,
-			"the machine has one flat PCI bus, 0000:00: the device is moved there");
-		a->slot = ADDRESS_UNSET;        /* give_pci gives a new one */
-		a->multifunction = ONOFF_ABSENT;
-		return true;
-	}
-	if (a->domain || a->bus || a->slot >= SLOTS || a->function >= FUNCTIONS)
-		return true;
-	bus->taken[a->slot][a->function] = true;
-	if (!a->function && a->multifunction == ONOFF_ON && wants_pci(row, dev))
-		bus->first[a->slot] = a;
-	return true;
-}
-
-static bool slot_free(const struct bus *bus, unsigned slot)
-{
-	for (unsigned f = 0; f < FUNCTIONS; f++)
-		if (bus->taken[slot][f])
-			return false;
-	return true;
-}
-
-static void put(struct bus *bus, struct address *a, unsigned slot, unsigned function)
-{
-	bus->taken[slot][function] = true;
-	a->type = ADDRESS_PCI;
-	a->domain = a->bus = 0;
-	a->slot = slot;
-	a->function = function;
-}
-
-static bool give_pci(const struct field *row, void *dev, void *arg)
-{
-	struct bus *bus = arg;
-	struct address *a = pci_of(row, dev);
-
-	if (!a || !wants_pci(row, dev) || a->type > ADDRESS_PCI || (a->type == ADDRESS_PCI &&
-	    a->slot != ADDRESS_UNSET) ||
-	    (a->type == ADDRESS_ABSENT && !address_empty(a)))
-		return true;
-	while (bus->next_slot < SLOTS && !slot_free(bus, bus->next_slot))
-		bus->next_slot++;
-	if (bus->next_slot < SLOTS) {
-		bus->first[bus->next_slot] = a;
-		put(bus, a, bus->next_slot++, 0);
-		return true;
-	}
-	for (; bus->next_multi < SLOTS; bus->next_multi++) {
-		unsigned slot = bus->next_multi;
-
-		if (!bus->first[slot])
-			continue;
-		for (unsigned f = 1; f < FUNCTIONS; f++)
-			if (!bus->taken[slot][f]) {
-				bus->first[slot]->multifunction = ONOFF_ON;
-				put(bus, a, slot, f);
-				return true;
-			}
-	}
-	report_error(bus->report, dev, NULL, KERR_LIMIT,
-		"leave out a device, or give free functions: <address type='pci' slot='0x01' function='0x1'/>",
-		"there is no PCI slot left for it");
-	return true;
-}
-
-/*
- * Stand-ins go first: their places are in no definition, so they must not depend on what else is
- * added to the machine later.
- */
-static bool give_stand_in(const struct field *row, void *dev, void *arg)
-{
-	if (row->sub == &disk_schema && disk_stands_in(dev))
-		give_pci(row, dev, arg);
-	return true;
 }
 
 /* --- controllers --- */
@@ -396,7 +251,6 @@ static bool complete_drive(const struct field *row, void *dev, void *arg)
 void machine_place(struct machine *m, struct report *r)
 {
 	struct devices *d = &m->devices;
-	struct bus bus = { .report = r, .next_slot = 1, .next_multi = 1 };
 	struct names names = { .devices = d };
 
 	controller_index(d);
@@ -405,9 +259,7 @@ void machine_place(struct machine *m, struct report *r)
 	place_ports(d, r);
 	place_isa(d);
 	devices_each(d, complete_drive, NULL);
-	devices_each(d, take_given, &bus);
-	devices_each(d, give_stand_in, &bus);
-	devices_each(d, give_pci, &bus);
+	machine_place_pci(d, r);
 	names.taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	names.next = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	devices_each(d, take_alias, &names);

@@ -78,7 +78,7 @@ static SCHEMA(emulatorsched_schema, struct emulatorsched, "emulatorsched", "how 
 
 #define CPU_PERIOD(m, text) U64(struct cputune, m, #m, PERIOD_MIN, PERIOD_MAX, LIVE, text)
 #define CPU_QUOTA(m, text) I64(struct cputune, m, #m, -1, QUOTA_MAX, LIVE, text)
-#define NO_RDT "cache and memory bandwidth aren't divided (resctrl): leave the element out"
+#define NO_RDT "the host's caches and memory bandwidth aren't divided (resctrl)"
 static const struct field cputune_schema_fields[] = {
 	U64(struct cputune, shares, "shares", 2, 262144, LIVE, "share of the host's CPUs against other machines"),
 	CPU_PERIOD(period, "µs in which a vCPU's quota is counted"),
@@ -95,8 +95,8 @@ static const struct field cputune_schema_fields[] = {
 	OPT(struct cputune, emulatorsched, "emulatorsched", emulatorsched_schema, LIVE, "how the other threads are scheduled"),
 	LIST(struct cputune, vcpuscheds, "vcpusched", vcpusched_schema, VCPUS_MAX, LIVE, "how vCPUs are scheduled"),
 	LIST(struct cputune, iothreadscheds, "iothreadsched", iothreadsched_schema, 1024, LIVE, "how I/O threads are scheduled"),
-	REFUSE("cachetune", NO_RDT),
-	REFUSE("memorytune", NO_RDT),
+	KEEP("cachetune", NO_RDT),
+	KEEP("memorytune", NO_RDT),
 	EXTRAS(struct cputune, extras), END
 };
 SCHEMA(cputune_schema, struct cputune, "cputune", "the machine's share of the host's CPUs");
@@ -122,13 +122,14 @@ static const struct field iothread_schema_fields[] = {
 	U32(struct iothread, id, "@id", 1, 1024, REQUIRED, "number of the thread"),
 	I32(struct iothread, pool_min, "@thread_pool_min", 0, INT32_MAX, LIVE, "helpers it keeps", .def = UINT64_MAX),
 	I32(struct iothread, pool_max, "@thread_pool_max", 0, INT32_MAX, LIVE, "helpers it may have", .def = UINT64_MAX),
+	KEEP_SILENT("poll"),
 	EXTRAS(struct iothread, extras), END
 };
 SCHEMA(iothread_schema, struct iothread, "iothread", "a thread that serves disks");
 
 static const struct field resource_group_schema_fields[] = {
 	STR(struct resource_group, partition, "partition", 0, "cgroup the machine is put into"),
-	REFUSE("fibrechannel", "Fibre Channel application ids aren't set: leave the element out"),
+	KEEP("fibrechannel", "Fibre Channel application ids aren't set"),
 	EXTRAS(struct resource_group, extras), END
 };
 SCHEMA(resource_group_schema, struct resource_group, "resource", "where the machine stands among others");

@@ -14,6 +14,8 @@ static const struct field video_model_schema_fields[] = {
 	U32(struct video_model, vgamem, "@vgamem", 0, UINT32_MAX, GUEST, "KiB for the VGA mode (qxl)"),
 	U32(struct video_model, heads, "@heads", 0, 64, GUEST, "number of screens"),
 	ENUM(struct video_model, primary, "@primary", yesno_names, GUEST, "the card that shows the boot"),
+	KEEP_SILENT("@blob"),
+	KEEP_SILENT("@edid"),
 	KEEP_SILENT("acceleration"),
 	U32(struct video_model, x, "resolution/@x", 0, 65535, GUEST, "width of the screen"),
 	U32(struct video_model, y, "resolution/@y", 0, 65535, GUEST, "height of the screen"),

@@ -32,6 +32,13 @@ int kvm_ioctl_num(int fd, unsigned long request, unsigned long arg)
 	return kvm_ioctl(fd, request, (void *)arg);
 }
 
+int kvm_enable(int fd, uint32_t cap, uint64_t arg)
+{
+	struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
+
+	return kvm_ioctl(fd, KVM_ENABLE_CAP, &c);
+}
+
 static bool make_vm(struct kvm_vm *k, GError **err)
 {
 	int r = kvm_ioctl_num(k->kvm, KVM_CREATE_VM, 0);
@@ -57,8 +64,6 @@ static bool make_vm(struct kvm_vm *k, GError **err)
 /* As many vCPUs as the definition may come to have, and APIC ids beyond 8 bits where they are needed. */
 static bool fit_vcpus(struct vm *vm, struct kvm_vm *k, GError **err)
 {
-	struct kvm_enable_cap x2apic = { .cap = KVM_CAP_X2APIC_API, .args = { KVM_X2APIC_API_USE_32BIT_IDS |
-		KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
 	unsigned n = vm->def ? MAX(vm->def->vcpu.max, 1) : 1;
 	int most = kvm_ioctl_num(k->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	struct cpu_layout layout;
@@ -71,13 +76,15 @@ static bool fit_vcpus(struct vm *vm, struct kvm_vm *k, GError **err)
 	cpu_layout_init(&layout, vm->def);
 	if (cpu_layout_apic_id(&layout, n - 1) < 255)
 		return true;
-	r = kvm_ioctl(k->fd, KVM_ENABLE_CAP, &x2apic);
+	r = kvm_enable(k->fd, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
 	return r >= 0 || kerr_set(err, KERR_HOST, "this host's KVM has no APIC ids above 254, which %u vCPUs need", n);
 }
 
-static bool make_chips(struct kvm_vm *k, GError **err)
+static bool make_chips(struct vm *vm, struct kvm_vm *k, GError **err)
 {
+	const struct timer *timer = vm->def ? clock_timer(&vm->def->clock, TIMER_PIT) : NULL;
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	struct kvm_reinject_control discard = { .pit_reinject = 0 };
 	uint64_t identity = KVM_IDENTITY_GPA;
 	int r;
 
@@ -90,10 +97,32 @@ static bool make_chips(struct kvm_vm *k, GError **err)
 	r = kvm_ioctl_num(k->fd, KVM_CREATE_IRQCHIP, 0);
 	if (r < 0)
 		return kerr_errno(err, -r, "create the interrupt controllers");
+	k->has_pit = !timer || timer->present != YESNO_NO;
+	if (!k->has_pit)
+		return true;
 	r = kvm_ioctl(k->fd, KVM_CREATE_PIT2, &pit);
 	if (r < 0)
 		return kerr_errno(err, -r, "create the interval timer");
-	return true;
+	if (timer && timer->tickpolicy == TICK_DISCARD)
+		r = kvm_ioctl(k->fd, KVM_REINJECT_CONTROL, &discard);
+	return r >= 0 || kerr_errno(err, -r, "let the interval timer's missed ticks go");
+}
+
+/* What <features> turns on or off in KVM. */
+static bool set_features(struct vm *vm, struct kvm_vm *k, GError **err)
+{
+	const struct features *f = vm->def ? &vm->def->features : NULL;
+	int r = 0;
+
+	k->tsc_deadline = kvm_ioctl_num(k->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	if (!f)
+		return true;
+	if (f->pmu && !feature_on(f->pmu))      /* where KVM cannot, not showing it has to do */
+		(void)kvm_enable(k->fd, KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE);
+	k->ignore_msrs = f->msrs_unknown == MSRS_IGNORE;
+	if (k->ignore_msrs)
+		r = kvm_enable(k->fd, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_UNKNOWN);
+	return r >= 0 || kerr_set(err, KERR_HOST, "this host's KVM cannot ignore unknown MSRs; leave <msrs unknown='ignore'/> out");
 }
 
 static bool read_supported(struct kvm_vm *k, GError **err)
@@ -166,11 +195,14 @@ static bool kvm_open(struct vm *vm, struct fdset *fds, GError **err)
 	k->fd = -1;
 	k->kvm = fdset_take(fds, "kvm", err);
 	if (k->kvm < 0 || !host_require(k->kvm, err) || !make_vm(k, err) || !fit_vcpus(vm, k, err) ||
-	    !make_chips(k, err) || !read_supported(k, err) || !read_msr_list(k, err) ||
-	    !map_ram(vm, err) || !kvm_state_open(vm, err))
+	    !read_supported(k, err) || !read_msr_list(k, err) || !set_features(vm, k, err))
 		goto fail;
 	vm->emulated = host_emulates(k->kvm, k->supported);
 	if (vm->emulated && !kvm_assist_open(vm, err))
+		goto fail;
+	/* memory before interrupt chips: once they are there, each change of the slots and filters waits for a grace period
+	 * of the kernel's, 4 to 20 ms */
+	if (!map_ram(vm, err) || !make_chips(vm, k, err) || !kvm_state_open(vm, err))
 		goto fail;
 	return true;
 fail:

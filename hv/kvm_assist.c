@@ -418,7 +418,9 @@ static void do_msr(struct vcpu *v, bool write)
 			run->msr.data = 0;
 		return;
 	default:
-		run->msr.error = 1;
+		run->msr.error = !kvm_vm(v->vm)->ignore_msrs;
+		if (!write)
+			run->msr.data = 0;
 	}
 }
 
@@ -451,19 +453,38 @@ bool kvm_assist_exit(struct vcpu *v)
 
 /* --- life --- */
 
-uint64_t kvm_assist_lstar(struct vcpu *v, uint64_t real)
+bool kvm_assist_kept(struct vcpu *v, uint32_t index, uint64_t *value)
 {
-	return assist_of(v)->trap ? assist_of(v)->lstar : real;
+	const struct kvm_assist_vcpu *a = assist_of(v);
+
+	if (index == MSR_LSTAR && a->trap)
+		*value = a->lstar;
+	else if (index == MSR_TSC_AUX)
+		*value = a->tsc_aux;
+	else
+		return false;
+	return true;
 }
 
-int kvm_assist_load(struct vcpu *v, uint64_t lstar)
+int kvm_assist_load(struct vcpu *v, uint32_t index, uint64_t value)
 {
 	struct kvm_assist_vcpu *a = assist_of(v);
-	int fd = kvm_vcpu(v)->fd, r = set_lstar(v, lstar);
 
-	if (r >= 0)
-		r = msr_io(fd, KVM_GET_MSRS, MSR_STAR, &a->star);
-	return r < 0 ? r : msr_io(fd, KVM_GET_MSRS, MSR_SYSCALL_MASK, &a->mask);
+	switch (index) {
+	case MSR_STAR:
+		a->star = value;
+		return 0;
+	case MSR_SYSCALL_MASK:
+		a->mask = value;
+		return 0;
+	case MSR_TSC_AUX:
+		a->tsc_aux = value;
+		return 0;
+	case MSR_LSTAR:
+		return set_lstar(v, value);
+	default:
+		return 0;
+	}
 }
 
 void kvm_assist_vcpu_reset(struct vcpu *v)
@@ -504,13 +525,6 @@ void kvm_assist_vcpu_close(struct vcpu *v)
 	kvm_vcpu(v)->assist = NULL;
 }
 
-static int enable_cap(int fd, uint32_t cap, uint64_t arg)
-{
-	struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
-
-	return kvm_ioctl(fd, KVM_ENABLE_CAP, &c);
-}
-
 /* Writes of STAR, LSTAR, SYSCALL_MASK and reads of LSTAR come to us. */
 static int filter_msrs(int fd)
 {
@@ -544,7 +558,7 @@ bool kvm_assist_open(struct vm *vm, GError **err)
 	k->assist = g_new0(struct kvm_assist_vm, 1);
 	if (!assist_layout_init(&k->assist->layout))
 		return kerr_set(err, KERR_HOST, "this host emulates guest kernel code and its processor's XSAVE state is unknown to kvmd");
-	r = enable_cap(k->fd, KVM_CAP_X86_USER_SPACE_MSR,
+	r = kvm_enable(k->fd, KVM_CAP_X86_USER_SPACE_MSR,
 		KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL);
 	if (r >= 0)
 		r = filter_msrs(k->fd);
@@ -553,7 +567,7 @@ bool kvm_assist_open(struct vm *vm, GError **err)
 			"a Linux kernel of 5.10 or later can");
 	quirks = kvm_ioctl_num(k->fd, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
 	if (quirks > 0 && quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN) {
-		r = enable_cap(k->fd, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
+		r = kvm_enable(k->fd, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
 		if (r < 0)
 			return kerr_errno(err, -r, "turn off the patching of hypercall instructions");
 	}

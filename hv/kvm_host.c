@@ -44,8 +44,8 @@ bool host_require(int kvm, GError **err)
 	return true;
 }
 
-/* A machine of two pages: POPCNT, HLT in flat 32-bit protected mode at CPL 0. */
-static enum host_class run_test(int kvm)
+/* A machine of two pages: POPCNT, HLT in flat 32-bit protected mode at CPL 0. *tsc_khz is what KVM says of its clock. */
+static enum host_class run_test(int kvm, uint32_t *tsc_khz)
 {
 	static const uint8_t code[] = { 0xf3, 0x0f, 0xb8, 0xc0, 0xf4 };
 	struct kvm_segment seg = { .limit = 0xffffffff, .selector = 8, .present = 1, .type = 11, .s = 1, .db = 1, .g = 1 };
@@ -55,7 +55,7 @@ static enum host_class run_test(int kvm)
 	struct kvm_run *run = MAP_FAILED;
 	uint8_t *page = MAP_FAILED;
 	struct kvm_sregs sregs;
-	int vm, vcpu = -1, size = kvm_ioctl_num(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	int vm, vcpu = -1, size = kvm_ioctl_num(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), khz;
 
 	vm = kvm_ioctl_num(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0 || size < (int)sizeof(*run))
@@ -71,6 +71,8 @@ static enum host_class run_test(int kvm)
 	vcpu = kvm_ioctl_num(vm, KVM_CREATE_VCPU, 0);
 	if (vcpu < 0)
 		goto out;
+	khz = kvm_ioctl_num(vcpu, KVM_GET_TSC_KHZ, 0);
+	*tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 	run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	if (run == MAP_FAILED || kvm_ioctl(vcpu, KVM_GET_SREGS, &sregs) < 0)
 		goto out;
@@ -109,6 +111,7 @@ static bool offers_xsave(const struct kvm_cpuid2 *supported)
 bool host_emulates(int kvm, const struct kvm_cpuid2 *supported)
 {
 	struct host_info cpu = { 0 };
+	uint32_t khz;
 	bool shown;
 
 	host_cpu(&cpu);
@@ -116,7 +119,7 @@ bool host_emulates(int kvm, const struct kvm_cpuid2 *supported)
 	schema_clear(&host_info_schema, &cpu);
 	if (!shown)
 		return true;
-	return !offers_xsave(supported) && __builtin_cpu_supports("avx") && run_test(kvm) == HOST_EMULATED;
+	return !offers_xsave(supported) && __builtin_cpu_supports("avx") && run_test(kvm, &khz) == HOST_EMULATED;
 }
 
 bool host_probe(int kvm, struct host_info *info, GError **err)
@@ -132,10 +135,8 @@ bool host_probe(int kvm, struct host_info *info, GError **err)
 		r = kvm_ioctl_num(kvm, KVM_CHECK_EXTENSION, caps[i].cap);
 		*(uint32_t *)((char *)info + caps[i].off) = r > 0 ? (uint32_t)r : 0;
 	}
-	r = kvm_ioctl_num(kvm, KVM_GET_TSC_KHZ, 0);
-	info->tsc_khz = r > 0 ? (uint32_t)r : 0;
 	start = g_get_monotonic_time();
-	info->class = run_test(kvm);
+	info->class = run_test(kvm, &info->tsc_khz);
 	info->test_us = (uint32_t)MIN(g_get_monotonic_time() - start, G_MAXUINT32);
 	return true;
 }

@@ -16,6 +16,12 @@
 #ifndef KVM_X86_QUIRK_FIX_HYPERCALL_INSN
 #define KVM_X86_QUIRK_FIX_HYPERCALL_INSN (1 << 5)
 #endif
+#ifndef KVM_CAP_PMU_CAPABILITY
+#define KVM_CAP_PMU_CAPABILITY 212
+#endif
+#ifndef KVM_PMU_CAP_DISABLE
+#define KVM_PMU_CAP_DISABLE 1
+#endif
 #ifndef KVM_CAP_XSAVE2
 #define KVM_CAP_XSAVE2 208
 #endif
@@ -42,12 +48,16 @@ struct kvm_state_vcpu;                  /* kvm_state.c: all of a vCPU's state */
 struct kvm_vm {
 	int kvm, fd;                    /* /dev/kvm, the VM; -1 when closed */
 	size_t run_size, xsave_size;    /* bytes */
-	bool has_xsave2;
+	bool has_xsave2, has_pit, tsc_deadline;
+	bool ignore_msrs;               /* unknown MSRs read as 0 and take any value */
 	unsigned slots;                 /* how many there may be */
 	struct kvm_cpuid2 *supported;   /* what this host can give a guest */
 	uint32_t *msrs;                 /* the MSRs that state has */
 	unsigned msrs_n;
 	void *fresh;                    /* kvm_state.c: irqchips and PIT as after power-on */
+	struct clock_watch watch;       /* kvm_state.c: kvmclock stands while guest time does */
+	bool stands;                    /* main */
+	uint64_t clock, realtime;       /* of kvmclock when it was stopped, ns */
 	struct kvm_assist_vm *assist;   /* NULL: native host */
 };
 
@@ -65,6 +75,7 @@ static inline struct kvm_vcpu *kvm_vcpu(const struct vcpu *v) { return v->accel;
 /* ioctl that is tried again at EINTR; result, or -errno. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_ioctl_num(int fd, unsigned long request, unsigned long arg);
+int kvm_enable(int fd, uint32_t cap, uint64_t arg);
 
 /* kvm_vcpu.c */
 bool kvm_vcpu_open(struct vcpu *, GError **err);
@@ -97,7 +108,7 @@ void kvm_assist_vcpu_reset(struct vcpu *);
 void kvm_assist_enter(struct vcpu *);
 /* After an exit: true when it has been dealt with and the guest can go on. */
 bool kvm_assist_exit(struct vcpu *);
-/* The LSTAR that the guest believes in, for saved state. */
-uint64_t kvm_assist_lstar(struct vcpu *, uint64_t real);
-/* After a load of the other MSRs. 0 or -errno. */
-int kvm_assist_load(struct vcpu *, uint64_t lstar);
+/* An MSR whose value for the guest is kept here rather than in KVM. */
+bool kvm_assist_kept(struct vcpu *, uint32_t index, uint64_t *value);
+/* Each MSR of loaded state, when all have been set in KVM. 0 or -errno. */
+int kvm_assist_load(struct vcpu *, uint32_t index, uint64_t value);

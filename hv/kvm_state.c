@@ -15,6 +15,8 @@
 #include "hv/x86/regs.h"
 
 #define MSR_BATCH 128
+#define EFER_SVME (1ull << 12)
+#define CR4_VMXE (1ull << 13)
 
 struct msr_batch { struct kvm_msrs head; struct kvm_msr_entry entries[MSR_BATCH]; };
 
@@ -169,6 +171,8 @@ bool kvm_state_vcpu_open(struct vcpu *v, GError **err)
 	int r = read_cpu(v, s);
 
 	kv->fresh = s;
+	if (r >= 0)     /* a vCPU that comes while the machine runs gets INIT and SIPI only after this: KVM makes its map of APICs anew */
+		r = kvm_ioctl(kv->fd, KVM_SET_LAPIC, s->lapic->data);
 	return r >= 0 || kerr_errno(err, -r, "read its power-on state");
 }
 
@@ -193,16 +197,35 @@ int kvm_state_vcpu_reset(struct vcpu *v)
 	return r;
 }
 
+/* What KVM holds may be ours; what the guest believes in is what travels. */
+static void take_kept(struct vcpu *v, struct cpu_state *s)
+{
+	uint64_t aux;
+
+	for (unsigned i = 0; i < s->msrs->len; i++) {
+		struct msr_state *m = g_ptr_array_index(s->msrs, i);
+
+		(void)kvm_assist_kept(v, m->index, &m->value);
+	}
+	if (kvm_assist_kept(v, MSR_TSC_AUX, &aux)) {
+		struct msr_state *m = g_new(struct msr_state, 1);
+
+		*m = (struct msr_state){ MSR_TSC_AUX, aux };
+		g_ptr_array_add(s->msrs, m);
+	}
+}
+
 bool kvm_state_vcpu_save(struct vcpu *v, GByteArray *out, GError **err)
 {
 	struct cpu_state *s = cpu_state_new();
 	int r = read_cpu(v, s);
 
-	for (unsigned i = 0; r >= 0 && kvm_vcpu(v)->assist && i < s->msrs->len; i++) {
-		struct msr_state *m = g_ptr_array_index(s->msrs, i);
-
-		if (m->index == MSR_LSTAR)      /* what KVM holds is our trap */
-			m->value = kvm_assist_lstar(v, m->value);
+	if (r >= 0 && kvm_vcpu(v)->assist)
+		take_kept(v, s);
+	if (r >= 0 && (s->sregs.efer & EFER_SVME || s->sregs.cr4 & CR4_VMXE)) {
+		cpu_state_free(s);
+		return kerr_set(err, KERR_UNSUPPORTED, "vcpu %u: the guest has virtualisation of its own turned on, whose state "
+			"cannot be saved yet; unload kvm in the guest", v->index);
 	}
 	if (r >= 0)
 		state_save(&cpu_state_schema, s, out);
@@ -210,15 +233,16 @@ bool kvm_state_vcpu_save(struct vcpu *v, GByteArray *out, GError **err)
 	return r >= 0 || kerr_errno(err, -r, "vcpu %u: read its state", v->index);
 }
 
-static int load_lstar(struct vcpu *v, struct cpu_state *s)
+static int give_kept(struct vcpu *v, const struct cpu_state *s)
 {
-	for (unsigned i = 0; kvm_vcpu(v)->assist && i < s->msrs->len; i++) {
-		struct msr_state *m = g_ptr_array_index(s->msrs, i);
+	int r = 0;
 
-		if (m->index == MSR_LSTAR)
-			return kvm_assist_load(v, m->value);
+	for (unsigned i = 0; r >= 0 && kvm_vcpu(v)->assist && i < s->msrs->len; i++) {
+		const struct msr_state *m = g_ptr_array_index(s->msrs, i);
+
+		r = kvm_assist_load(v, m->index, m->value);
 	}
-	return 0;
+	return r;
 }
 
 bool kvm_state_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GError **err)
@@ -242,8 +266,8 @@ bool kvm_state_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GErr
 			s->msrs = g_ptr_array_new_with_free_func(free_msr);
 		kvm_vcpu(v)->ran = true;
 		r = write_cpu(v, s, false, &refused, &what);
-		if (r >= 0 && (r = load_lstar(v, s)) < 0)
-			what = "LSTAR";
+		if (r >= 0 && (r = give_kept(v, s)) < 0)
+			what = "MSRs for system calls";
 		if (r < 0)
 			ok = kerr_errno(err, -r, "vcpu %u: set its %s", v->index, what);
 		else if (refused.any)
@@ -256,11 +280,50 @@ bool kvm_state_vcpu_load(struct vcpu *v, const uint8_t **data, size_t *len, GErr
 
 /* --- the chips --- */
 
+static int read_clock(struct kvm_vm *k, uint64_t *ns, uint64_t *realtime)
+{
+	struct kvm_clock_data clock = { 0 };
+	int r = kvm_ioctl(k->fd, KVM_GET_CLOCK, &clock);
+
+	if (r < 0)
+		return r;
+	*ns = clock.clock;
+	*realtime = clock.flags & KVM_CLOCK_REALTIME ? clock.realtime : 0;
+	return 0;
+}
+
+static int write_clock(struct kvm_vm *k, uint64_t ns)
+{
+	struct kvm_clock_data clock = { .clock = ns };
+
+	return kvm_ioctl(k->fd, KVM_SET_CLOCK, &clock);
+}
+
+/* Guest time stops or goes on: main thread, all vCPUs parked. Failing would cost the guest a jump in time, no more. */
+static void on_clock(void *arg)
+{
+	struct vm *vm = arg;
+	struct kvm_vm *k = kvm_vm(vm);
+	bool stands = !clock_goes(vm->clock);
+
+	if (stands == k->stands)
+		return;
+	k->stands = stands;
+	if (stands) {
+		if (read_clock(k, &k->clock, &k->realtime) < 0)
+			k->stands = false;
+		return;
+	}
+	(void)write_clock(k, k->clock);
+	for (unsigned i = 0; i < vm->vcpus->len; i++)   /* so that the guest's watchdogs know; EINVAL: it has no kvmclock */
+		(void)kvm_ioctl_num(kvm_vcpu(g_ptr_array_index(vm->vcpus, i))->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 static int read_chips(struct vm *vm, struct chips_state *s)
 {
-	int fd = kvm_vm(vm)->fd, r;
+	struct kvm_vm *k = kvm_vm(vm);
+	int fd = k->fd, r;
 	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_PIC_MASTER };
-	struct kvm_clock_data clock = { 0 };
 
 	if ((r = kvm_ioctl(fd, KVM_GET_IRQCHIP, &chip)) < 0)
 		return r;
@@ -273,10 +336,12 @@ static int read_chips(struct vm *vm, struct chips_state *s)
 	if ((r = kvm_ioctl(fd, KVM_GET_IRQCHIP, &chip)) < 0)
 		return r;
 	s->ioapic = chip.chip.ioapic;
-	if ((r = kvm_ioctl(fd, KVM_GET_PIT2, &s->pit)) < 0 || (r = kvm_ioctl(fd, KVM_GET_CLOCK, &clock)) < 0)
+	if (k->has_pit && (r = kvm_ioctl(fd, KVM_GET_PIT2, &s->pit)) < 0)
 		return r;
-	s->clock = clock.clock;
-	s->realtime = clock.flags & KVM_CLOCK_REALTIME ? clock.realtime : 0;
+	if (!k->stands)
+		return read_clock(k, &s->clock, &s->realtime);
+	s->clock = k->clock;
+	s->realtime = k->realtime;
 	return 0;
 }
 
@@ -294,7 +359,7 @@ static int write_chips(struct vm *vm, const struct chips_state *s)
 	chip = (struct kvm_irqchip){ .chip_id = KVM_IRQCHIP_IOAPIC, .chip.ioapic = s->ioapic };
 	if ((r = kvm_ioctl(fd, KVM_SET_IRQCHIP, &chip)) < 0)
 		return r;
-	return kvm_ioctl(fd, KVM_SET_PIT2, &pit);
+	return kvm_vm(vm)->has_pit ? kvm_ioctl(fd, KVM_SET_PIT2, &pit) : 0;
 }
 
 bool kvm_state_open(struct vm *vm, GError **err)
@@ -307,11 +372,17 @@ bool kvm_state_open(struct vm *vm, GError **err)
 	kvm_vm(vm)->fresh = s;
 	if (r >= 0)
 		r = write_chips(vm, s);
+	if (vm->clock) {
+		kvm_vm(vm)->watch = (struct clock_watch){ .fn = on_clock, .arg = vm };
+		clock_watch_add(vm->clock, &kvm_vm(vm)->watch);
+	}
 	return r >= 0 || kerr_errno(err, -r, "read the chips' power-on state");
 }
 
 void kvm_state_close(struct vm *vm)
 {
+	if (kvm_vm(vm)->watch.fn)
+		clock_watch_remove(vm->clock, &kvm_vm(vm)->watch);
 	schema_free(&chips_state_schema, kvm_vm(vm)->fresh);
 }
 
@@ -334,13 +405,12 @@ bool kvm_state_save(struct vm *vm, GByteArray *out, GError **err)
 bool kvm_state_load(struct vm *vm, const uint8_t **data, size_t *len, GError **err)
 {
 	struct chips_state *s = schema_new(&chips_state_schema);
-	struct kvm_clock_data clock = { 0 };
 	bool ok = state_load(&chips_state_schema, s, data, len, err);
 	int r;
 
 	if (ok) {
-		clock.clock = s->clock;
-		r = kvm_ioctl(kvm_vm(vm)->fd, KVM_SET_CLOCK, &clock);
+		kvm_vm(vm)->clock = s->clock;
+		r = write_clock(kvm_vm(vm), s->clock);
 		if (r >= 0)
 			r = write_chips(vm, s);
 		ok = r >= 0 || kerr_errno(err, -r, "set the chips' state");

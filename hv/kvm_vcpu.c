@@ -46,14 +46,31 @@ static bool install_kick(GError **err)
 static bool set_cpuid(struct vcpu *v, GError **err)
 {
 	struct kvm_vm *k = kvm_vm(v->vm);
-	struct cpuid_env env = { .supported = k->supported, .emulated = v->vm->emulated };
-	g_autofree struct kvm_cpuid2 *table = cpuid_make(v->vm->def, &env, v->id, err);
+	struct cpuid_env env = { .supported = k->supported, .emulated = v->vm->emulated, .tsc_deadline = k->tsc_deadline };
+	struct kvm_cpuid2 *table = cpuid_make(v->vm->def, &env, v->id, err);
 	int r;
 
+	v->cpuid = table;
 	if (!table)
 		return false;
 	r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_SET_CPUID2, table);
 	return r >= 0 || kerr_errno(err, -r, "set the processor's features");
+}
+
+/* <timer name='tsc' frequency='…'/> */
+static bool set_tsc(struct vcpu *v, GError **err)
+{
+	const struct timer *t = v->vm->def ? clock_timer(&v->vm->def->clock, TIMER_TSC) : NULL;
+	uint64_t khz = t ? t->frequency / 1000 : 0;
+	int fd = kvm_vcpu(v)->fd, now;
+
+	if (!khz)
+		return true;
+	now = kvm_ioctl_num(fd, KVM_GET_TSC_KHZ, 0);
+	if (khz <= G_MAXINT && (now == (int)khz || kvm_ioctl_num(fd, KVM_SET_TSC_KHZ, khz) >= 0))
+		return true;
+	return kerr_set(err, KERR_HOST, "this host's time stamp counter runs at %d kHz and cannot be made to show %" G_GUINT64_FORMAT
+		" kHz; leave frequency= out", now, khz);
 }
 
 bool kvm_vcpu_open(struct vcpu *v, GError **err)
@@ -74,7 +91,7 @@ bool kvm_vcpu_open(struct vcpu *v, GError **err)
 		kerr_errno(err, errno, "map its shared page");
 		goto fail;
 	}
-	if (!install_kick(err) || !set_cpuid(v, err) || !kvm_state_vcpu_open(v, err))
+	if (!install_kick(err) || !set_cpuid(v, err) || !set_tsc(v, err) || !kvm_state_vcpu_open(v, err))
 		goto fail;
 	if (k->assist && !kvm_assist_vcpu_open(v, err))
 		goto fail;
@@ -97,8 +114,31 @@ void kvm_vcpu_close(struct vcpu *v)
 	if (kv->fd >= 0)
 		close(kv->fd);
 	g_free(kv);
+	g_free((void *)(uintptr_t)v->cpuid);
+	v->cpuid = NULL;
 	v->run = NULL;
 	v->accel = NULL;
+}
+
+/* <msrs unknown='ignore'/>: an MSR that KVM does not know reads as 0 and takes anything. */
+static bool ignore_msr(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	if (run->exit_reason != KVM_EXIT_X86_RDMSR && run->exit_reason != KVM_EXIT_X86_WRMSR)
+		return false;
+	run->msr.error = 0;
+	if (run->exit_reason == KVM_EXIT_X86_RDMSR)
+		run->msr.data = 0;
+	v->stats[VCPU_MSR]++;
+	return true;
+}
+
+static bool handled(struct vcpu *v)
+{
+	if (kvm_vcpu(v)->assist)
+		return kvm_assist_exit(v);
+	return kvm_vm(v->vm)->ignore_msrs && ignore_msr(v);
 }
 
 int kvm_vcpu_run(struct vcpu *v)
@@ -113,7 +153,7 @@ int kvm_vcpu_run(struct vcpu *v)
 			kvm_assist_enter(v);
 		if (ioctl(kv->fd, KVM_RUN, 0) < 0)
 			return errno == EAGAIN ? -EINTR : -errno;
-	} while (kv->assist && kvm_assist_exit(v));
+	} while (handled(v));
 	return 0;
 }
 

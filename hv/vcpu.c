@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "domain/error.h"
 #include "hv/accel.h"
@@ -186,6 +188,7 @@ static gpointer vcpu_thread(gpointer arg)
 	bool entered = false;           /* KVM may hold something half done */
 
 	lock_thread(LOCK_VCPU);
+	__atomic_store_n(&v->tid, (int)syscall(SYS_gettid), __ATOMIC_RELAXED);
 	for (;;) {
 		int r;
 
@@ -288,23 +291,31 @@ bool vcpu_parked(struct vcpu *v)
 	return parked;
 }
 
+static bool wait_until(struct vcpu *v, gint64 end)
+{
+	bool parked;
+
+	if (!v->thread)
+		return true;
+	g_mutex_lock(&v->lock);
+	while (!v->parked && g_cond_wait_until(&v->changed, &v->lock, end))
+		;
+	parked = v->parked;
+	g_mutex_unlock(&v->lock);
+	return parked;
+}
+
+bool vcpu_wait_parked(struct vcpu *v, unsigned timeout_ms)
+{
+	return wait_until(v, g_get_monotonic_time() + (gint64)timeout_ms * 1000);
+}
+
 bool vcpus_wait_parked(struct vm *vm, unsigned timeout_ms)
 {
 	gint64 end = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
 
-	for (unsigned i = 0; i < vm->vcpus->len; i++) {
-		struct vcpu *v = g_ptr_array_index(vm->vcpus, i);
-		bool parked = true;
-
-		if (!v->thread)
-			continue;
-		g_mutex_lock(&v->lock);
-		while (!v->parked && (parked = g_cond_wait_until(&v->changed, &v->lock, end)))
-			;
-		parked = v->parked;
-		g_mutex_unlock(&v->lock);
-		if (!parked)
+	for (unsigned i = 0; i < vm->vcpus->len; i++)
+		if (!wait_until(g_ptr_array_index(vm->vcpus, i), end))
 			return false;
-	}
 	return true;
 }

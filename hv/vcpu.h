@@ -16,9 +16,12 @@ struct vcpu {
 	struct vm *vm;
 	unsigned index;                 /* 0 … n - 1: what users call it */
 	unsigned id;                    /* APIC id: follows from the topology */
+	bool unplugged;                 /* main thread: the machine is without it; it stays parked until it is plugged again */
+	int tid;                        /* atomic: of its thread, 0 before that has begun */
 	GThread *thread;
 	struct kvm_run *run;            /* the fake accelerator gives plain memory */
 	void *accel;                    /* accelerator's own */
+	const struct kvm_cpuid2 *cpuid; /* what its CPUID says; the accelerator's, NULL: not known */
 	int ask;                        /* atomic: VCPU_ASK_* */
 	bool parked;                    /* under lock */
 	GMutex lock;
@@ -32,5 +35,7 @@ void vcpu_finish(struct vcpu *);                /* ends and joins the thread */
 void vcpu_go(struct vcpu *);                    /* main: leave the park */
 void vcpu_park(struct vcpu *);                  /* main: ask and kick; does not wait */
 bool vcpu_parked(struct vcpu *);
+/* main: waits at most timeout_ms until it is parked and no exit is half done. */
+bool vcpu_wait_parked(struct vcpu *, unsigned timeout_ms);
 /* main: waits at most timeout_ms until all are parked and no exit is half done. */
 bool vcpus_wait_parked(struct vm *, unsigned timeout_ms);

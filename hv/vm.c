@@ -60,23 +60,57 @@ void vm_request(struct vm *vm, enum vm_request req, unsigned value, const char *
 		vm->on_request(vm, req, value, detail);
 }
 
+struct vcpu *vm_add_vcpu(struct vm *vm, unsigned index, GError **err)
+{
+	struct vcpu *v = g_new0(struct vcpu, 1);
+	unsigned at = 0;
+
+	if (!vcpu_init(v, vm, index, err)) {
+		g_free(v);
+		return NULL;
+	}
+	while (at < vm->vcpus->len && ((struct vcpu *)g_ptr_array_index(vm->vcpus, at))->index < index)
+		at++;
+	g_ptr_array_insert(vm->vcpus, (gint)at, v);
+	return v;
+}
+
 bool vm_add_vcpus(struct vm *vm, GError **err)
 {
-	unsigned n = vm->def->vcpu.current ? vm->def->vcpu.current : MAX(vm->def->vcpu.max, 1);
-
-	for (unsigned i = 0; i < n; i++) {
-		struct vcpu *v = g_new0(struct vcpu, 1);
-
-		if (!vcpu_init(v, vm, i, err)) {
-			g_free(v);
+	for (unsigned i = 0; i < MAX(vm->def->vcpu.max, 1); i++)
+		if ((!i || machine_vcpu_enabled(vm->def, i)) && !vm_add_vcpu(vm, i, err))
 			return false;
-		}
-		g_ptr_array_add(vm->vcpus, v);
-	}
 	return true;
 }
 
-bool vm_reset(struct vm *vm, GError **err)
+struct vcpu *vm_vcpu(const struct vm *vm, unsigned index)
+{
+	for (unsigned i = 0; i < vm->vcpus->len; i++) {
+		struct vcpu *v = g_ptr_array_index(vm->vcpus, i);
+
+		if (v->index == index)
+			return v;
+	}
+	return NULL;
+}
+
+bool vm_has_vcpu(const struct vm *vm, unsigned index)
+{
+	const struct vcpu *v = vm_vcpu(vm, index);
+
+	return v && !v->unplugged;
+}
+
+unsigned vm_vcpus(const struct vm *vm)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < vm->vcpus->len; i++)
+		n += !((const struct vcpu *)g_ptr_array_index(vm->vcpus, i))->unplugged;
+	return n;
+}
+
+bool vm_reset(struct vm *vm, struct fdset *fds, GError **err)
 {
 	int r = vm->accel->reset(vm);
 
@@ -86,5 +120,5 @@ bool vm_reset(struct vm *vm, GError **err)
 		return kerr_errno(err, -r, "reset the machine");
 	devices_reset(vm);
 	irqs_sync(vm);
-	return vm_boot(vm, NULL, err);
+	return vm_boot(vm, fds, err);
 }

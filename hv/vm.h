@@ -32,7 +32,7 @@ struct vm {
 	struct clock *clock;
 	struct loop **loops;            /* I/O threads; loops[0] always exists */
 	unsigned loops_n;
-	GPtrArray *vcpus, *devices;     /* changed by the main thread only */
+	GPtrArray *vcpus, *devices;     /* changed by the main thread only; vCPUs by index, unplugged ones included, the first is index 0 */
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */
 	struct msis *msis;              /* hv/msi.c; NULL: none yet */
@@ -52,7 +52,13 @@ void vm_request(struct vm *, enum vm_request, unsigned value, const char *detail
 void vm_init(struct vm *, const struct accel_ops *, struct clock *);
 /* Ends vCPU threads, frees devices (last first), closes the accelerator, unmaps RAM. */
 void vm_finish(struct vm *);
-/* After accel->open: creates the vCPUs of the definition (not their threads). */
+/* After accel->open: creates the vCPUs that the definition enables (not their threads). */
 bool vm_add_vcpus(struct vm *, GError **err);
+/* One more, at any time, without its thread. NULL and *err when it cannot be had. It is the vm's. */
+struct vcpu *vm_add_vcpu(struct vm *, unsigned index, GError **err);
+/* The vCPU of this index, also an unplugged one, or NULL; whether the machine has it now; how many it has now. */
+struct vcpu *vm_vcpu(const struct vm *, unsigned index);
+bool vm_has_vcpu(const struct vm *, unsigned index);
+unsigned vm_vcpus(const struct vm *);
 /* All vCPUs parked: everything as after power-on, and booted anew; then vcpu_go() lets it run. */
-bool vm_reset(struct vm *, GError **err);
+bool vm_reset(struct vm *, struct fdset *, GError **err);

@@ -226,6 +226,34 @@ static void print_host(const struct call *c, json_object *o)
 	}
 }
 
+/* virsh's table, or the one number that the options leave. */
+static void print_vcpucount(const struct call *c, json_object *o)
+{
+	const struct ask_vcpucount *a = c->args;
+	bool running = num(o, "maximum_live");
+	bool live = a->live || (a->current && running), config = a->config || (a->current && !running);
+	const struct { const char *which, *of, *key; bool shown; } rows[] = {
+		{ "maximum", "config", "maximum_config", (!a->active || a->maximum) && (config || !live) },
+		{ "maximum", "live", "maximum_live", (!a->active || a->maximum) && (live || !config) },
+		{ "current", "config", "current_config", (!a->maximum || a->active) && (config || !live) },
+		{ "current", "live", "current_live", (!a->maximum || a->active) && (live || !config) },
+	};
+	unsigned n = 0;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
+		n += rows[i].shown;
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		int64_t v = num(o, rows[i].key);
+
+		if (!rows[i].shown || (!v && n > 1))
+			continue;
+		if (n > 1)
+			printf("%-12s %-12s %" G_GINT64_FORMAT "\n", rows[i].which, rows[i].of, v);
+		else
+			printf("%" G_GINT64_FORMAT "\n", v);
+	}
+}
+
 static const struct {
 	const char *command;
 	void (*print)(const struct call *, json_object *);
@@ -241,6 +269,8 @@ static const struct {
 	{ "dumpxml", print_xml },
 	{ "console-log", print_log },
 	{ "host", print_host },
+	{ "vcpucount", print_vcpucount },
+	{ "setvcpus", .said = "domain '%s': the number of vCPUs is changed\n" },
 	{ "undefine", .said = "domain '%s' undefined\n" },
 	{ "destroy", .said = "domain '%s' destroyed\n" },
 	{ "system_powerdown", .said = "domain '%s': power button pressed\n" },

@@ -318,7 +318,7 @@ fail:
 bool vm_boot(struct vm *vm, struct fdset *fds, GError **err)
 {
 	const struct os *os = &vm->def->os;
-	struct boot_plan plan = { .ram = &vm->ram, .cmdline = os->cmdline ? os->cmdline : "", .fresh = !vm->boot };
+	struct boot_plan plan = { .ram = &vm->ram, .cmdline = os->cmdline ? os->cmdline : "", .fresh = vm->state == VM_NEW && !vm->boot };
 	struct boot_entry entry;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -333,7 +333,7 @@ bool vm_boot(struct vm *vm, struct fdset *fds, GError **err)
 		return kerr_set(err, KERR_STATE, "the machine has no vCPU");
 	plan.kernel = vm->boot->kernel;
 	plan.initrd = vm->boot->initrd;
-	boot_map(&plan, &vm->ram, 0, 0);
+	boot_map(&plan, &vm->ram, PCI_ECAM_BASE, (uint64_t)PCI_ECAM_BUSES << 20);
 	if (!tables_place(vm, &plan.rsdp, err) || !boot_load(&plan, &entry, err) || !place_cpu(&vm->ram, &entry, err))
 		return false;
 	bsp = g_ptr_array_index(vm->vcpus, 0);

@@ -273,6 +273,19 @@ bool cpuid_hidden(const struct cpuid_env *env, uint32_t leaf, unsigned reg, unsi
 	return leaf != 7 && leaf != 0xd;
 }
 
+/* No performance counters: Intel's leaf 0xa, AMD's core counters. */
+static void hide_pmu(struct kvm_cpuid2 *t)
+{
+	struct kvm_cpuid_entry2 *e = cpuid_find(t, 0xa, 0);
+
+	if (e)
+		e->eax = e->ebx = e->ecx = e->edx = 0;
+	e = cpuid_find(t, 0x80000001, 0);
+	if (e)
+		e->ecx &= ~(BIT(23) | BIT(24) | BIT(28));
+	drop(t, 0x80000022, 0x80000022);
+}
+
 static void set_hypervisor(const struct machine *m, const struct cpuid_env *env, struct kvm_cpuid2 *t)
 {
 	struct kvm_cpuid_entry2 *e;
@@ -326,5 +339,7 @@ struct kvm_cpuid2 *cpuid_make(const struct machine *m, const struct cpuid_env *e
 	cpu_layout_init(&layout, m);
 	set_topology(t, &layout, apic_id);
 	set_hypervisor(m, env, t);
+	if (m->features.pmu && !feature_on(m->features.pmu))
+		hide_pmu(t);
 	return g_steal_pointer(&t);
 }

@@ -40,13 +40,11 @@
 #define PORT_PCI_IO_BASE	0xc000
 #define PORT_PCI_IO_LEN		0x4000
 
-/* PCI memory: all of it in the hole below 4 GiB; the window above is for guests that move BARs there */
+/* PCI memory, all of it in the hole below 4 GiB */
 #define PCI_MMIO32_BASE		0xc0000000u
 #define PCI_MMIO32_LEN		0x20000000u
 #define PCI_ECAM_BASE		0xe0000000u	/* 1 MiB per bus: 4 KiB per function */
 #define PCI_ECAM_BUSES		1
-#define PCI_MMIO64_BASE		0x4000000000ull	/* or the next multiple of its size above RAM */
-#define PCI_MMIO64_LEN		0x1000000000ull
 
 /*
  * ACPI fixed hardware, ACPI 6.5 section 4.8. SCI_EN always reads as 1 and there is no SMI_CMD: the

@@ -122,21 +122,47 @@ static void add_device(struct acpi_params *p, const struct device *d)
 		p->pm_timer = true;
 	} else if (!strcmp(type, "pvpanic")) {
 		p->pvpanic = true;
+	} else if (!strcmp(type, "pci-host")) {
+		p->pci = true;
+		p->ecam_base = PCI_ECAM_BASE;
+		p->ecam_buses = PCI_ECAM_BUSES;
+		p->mmio32_base = PCI_MMIO32_BASE;
+		p->mmio32_size = PCI_MMIO32_LEN;
+	} else if (!strcmp(type, "cpuhp")) {
+		p->cpu_hotplug = true;
+	}
+}
+
+/* Without the hot-plug block only what is there; with it every slot, and what may come and go. */
+static void add_cpus(const struct vm *vm, struct acpi_params *p, unsigned n, uint32_t *ids, uint8_t *flags)
+{
+	struct cpu_layout layout;
+
+	cpu_layout_init(&layout, vm->def);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned has = (vm_has_vcpu(vm, i) ? ACPI_CPU_PRESENT : 0) |
+			(p->cpu_hotplug && machine_vcpu_hotpluggable(vm->def, i) ? ACPI_CPU_HOTPLUG : 0);
+
+		if (!has)
+			continue;
+		ids[p->max_cpus] = cpu_layout_apic_id(&layout, i);
+		flags[p->max_cpus++] = (uint8_t)has;
+		p->cpus += has & ACPI_CPU_PRESENT;
 	}
 }
 
 static bool place_acpi(struct vm *vm, uint64_t *rsdp, GError **err)
 {
-	unsigned n = vm->vcpus->len;
+	unsigned n = MAX(vm->vcpus->len, vm->def->vcpu.max);
 	g_autofree uint32_t *ids = g_new(uint32_t, n);
+	g_autofree uint8_t *flags = g_new0(uint8_t, n);
 	g_autoptr(GByteArray) blob = NULL;
-	struct acpi_params p = { .cpus = n, .max_cpus = n, .apic_ids = ids };
+	struct acpi_params p = { .apic_ids = ids, .cpu_flags = flags };
 	struct numa numa = { 0 };
 
-	for (unsigned i = 0; i < n; i++)
-		ids[i] = ((struct vcpu *)g_ptr_array_index(vm->vcpus, i))->id;
 	for (unsigned i = 0; i < vm->devices->len; i++)
 		add_device(&p, g_ptr_array_index(vm->devices, i));
+	add_cpus(vm, &p, n, ids, flags);
 	add_numa(vm, &p, &numa);
 	blob = acpi_build(&p, TABLES_BASE, TABLES_SMBIOS, rsdp, err);
 	numa_free(&numa);

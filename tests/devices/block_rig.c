@@ -68,12 +68,19 @@ static void io_done(struct block_req *req, int64_t result)
 	((unsigned *)(out + 1))[0] = 0;
 }
 
-int64_t rig_io(struct rig *r, struct block *b, enum block_op op, unsigned flags, uint64_t off, void *buf, uint64_t len)
+int64_t rig_io(struct rig *r, struct block *b, enum block_op op, unsigned flags, uint64_t off,
+	void *buf, uint64_t len)
 {
 	struct { int64_t result; unsigned pending; } end = { 0, 1 };
 	struct iovec iov = { buf, len };
-	struct block_req req = { .op = op, .flags = flags, .offset = off, .bytes = op == BLOCK_RESIZE ? 0 : len, .iov = &iov,
-		.iov_n = 1, .done = io_done, .arg = &end };
+	struct block_req req = { .op = op,
+		.flags = flags,
+		.offset = off,
+		.bytes = op == BLOCK_RESIZE ? 0 : len,
+		.iov = &iov,
+		.iov_n = 1,
+		.done = io_done,
+		.arg = &end };
 
 	block_plug(b);
 	block_submit(b, &req);
@@ -116,7 +123,8 @@ bool rig_close(struct rig *r, struct block *b, bool may_fail)
 	return ok;
 }
 
-struct block *rig_open(struct rig *r, const struct block_row *rows, unsigned n, const struct block_options *options)
+struct block *rig_open(struct rig *r, const struct block_row *rows, unsigned n,
+	const struct block_options *options)
 {
 	static const struct block_options none = { .align = 1 };
 	GError *err = NULL;
@@ -164,7 +172,8 @@ int rig_command(char **out, const char *first, ...)
 		g_ptr_array_add(argv, (gpointer)a);
 	va_end(ap);
 	g_ptr_array_add(argv, NULL);
-	if (!g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &text, &errors, &status, &err)) {
+	if (!g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &text,
+		    &errors, &status, &err)) {
 		g_clear_error(&err);
 		return -1;
 	}

@@ -25,7 +25,7 @@ struct setup {
 
 static const struct setup setups[] = {
 	{ "4k", 4096, 16, false, false, false, false, 2 << 20 },
-	{ "512-close", 512, 16, false, false, false, true, 512 << 10 },
+	{ "512-refs64-close", 512, 64, false, false, false, true, 512 << 10 },
 	{ "64k-backing", 65536, 16, false, true, false, false, 4 << 20 },
 	{ "2k-backing-refs4", 2048, 4, false, true, false, true, 1 << 20 },
 	{ "4k-snapshot", 4096, 16, false, false, true, true, 1 << 20 },
@@ -98,11 +98,17 @@ static bool overlaps(struct test *t, unsigned first, unsigned n)
 
 static void begin(struct test *t, struct slot *s)
 {
-	unsigned dice = pick(t, 100), per = t->setup->cluster / SECTOR, all = (unsigned)(t->size / SECTOR);
+	unsigned dice = pick(t, 100), per = t->setup->cluster / SECTOR,
+		 all = (unsigned)(t->size / SECTOR);
 	struct op op = { .done = NEVER };
 
-	op.op = dice < 62 ? BLOCK_WRITE : dice < 74 ? BLOCK_ZERO : dice < 86 ? BLOCK_DISCARD : dice < 98 ? BLOCK_FLUSH : BLOCK_RESIZE;
-	if (op.op == BLOCK_RESIZE && (t->setup->snapshot || t->size + 128 * SECTOR > t->room || pick(t, 2)))
+	op.op = dice < 62   ? BLOCK_WRITE
+		: dice < 74 ? BLOCK_ZERO
+		: dice < 86 ? BLOCK_DISCARD
+		: dice < 98 ? BLOCK_FLUSH
+			    : BLOCK_RESIZE;
+	if (op.op == BLOCK_RESIZE &&
+		(t->setup->snapshot || t->size + 128 * SECTOR > t->room || pick(t, 2)))
 		op.op = BLOCK_FLUSH;
 	if (op.op != BLOCK_FLUSH && op.op != BLOCK_RESIZE) {
 		op.first = pick(t, all);
@@ -119,14 +125,19 @@ static void begin(struct test *t, struct slot *s)
 	s->op = t->ops->len;
 	s->busy = true;
 	t->busy++;
-	s->req = (struct block_req){ .op = op.op, .offset = op.op == BLOCK_RESIZE ? op.size : (uint64_t)op.first * SECTOR,
-		.bytes = (uint64_t)op.n * SECTOR, .done = done, .arg = s, .flags = op.fua ? BLOCK_FUA : 0 };
+	s->req = (struct block_req){ .op = op.op,
+		.offset = op.op == BLOCK_RESIZE ? op.size : (uint64_t)op.first * SECTOR,
+		.bytes = (uint64_t)op.n * SECTOR,
+		.done = done,
+		.arg = s,
+		.flags = op.fua ? BLOCK_FUA : 0 };
 	if (op.op == BLOCK_ZERO && pick(t, 2))
 		s->req.flags |= BLOCK_UNMAP;
 	if (op.op == BLOCK_RESIZE)              /* one at a time */
 		for (unsigned i = 0; i < DEPTH; i++)
 			if (&t->slots[i] != s && t->slots[i].busy &&
-				g_array_index(t->ops, struct op, t->slots[i].op).op == BLOCK_RESIZE) {
+				g_array_index(t->ops, struct op, t->slots[i].op).op ==
+					BLOCK_RESIZE) {
 				s->req.op = op.op = BLOCK_FLUSH;
 				s->req.offset = 0;
 			}
@@ -134,7 +145,8 @@ static void begin(struct test *t, struct slot *s)
 	if (op.op == BLOCK_WRITE) {
 		s->iov = (struct iovec){ g_malloc(s->req.bytes), s->req.bytes };
 		for (unsigned i = 0; i < op.n; i++)
-			stamp((uint8_t *)s->iov.iov_base + i * SECTOR, t->ops->len);    /* number of the op, from 1 */
+			stamp((uint8_t *)s->iov.iov_base + i * SECTOR,
+				t->ops->len); /* number of the op, from 1 */
 		s->req.iov = &s->iov;
 		s->req.iov_n = 1;
 	}
@@ -202,7 +214,8 @@ static GByteArray *image_at(struct test *t, unsigned cut)
 			g_array_append_val(loose, i);
 	}
 	for (unsigned i = loose->len; i > 1; i--) {     /* any order */
-		unsigned k = pick(t, i), *a = &g_array_index(loose, unsigned, i - 1), *b = &g_array_index(loose, unsigned, k), x = *a;
+		unsigned k = pick(t, i), *a = &g_array_index(loose, unsigned, i - 1),
+			 *b = &g_array_index(loose, unsigned, k), x = *a;
 
 		*a = *b;
 		*b = x;
@@ -239,7 +252,8 @@ static bool allowed(struct test *t, unsigned cut, unsigned stable, unsigned sect
 
 		if (op->begun >= cut)
 			break;
-		if (op->op == BLOCK_FLUSH || op->op == BLOCK_RESIZE || sector < op->first || sector >= op->first + op->n)
+		if (op->op == BLOCK_FLUSH || op->op == BLOCK_RESIZE || sector < op->first ||
+			sector >= op->first + op->n)
 			continue;
 		if ((op->done <= stable || (op->fua && op->done <= cut)) && op->op != BLOCK_DISCARD)
 			ok = v == leaves;       /* what came before is gone */
@@ -264,7 +278,8 @@ static void check_content(struct test *t, unsigned cut, struct block *b)
 			size = op->size;
 	}
 	g_assert_cmpuint(block_size(b), >=, size);
-	g_assert_cmpint(rig_io(&t->rig, b, BLOCK_READ, 0, 0, data, block_size(b)), ==, block_size(b));
+	g_assert_cmpint(
+		rig_io(&t->rig, b, BLOCK_READ, 0, 0, data, block_size(b)), ==, block_size(b));
 	for (unsigned i = 0; i < block_size(b) / SECTOR; i++) {
 		bool whole;
 		uint32_t v = stamp_of(data + i * SECTOR, &whole);
@@ -274,11 +289,12 @@ static void check_content(struct test *t, unsigned cut, struct block *b)
 				const struct op *op = &g_array_index(t->ops, struct op, k);
 
 				if (op->begun < cut && i >= op->first && i < op->first + op->n)
-					g_printerr("op %u %s %u+%u%s: begun %u done %u\n", k + 1, block_op_names[op->op], op->first,
-						op->n, op->fua ? " fua" : "", op->begun, op->done);
+					g_printerr("op %u %s %u+%u%s: begun %u done %u\n", k + 1,
+						block_op_names[op->op], op->first, op->n,
+						op->fua ? " fua" : "", op->begun, op->done);
 			}
-			g_error("%s: cut at %u, stable to %u: sector %u holds %#x%s", t->setup->name, cut, stable, i, v,
-				whole ? "" : ", torn");
+			g_error("%s: cut at %u, stable to %u: sector %u holds %#x%s",
+				t->setup->name, cut, stable, i, v, whole ? "" : ", torn");
 		}
 	}
 }
@@ -286,8 +302,12 @@ static void check_content(struct test *t, unsigned cut, struct block *b)
 static void cut_at(struct test *t, unsigned cut, bool judge)
 {
 	g_autoptr(GByteArray) image = image_at(t, cut);
-	struct block_mem_config mem = { .size = image->len, .max = 1ull << 30, .data = image->data, .data_n = image->len };
-	struct block_mem_config base = { .size = t->setup->size, .data = t->backing, .data_n = t->setup->size };
+	struct block_mem_config mem = {
+		.size = image->len, .max = 1ull << 30, .data = image->data, .data_n = image->len
+	};
+	struct block_mem_config base = {
+		.size = t->setup->size, .data = t->backing, .data_n = t->setup->size
+	};
 	struct block_row rows[] = { { "qcow2", NULL }, { "mem", &mem }, { "mem", &base } };
 	struct block_options readonly = { .readonly = true, .align = 1 };
 	struct block_info info;
@@ -297,10 +317,12 @@ static void cut_at(struct test *t, unsigned cut, bool judge)
 	if (judge && !t->setup->lazy) {
 		rig_save(t->image_path, image->data, image->len);
 		if (rig_check(t->image_path, 3) % 3)
-			g_error("%s: cut at %u of %u: damaged", t->setup->name, cut, t->fault.log->len);
+			g_error("%s: cut at %u of %u: damaged", t->setup->name, cut,
+				t->fault.log->len);
 	}
-	b = block_open(t->rig.host, rows, t->setup->backing ? 3 : 2, t->setup->lazy ? &(struct block_options){ .align = 1 } : &readonly,
-		t->rig.fds, &err);
+	b = block_open(t->rig.host, rows, t->setup->backing ? 3 : 2,
+		t->setup->lazy ? &(struct block_options){ .align = 1 } : &readonly, t->rig.fds,
+		&err);
 	g_assert_no_error(err);
 	check_content(t, cut, b);
 	block_info(b, &info);
@@ -318,7 +340,9 @@ static void cut_at(struct test *t, unsigned cut, bool judge)
 		g_autofree char *was = NULL, *now = NULL;
 		gsize was_n, now_n;
 
-		g_assert_cmpint(rig_command(NULL, "qemu-img", "convert", "-l", "s1", "-O", "raw", t->image_path, t->snap_now, NULL), ==, 0);
+		g_assert_cmpint(rig_command(NULL, "qemu-img", "convert", "-l", "s1", "-O", "raw",
+					t->image_path, t->snap_now, NULL),
+			==, 0);
 		g_assert_true(g_file_get_contents(t->snap_path, &was, &was_n, NULL));
 		g_assert_true(g_file_get_contents(t->snap_now, &now, &now_n, NULL));
 		g_assert_cmpmem(was, was_n, now, now_n);
@@ -332,7 +356,9 @@ static void make_start(struct test *t)
 {
 	struct block_mem_config mem = { .max = 1ull << 30 };
 	struct block_row row = { "mem", &mem };
-	struct qcow2_create create = { .size = t->setup->size, .cluster = t->setup->cluster, .refcount_bits = t->setup->refcount_bits,
+	struct qcow2_create create = { .size = t->setup->size,
+		.cluster = t->setup->cluster,
+		.refcount_bits = t->setup->refcount_bits,
 		.lazy_refcounts = t->setup->lazy };
 	struct block *b = rig_open(&t->rig, &row, 1, NULL);
 	g_autofree uint8_t *content = g_malloc(t->setup->size);
@@ -359,8 +385,12 @@ static void make_start(struct test *t)
 
 		rig_save(t->image_path, t->start, t->start_n);
 		rig_save(t->snap_path, content, t->setup->size);
-		g_assert_cmpint(rig_command(NULL, "qemu-img", "convert", "-n", "-O", "qcow2", t->snap_path, t->image_path, NULL), ==, 0);
-		g_assert_cmpint(rig_command(NULL, "qemu-img", "snapshot", "-c", "s1", t->image_path, NULL), ==, 0);
+		g_assert_cmpint(rig_command(NULL, "qemu-img", "convert", "-n", "-O", "qcow2",
+					t->snap_path, t->image_path, NULL),
+			==, 0);
+		g_assert_cmpint(
+			rig_command(NULL, "qemu-img", "snapshot", "-c", "s1", t->image_path, NULL),
+			==, 0);
 		g_free(t->start);
 		g_assert_true(g_file_get_contents(t->image_path, (char **)&t->start, &n, NULL));
 		t->start_n = n;
@@ -369,11 +399,16 @@ static void make_start(struct test *t)
 
 static void run_once(struct test *t, unsigned cuts)
 {
-	struct block_mem_config mem = { .size = t->start_n, .max = 1ull << 30, .data = t->start, .data_n = t->start_n };
-	struct block_mem_config base = { .size = t->setup->size, .data = t->backing, .data_n = t->setup->size };
+	struct block_mem_config mem = {
+		.size = t->start_n, .max = 1ull << 30, .data = t->start, .data_n = t->start_n
+	};
+	struct block_mem_config base = {
+		.size = t->setup->size, .data = t->backing, .data_n = t->setup->size
+	};
 	struct block_fault_config fault = { &t->fault };
 	struct block_qcow2_config config = { .cache = 1, .punch = true };
-	struct block_row rows[] = { { "qcow2", &config }, { "fault", &fault }, { "mem", &mem }, { "mem", &base } };
+	struct block_row rows[] = { { "qcow2", &config }, { "fault", &fault }, { "mem", &mem },
+		{ "mem", &base } };
 	unsigned steps = 0;
 
 	t->size = t->setup->size;
@@ -398,7 +433,9 @@ static void run_once(struct test *t, unsigned cuts)
 	t->fault.shuffle = NULL;
 	rig_close(&t->rig, t->block, false);
 	for (unsigned i = 0; i < cuts; i++)
-		cut_at(t, t->setup->close && !i ? t->fault.log->len : pick(t, t->fault.log->len + 1), rig_has_qemu_img());
+		cut_at(t,
+			t->setup->close && !i ? t->fault.log->len : pick(t, t->fault.log->len + 1),
+			rig_has_qemu_img());
 	g_ptr_array_free(t->fault.log, TRUE);
 	g_array_free(t->ops, TRUE);
 }
@@ -407,7 +444,8 @@ static void run(const void *arg)
 {
 	struct test t = { .setup = arg };
 	unsigned cuts = (unsigned)(rig_count("KVMD_CUTS", 300, 10000) / G_N_ELEMENTS(setups)) + 1;
-	uint32_t seed = (uint32_t)rig_count("KVMD_SEED", (uint64_t)g_test_rand_int() & 0x7fffffff, g_random_int());
+	uint32_t seed = (uint32_t)rig_count(
+		"KVMD_SEED", (uint64_t)g_test_rand_int() & 0x7fffffff, g_random_int());
 
 	if (t.setup->snapshot && !rig_has_qemu_img()) {
 		g_test_skip("qemu-img is missing: no image with a snapshot");
@@ -417,8 +455,8 @@ static void run(const void *arg)
 	rig_init(&t.rig, true, false);
 	t.rand = g_rand_new_with_seed(seed);
 	make_start(&t);
-	for (unsigned left = cuts; left; left -= MIN(left, 25))
-		run_once(&t, MIN(left, 25));
+	for (unsigned left = cuts; left; left -= MIN(left, 12))
+		run_once(&t, MIN(left, 12));
 	g_rand_free(t.rand);
 	g_free(t.start);
 	g_free(t.backing);

@@ -212,7 +212,7 @@ static void accepted(const char *head, const char *devices)
 static void test_limits(void)
 {
 	accepted("<memory unit='MiB'>1</memory><vcpu>1024</vcpu>", "");
-	refused("<memory unit='bytes'>1048575</memory>", "", "less than 1 MiB");
+	refused("<memory unit='bytes'>1044480</memory>", "", "less than 1 MiB");
 	refused("<memory unit='PiB'>2</memory>", "", "outside");
 	accepted("<memory>65536</memory><iothreads>1024</iothreads>", "");
 	refused("<memory>65536</memory><iothreads>1025</iothreads>", "", "outside");

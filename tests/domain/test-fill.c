@@ -126,9 +126,9 @@ static void test_stand_in(void)
 	g_assert_cmpint(s->address.type, ==, ADDRESS_DRIVE);
 	g_assert_cmpuint(s->address.unit, ==, 3);
 	g_assert_cmpuint(s->address.controller, ==, 0);
-	g_assert_cmpuint(disk_pci(s)->slot, ==, 1);
-	g_assert_cmpuint(disk_pci(v)->slot, ==, 2);
-	g_assert_cmpint(disk_pci(e)->type, ==, ADDRESS_ABSENT);
+	g_assert_cmpuint(address_slot(&s->address), ==, 18);
+	g_assert_cmpuint(address_slot(&v->address), ==, 1);
+	g_assert_cmpuint(address_slot(&e->address), ==, ADDRESS_UNSET);
 	g_assert_cmpstr(v->alias, ==, "virtio-disk0");
 	g_assert_cmpstr(s->alias, ==, "sata-disk0");
 	g_assert_true(e->readonly);

@@ -44,6 +44,7 @@ static int fake_msi(struct vm *vm, uint64_t addr, uint32_t data)
 	f->msis++;
 	f->msi_addr = addr;
 	f->msi_data = data;
+	f->msis_of[data >> 8 & 0xff][data & 15]++;
 	return 0;
 }
 

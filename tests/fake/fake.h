@@ -24,6 +24,7 @@ struct fake {
 	unsigned msis;
 	uint64_t msi_addr;
 	uint32_t msi_data;
+	unsigned msis_of[256][16];      /* by data: first index bits 8 to 15, second the lowest four */
 	/* what devices asked of the state driver */
 	struct { enum vm_request what; unsigned value; } requests[64];
 	unsigned requests_n;

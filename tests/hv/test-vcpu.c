@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <glib.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,10 +52,9 @@ static int sim_run(struct vcpu *v)
 	if (s->fail)
 		return s->fail;
 	if (s->at < s->script_n) {
-		uint8_t ie = v->run->immediate_exit;
+		size_t from = offsetof(struct kvm_run, exit_reason);    /* what lies before is the kicker's too */
 
-		*v->run = s->script[s->at++];
-		v->run->immediate_exit = ie;
+		memcpy((uint8_t *)v->run + from, (const uint8_t *)&s->script[s->at++] + from, sizeof(*v->run) - from);
 		g_atomic_int_set(&s->pending, 1);
 		return 0;
 	}

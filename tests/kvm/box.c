@@ -125,6 +125,10 @@ struct box *box_new(const struct box_config *c, GError **err)
 {
 	struct box *b = g_new0(struct box, 1);
 
+	b->config = *c;
+	b->config.kernel = g_strdup(c->kernel);
+	b->config.initrd = g_strdup(c->initrd);
+	b->config.cmdline = g_strdup(c->cmdline);
 	b->out = g_string_new(NULL);
 	b->notes = g_array_new(false, false, sizeof(struct box_note));
 	b->fds = fdset_new();
@@ -135,7 +139,7 @@ struct box *box_new(const struct box_config *c, GError **err)
 	b->def.vcpu.max = c->cpus ? c->cpus : 1;
 	b->def.os.kernel.fd = c->kernel ? "kernel" : NULL;
 	b->def.os.initrd.fd = c->initrd ? "initrd" : NULL;
-	b->def.os.cmdline = (char *)c->cmdline;
+	b->def.os.cmdline = (char *)b->config.cmdline;
 	if (c->cpu)
 		b->def.cpu = *c->cpu;
 	vm_init(&b->vm, &accel_kvm, clock_new());
@@ -176,6 +180,9 @@ void box_free(struct box *b)
 		close(b->console);
 	close(b->wake[0]);
 	close(b->wake[1]);
+	g_free((char *)b->config.kernel);
+	g_free((char *)b->config.initrd);
+	g_free((char *)b->config.cmdline);
 	g_string_free(b->out, true);
 	g_array_free(b->notes, true);
 	g_free(b);
@@ -261,4 +268,61 @@ void box_type(struct box *b, const char *text)
 {
 	if (write(b->console, text, strlen(text)) < 0)
 		g_error("console: %s", g_strerror(errno));
+}
+
+static bool save(struct box *b, GByteArray *state, GError **err)
+{
+	if (!b->vm.accel->save(&b->vm, state, err))
+		return false;
+	for (unsigned i = 0; i < b->vm.vcpus->len; i++)
+		if (!b->vm.accel->vcpu_save(g_ptr_array_index(b->vm.vcpus, i), state, err))
+			return false;
+	devices_save(&b->vm, state);
+	return true;
+}
+
+static bool load(struct box *b, const GByteArray *state, GError **err)
+{
+	const uint8_t *data = state->data;
+	size_t len = state->len;
+
+	if (!b->vm.accel->load(&b->vm, &data, &len, err))
+		return false;
+	for (unsigned i = 0; i < b->vm.vcpus->len; i++)
+		if (!b->vm.accel->vcpu_load(g_ptr_array_index(b->vm.vcpus, i), &data, &len, err))
+			return false;
+	if (!devices_load(&b->vm, &data, &len, err))
+		return false;
+	irqs_sync(&b->vm);
+	return !len || kerr_set(err, KERR_STATE_DATA, "%zu bytes are left over", len);
+}
+
+struct box *box_move(struct box *old, GError **err)
+{
+	g_autoptr(GByteArray) state = g_byte_array_new();
+	struct box_config c = old->config;
+	struct box *b;
+
+	c.no_boot = true;
+	if (!box_park(old)) {
+		kerr_set(err, KERR_TIMEOUT, "a vCPU does not park");
+		return NULL;
+	}
+	box_pump(old, 20);      /* what it has said is here */
+	if (!save(old, state, err) || !(b = box_new(&c, err)))
+		return NULL;
+	for (unsigned i = 0; i < G_N_ELEMENTS(b->vm.ram.pieces); i++)
+		if (b->vm.ram.pieces[i].size)
+			memcpy(b->vm.ram.pieces[i].host, old->vm.ram.pieces[i].host, b->vm.ram.pieces[i].size);
+	b->vm.state = VM_RUNNING;       /* so that parking pauses the devices */
+	clock_set_guest(b->vm.clock, clock_now(old->vm.clock, CLOCK_GUEST));
+	if (!box_park(b) || !load(b, state, err)) {
+		box_free(b);
+		return NULL;
+	}
+	b->config.no_boot = old->config.no_boot;
+	b->on_output = old->on_output;
+	g_string_append_len(b->out, old->out->str, (gssize)old->out->len);
+	box_free(old);
+	return b;
 }

@@ -28,9 +28,9 @@ struct box {
 	void (*on_output)(struct box *, const char *data, size_t n);
 	GArray *notes;                  /* of struct box_note, in order */
 	unsigned taken;                 /* notes given out by box_wait_note */
-	unsigned sources[3];
+	unsigned sources[2];
 	int console, wake[2];
-	void *user;
+	struct box_config config;       /* owns its strings */
 };
 
 /* Why there can be no KVM test here (caller skips); NULL: there can. */
@@ -43,3 +43,6 @@ bool box_wait_text(struct box *, const char *text, unsigned ms);        /* anywh
 bool box_wait_note(struct box *, struct box_note *, unsigned ms);       /* the next request of the guest */
 void box_pump(struct box *, unsigned ms);                       /* lets time pass */
 void box_type(struct box *, const char *text);
+/* Parks the machine, carries all its state into a new one of the same kind, frees the old one. The new one is parked and
+ * has heard what the old one said. NULL and *err: the old one is still there. */
+struct box *box_move(struct box *, GError **err);

@@ -13,8 +13,9 @@
 #include "hv/accel.h"
 #include "hv/vcpu.h"
 
-static const char usage[] = "usage: run-flat [-m MIB] [-c CPUS] [-a CMDLINE] [-i INITRD] [-t SECONDS] [-r RESETS] [-S] [-v] KERNEL\n"
-	"  -t  give up after SECONDS (3600)   -r  leave at that reset (1)   -S  no input   -v  time at each line\n";
+static const char usage[] = "usage: run-flat [-m MIB] [-c CPUS] [-a CMDLINE] [-i INITRD] [-t SECONDS] [-r RESETS] [-x SECONDS] [-S] [-v] KERNEL\n"
+	"  -t  give up after SECONDS (3600)   -r  leave at that reset (1)   -S  no input   -v  time at each line\n"
+	"  -x  every SECONDS carry the guest over into a new machine\n";
 
 static gint64 start;
 static bool times, at_start = true, interrupted;
@@ -39,13 +40,14 @@ static void show(struct box *b, const char *data, size_t n)
 
 static gboolean on_stdin(gint fd, GIOCondition cond, gpointer arg)
 {
+	struct box **b = arg;
 	char buf[256];
 	ssize_t n = read(fd, buf, sizeof(buf) - 1);
 
 	if (n <= 0)
 		return G_SOURCE_REMOVE;
 	buf[n] = 0;
-	box_type(arg, buf);
+	box_type(*b, buf);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -71,14 +73,28 @@ static void tell_vcpus(struct box *b, bool state)
 }
 
 /* Until the guest ends, time is over or the user has had enough; the exit status. */
-static int run(struct box *b, unsigned resets, double seconds)
+static int run(struct box **box, unsigned resets, double seconds, unsigned move)
 {
 	g_autoptr(GError) err = NULL;
+	double next = move;
+	struct box *b = *box;
 	struct box_note n;
 
 	while (!interrupted && since() < seconds) {
-		if (!box_wait_note(b, &n, 200))
+		if (!box_wait_note(b, &n, 200)) {
+			if (!move || since() < next)
+				continue;
+			next += move;
+			b = box_move(b, &err);
+			if (!b) {
+				fprintf(stderr, "run-flat: %s\n", err->message);
+				return 1;
+			}
+			*box = b;
+			fprintf(stderr, "[%.3f moved]\n", since());
+			box_go(b);
 			continue;
+		}
 		fprintf(stderr, "\n[%.3f %s %u %s]\n", since(), request_names[n.what], n.value, n.text);
 		if (n.what == VM_REQ_PANIC)
 			continue;
@@ -88,7 +104,7 @@ static int run(struct box *b, unsigned resets, double seconds)
 			return n.what == VM_REQ_CRASH ? 3 : n.what == VM_REQ_TEST_EXIT ? (int)n.value : 0;
 		}
 		box_park(b);
-		if (!vm_reset(&b->vm, &err)) {
+		if (!vm_reset(&b->vm, b->fds, &err)) {
 			fprintf(stderr, "run-flat: %s\n", err->message);
 			return 1;
 		}
@@ -104,13 +120,13 @@ int main(int argc, char **argv)
 {
 	struct box_config c = { 0 };
 	g_autoptr(GError) err = NULL;
-	unsigned resets = 1, seconds = 3600;
+	unsigned resets = 1, seconds = 3600, move = 0;
 	bool input = true;
 	struct box *b;
 	int opt, status;
 
 	start = g_get_monotonic_time();
-	while ((opt = getopt(argc, argv, "m:c:a:i:t:r:Sv")) != -1) {
+	while ((opt = getopt(argc, argv, "m:c:a:i:t:r:x:Sv")) != -1) {
 		switch (opt) {
 		case 'm': c.memory = strtoull(optarg, NULL, 0) << 20; break;
 		case 'c': c.cpus = (unsigned)atoi(optarg); break;
@@ -118,6 +134,7 @@ int main(int argc, char **argv)
 		case 'i': c.initrd = optarg; break;
 		case 't': seconds = (unsigned)atoi(optarg); break;
 		case 'r': resets = (unsigned)atoi(optarg); break;
+		case 'x': move = (unsigned)atoi(optarg); break;
 		case 'S': input = false; break;
 		case 'v': times = true; break;
 		default: optind = argc; break;
@@ -135,13 +152,12 @@ int main(int argc, char **argv)
 	}
 	b->on_output = show;
 	if (input)
-		b->sources[2] = g_unix_fd_add(0, G_IO_IN | G_IO_HUP, on_stdin, b);
+		g_unix_fd_add(0, G_IO_IN | G_IO_HUP, on_stdin, &b);
 	g_unix_signal_add(SIGINT, on_signal, NULL);
 	fprintf(stderr, "[%.3f set up, %s]\n", since(), b->vm.emulated ? "emulated" : "native");
 	box_go(b);
-	status = run(b, resets, seconds);
+	status = run(&b, resets, seconds, move);
 	box_pump(b, 20);
-	b->sources[2] = 0;      /* it removes itself at the end of input */
 	box_free(b);
 	return status;
 }

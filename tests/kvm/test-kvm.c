@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Flat guests on real KVM: starting, console, exits, the ways a guest ends, pause, reset, several processors, save and load. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "box.h"
 #include "hv/accel.h"
 #include "hv/vcpu.h"
+#include "hv/x86/host.h"
 
 #define SLOW 20000      /* ms: a loaded machine must not fail a test */
 
@@ -124,7 +127,7 @@ static void test_reboot(gconstpointer way)
 	for (unsigned i = 0; i < 2; i++) {
 		wait_note(b, VM_REQ_RESET);
 		g_assert_true(box_park(b));
-		vm_reset(&b->vm, &err);
+		vm_reset(&b->vm, b->fds, &err);
 		g_assert_no_error(err);
 		box_go(b);
 	}
@@ -229,53 +232,85 @@ static unsigned last_line(const struct box *b)
 }
 
 /* State of a running guest into another machine, several times over. */
-static void test_save_load(void)
+static void test_move(gconstpointer cpus)
 {
-	struct box_config c = { .no_boot = true };
-	struct box *b = start("count", "ticks=20", 1);
+	struct box *b = start("count", "ticks=20", GPOINTER_TO_UINT(cpus));
 	unsigned line = 0;
 
-	for (unsigned round = 0; round < 3; round++) {
-		g_autoptr(GByteArray) state = g_byte_array_new();
+	for (unsigned round = 0; round < 4; round++) {
 		g_autoptr(GError) err = NULL;
-		struct box *next;
-		const uint8_t *data;
-		size_t len;
 
 		while (last_line(b) < line + 2)
 			box_pump(b, 5);
-		g_assert_true(box_park(b));
-		box_pump(b, 20);        /* what it said is here */
+		b = box_move(b, &err);
+		g_assert_no_error(err);
 		line = last_line(b);
-		b->vm.accel->save(&b->vm, state, &err);
-		g_assert_no_error(err);
-		b->vm.accel->vcpu_save(g_ptr_array_index(b->vm.vcpus, 0), state, &err);
-		g_assert_no_error(err);
-		devices_save(&b->vm, state);
-		next = box_new(&c, &err);
-		g_assert_no_error(err);
-		memcpy(next->vm.ram.pieces[0].host, b->vm.ram.pieces[0].host, b->vm.ram.pieces[0].size);
-		box_free(b);
-		b = next;
-		data = state->data;
-		len = state->len;
-		b->vm.state = VM_RUNNING;       /* so that parking pauses its devices */
-		g_assert_true(box_park(b));
-		b->vm.accel->load(&b->vm, &data, &len, &err);
-		g_assert_no_error(err);
-		b->vm.accel->vcpu_load(g_ptr_array_index(b->vm.vcpus, 0), &data, &len, &err);
-		g_assert_no_error(err);
-		devices_load(&b->vm, &data, &len, &err);
-		g_assert_no_error(err);
-		g_assert_cmpuint(len, ==, 0);
-		irqs_sync(&b->vm);
 		box_go(b);
-		g_string_append_printf(b->out, "line %u\n", line);
 	}
 	while (last_line(b) < line + 2)
 		box_pump(b, 5);
 	g_assert_null(strstr(b->out->str, "lost"));
 	end(b);
+}
+
+/* The look at the host and the machines that start on it agree. */
+static void test_host(void)
+{
+	g_autofree char *path = guest_path("first");
+	struct box_config c = { .kernel = path };
+	struct host_info *h = schema_new(&host_info_schema);
+	g_autoptr(GError) err = NULL;
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct box *b;
+
+	host_probe(kvm, h, &err);
+	g_assert_no_error(err);
+	g_assert_cmpint(h->class, !=, HOST_UNKNOWN);
+	g_assert_cmpuint(h->max_vcpus, >, 0);
+	g_assert_cmpuint(h->tsc_khz, >, 100000);
+	g_test_message("%s, %u us", host_class_names[h->class], h->test_us);
+	b = box_new(&c, &err);
+	g_assert_no_error(err);
+	g_assert_cmpint(b->vm.emulated, ==, h->class == HOST_EMULATED);
+	box_free(b);
+	schema_free(&host_info_schema, h);
+	g_assert_false(host_require(null, &err));
+	g_assert_error(err, kerr_quark(), KERR_HOST);
+	close(kvm);
+	close(null);
+}
+
+/* Feature policies reach the processor: what the host lacks stops the start and is named. */
+static void test_cpu(void)
+{
+	g_autofree char *path = guest_path("first");
+	g_autoptr(GPtrArray) features = g_ptr_array_new();
+	struct cpu_feature f = { .name = "amx-tile", .policy = CPU_POLICY_REQUIRE };
+	struct cpu cpu = { .mode = CPU_MODE_HOST_MODEL, .features = features };
+	struct box_config c = { .kernel = path, .cpu = &cpu, .cmdline = "exit=1" };
+	g_autoptr(GError) err = NULL;
+	struct box *b;
+
+	b = box_new(&c, &err);
+	g_assert_no_error(err);
+	box_go(b);
+	wait_note(b, VM_REQ_POWEROFF);
+	end(b);
+	cpu.mode = CPU_MODE_CUSTOM;
+	cpu.model = (char *)"Skylake-Mobile";
+	g_assert_null(box_new(&c, &err));
+	g_assert_error(err, kerr_quark(), KERR_ARGS);
+	g_clear_error(&err);
+	cpu.mode = CPU_MODE_HOST_PASSTHROUGH;
+	g_ptr_array_add(features, &f);
+	b = box_new(&c, &err);
+	if (b) {
+		g_test_message("this host has AMX");
+		box_free(b);
+	} else {
+		g_assert_error(err, kerr_quark(), KERR_HOST);
+		g_assert_nonnull(strstr(err->message, "'amx-tile'"));
+	}
 }
 
 static void test_no_memory(void)
@@ -314,7 +349,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvm/syscall", test_syscall);
 	g_test_add_func("/kvm/pause", test_pause);
 	g_test_add_func("/kvm/pause-in-exit", test_pause_in_exit);
-	g_test_add_func("/kvm/save-load", test_save_load);
+	g_test_add_data_func("/kvm/move/1", GUINT_TO_POINTER(1), test_move);
+	g_test_add_data_func("/kvm/move/2", GUINT_TO_POINTER(2), test_move);
+	g_test_add_func("/kvm/host", test_host);
+	g_test_add_func("/kvm/cpu", test_cpu);
 	g_test_add_func("/kvm/no-memory", test_no_memory);
 	return g_test_run();
 }

@@ -43,6 +43,14 @@ def end(pid, sig=signal.SIGTERM):
         pass
 
 
+def alive(pid, may_succeed=False):
+    """A question for Console.wait: does our child still run (or has it done its part)?"""
+    def check():
+        r = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return r is None or (may_succeed and r.si_status == 0)
+    return check
+
+
 def run(argv, log=None):
     """Seconds from spawn to a successful end."""
     start = time.perf_counter()
@@ -132,6 +140,8 @@ class Figures:
 
 def ratio(ours, peers):
     """Median of the ratios of neighbouring runs: what slows both for a while does not count."""
+    if len(ours.values) != len(peers.values):
+        return ours.median / peers.median       # not measured in turns
     return statistics.median(a / b for a, b in zip(ours.values, peers.values))
 
 
@@ -154,7 +164,7 @@ class Line:
     def cells(self):
         goal = ''
         if self.goal:
-            goal = f'{self.goal[0]} {self.goal[1]:,g}' + (f' {self.ours.unit}' if self.absolute else ' ×')
+            goal = f'{self.goal[0]} {self.goal[1]:,.4g}' + (f' {self.ours.unit}' if self.absolute else ' ×')
         r = f'{self.ratio:.3g} ×' if self.ratio is not None else ''
         peer = f'{self.peer_name}: {self.peer}' if self.peer else self.peer_name
         return [self.what, str(self.ours), peer, r, goal, {None: '', True: 'met', False: 'missed'}[self.met]]

@@ -24,7 +24,7 @@ void flat_ap(void);                     /* other processors; a default that idle
 extern uint64_t irq_counts[16];         /* interrupts taken, by FLAT_VECTOR number */
 void idle(void);                        /* sti; hlt */
 uint64_t at_level0(void (*fn)(void), uint64_t a, uint64_t b, uint64_t c);
-void k_hlt(void), k_rdmsr(void), k_wrmsr(void), k_load_idt(void), k_ud(void), k_nop(void), k_cpuid(void), k_call(void);
+void k_hlt(void), k_wait(void), k_rdmsr(void), k_wrmsr(void), k_load_idt(void), k_ud(void), k_nop(void), k_cpuid(void);
 
 /* --- lib.c --- */
 void puts_(const char *);
@@ -44,6 +44,7 @@ void ioapic_route(unsigned pin, unsigned vector);
 void lapic_timer(unsigned vector, uint32_t count, bool periodic);       /* bus cycles, divided by 1 */
 void start_aps(void);                   /* INIT, SIPI to all others */
 extern volatile uint32_t aps_up;
+extern volatile uint64_t syscalls;      /* counted by start.S' k_syscall_entry */
 
 void *memset(void *, int, size_t);
 void *memcpy(void *, const void *, size_t);

@@ -21,6 +21,7 @@ extern uint8_t irq_stubs[], exception_stubs[], int3_stub[], kstacks[], trampolin
 void flat_exception(uint64_t vector, uint64_t error, uint64_t rip, uint64_t cr2);
 
 uint64_t irq_counts[16];
+volatile uint64_t syscalls;
 volatile uint32_t aps_up;
 static struct tss ap_tss[FLAT_CPUS - 1];
 
@@ -136,12 +137,15 @@ void console_input(void)
 
 int getc_(uint64_t until_tsc)
 {
-	while (!(inb(FLAT_COM1 + 5) & 1)) {
+	for (;;) {
+		uint64_t seen = *(volatile uint64_t *)&irq_counts[FLAT_IRQ_COM1];
+
+		if (inb(FLAT_COM1 + 5) & 1)
+			return inb(FLAT_COM1);
 		if (until_tsc && rdtsc() >= until_tsc)
 			return -1;
-		idle();
+		at_level0(k_wait, (uint64_t)&irq_counts[FLAT_IRQ_COM1], seen, 0);
 	}
-	return inb(FLAT_COM1);
 }
 
 /* --- parameters --- */

@@ -71,7 +71,10 @@ k_syscall_entry:	/* the least a kernel does: count, and back; no stack of its ow
 	incq syscalls
 	sysretq
 
-	.globl k_hlt, k_rdmsr, k_wrmsr, k_load_idt, k_ud, k_nop, k_cpuid
+	.globl k_hlt, k_wait, k_rdmsr, k_wrmsr, k_load_idt, k_ud, k_nop, k_cpuid
+k_wait:	/* rdi: counter, rsi: its value when the caller last looked; interrupts are off here, so none slips through */
+	cmpq %rsi, (%rdi)
+	jne k_nop
 k_hlt:	sti
 	hlt
 k_nop:	ret
@@ -118,8 +121,8 @@ at_level0:	/* rdi: function, rsi, rdx, rcx: its arguments */
 	int3
 	ret
 
-/* Interrupt stubs, 16 bytes each, vectors 0x20 to 0x2f; the last is the spurious one and gets no EOI. */
-	.balign 16
+/* Interrupt stubs, 32 bytes each, vectors 0x20 to 0x2f; the last is the spurious one and gets no EOI. */
+	.balign 32
 	.globl irq_stubs
 irq_stubs:
 	n = 0

@@ -12,7 +12,6 @@
 #define MSR_SFMASK 0xc0000084u
 
 extern uint8_t k_syscall_entry[];
-volatile uint64_t syscalls;
 
 static uint64_t call(uint64_t rax)
 {

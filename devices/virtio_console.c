@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-console with ports (virtio 1.2, 5.3): a <controller type='virtio-serial'> with the consoles and channels that name
+ * it. What goes over a port is chr.h's business.
+ *
+ * Messages to the guest about ports are not queued but follow from what each port still has to say (.todo), in a fixed
+ * order, so they are bounded and can be saved. The data of a channel waits in the guest while the host does not take it; a
+ * console never blocks its guest, which loses the oldest output instead.
+ *
+ * All of it runs on one loop. The ports' devices are children that exist for chr.h only: they are not in the machine's list.
+ */
+#include "devices/virtio_console.h"
+
+#include <string.h>
+
+#include "devices/list.h"
+#include "devices/virtio.h"
+#include "domain/controller.h"
+#include "domain/error.h"
+#include "domain/machine.h"
+
+#define F_MULTIPORT (1ull << 1)
+#define F_EMERG_WRITE (1ull << 2)
+#define PORTS_MAX (VIRTIO_QUEUES_MAX / 2 - 1)
+#define Q_CONTROL_IN 2u
+#define Q_CONTROL_OUT 3u
+#define CHUNK 4096u
+#define SPACE_MIN CHUNK                 /* a channel's output waits while there is less */
+#define RUN_MAX (256u << 10)            /* bytes of output before others on the loop get their turn */
+#define CONTROLS_MAX 1024               /* messages of the guest taken in one go */
+#define NAME_LEN 256u
+
+enum { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
+enum { TODO_ADD = 1, TODO_CONSOLE = 2, TODO_NAME = 4, TODO_OPEN = 8, TODO_ALL = 15 };
+
+struct control { uint32_t id; uint16_t event, value; };
+G_STATIC_ASSERT(sizeof(struct control) == 8);
+
+struct console_device;
+struct port {
+	struct device dev;              /* chr.h's front end; .parent: the controller */
+	struct console_device *c;
+	unsigned id;
+	const struct chardev *config;
+	bool is_console;
+	struct chr *chr;                /* NULL: nothing on the host */
+	struct chain in, out;           /* being filled, being put out. Loop */
+	/* state; loop */
+	bool guest_open;
+	uint8_t todo;
+	uint64_t out_done;              /* bytes of the oldest output buffer that are out already */
+};
+
+struct console_space { uint16_t cols, rows; uint32_t max_ports, emergency; };
+
+struct port_state {
+	uint32_t id;
+	bool guest_open;
+	uint8_t todo;
+	uint64_t out_done;
+};
+
+struct console_device {
+	struct virtio virtio;
+	struct console_space space;
+	struct port *ports[PORTS_MAX];  /* by number; NULL: none */
+	/* state */
+	GPtrArray *saved;               /* of struct port_state, while saved */
+};
+
+static struct console_device *console_of(struct virtio *v)
+{
+	return (struct console_device *)v;
+}
+
+static struct port *port_of(struct device *d)
+{
+	return (struct port *)d;
+}
+
+static unsigned in_queue(unsigned id)
+{
+	return id ? 2 * id + 2 : 0;
+}
+
+static struct virtq *queue(struct console_device *c, unsigned i)
+{
+	return &c->virtio.queues[i].q;
+}
+
+static bool is_multiport(const struct console_device *c)
+{
+	return virtio_has(&c->virtio, F_MULTIPORT);
+}
+
+/* --- messages to the guest --- */
+
+static void message(struct port *p, unsigned bit, struct chain *to)
+{
+	struct control m = { .id = p->id, .value = 1 };
+
+	switch (bit) {
+	case TODO_ADD: m.event = PORT_ADD; break;
+	case TODO_CONSOLE: m.event = CONSOLE_PORT; break;
+	case TODO_NAME: m.event = PORT_NAME; break;
+	default:
+		m.event = PORT_OPEN;
+		m.value = p->chr && chr_is_open(p->chr);
+		break;
+	}
+	(void)chain_write(to, &m, sizeof(m));
+	if (bit == TODO_NAME)
+		(void)chain_write(to, p->config->target.name, MIN(strlen(p->config->target.name), NAME_LEN));
+}
+
+static void send_controls(struct console_device *c)
+{
+	struct virtq *q = queue(c, Q_CONTROL_IN);
+	struct chain ch;
+
+	if (!virtio_runs(&c->virtio, q))
+		return;
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		struct port *p = c->ports[i];
+
+		while (p && p->todo) {
+			unsigned bit = p->todo & -p->todo;
+
+			if (!virtq_pop(q, &ch))
+				goto out;
+			message(p, bit, &ch);
+			virtq_push(q, &ch, ch.written);
+			p->todo &= (uint8_t)~bit;
+		}
+	}
+out:
+	virtq_signal(q);
+}
+
+/* --- messages of the guest --- */
+
+static void port_ready(struct port *p)
+{
+	if (p->is_console)
+		p->todo |= TODO_CONSOLE;
+	if (p->config->target.name)
+		p->todo |= TODO_NAME;
+	p->todo |= TODO_OPEN;
+}
+
+static void take_control(struct console_device *c, const struct control *m)
+{
+	struct port *p = m->id < PORTS_MAX ? c->ports[m->id] : NULL;
+
+	if (m->event == DEVICE_READY) {
+		for (unsigned i = 0; i < PORTS_MAX && m->value; i++)
+			if (c->ports[i])
+				c->ports[i]->todo |= TODO_ADD;
+		return;
+	}
+	if (!p || (m->event != PORT_READY && m->event != PORT_OPEN)) {
+		guest_error(&c->virtio.head.dev, "message %u about port %u", m->event, m->id);
+		return;
+	}
+	if (m->event == PORT_READY) {
+		if (m->value)
+			port_ready(p);
+		return;
+	}
+	p->guest_open = m->value;
+	if (p->guest_open && p->chr)
+		chr_ready(p->chr);
+}
+
+static void control_ready(struct console_device *c, struct virtq *q)
+{
+	struct chain ch;
+
+	for (unsigned n = 0; virtq_has(q); n++) {
+		struct control m;
+
+		if (n == CONTROLS_MAX) {
+			virtio_kick(&c->virtio, q->index);
+			break;
+		}
+		if (!virtq_pop(q, &ch))
+			break;
+		if (chain_read(&ch, &m, sizeof(m)) == sizeof(m))
+			take_control(c, &m);
+		virtq_push(q, &ch, 0);
+	}
+	send_controls(c);
+}
+
+/* --- the guest's output --- */
+
+/* Puts out what it can of the present buffer; false: it has to wait. */
+static bool put_out(struct port *p, size_t *left)
+{
+	uint8_t buf[CHUNK];
+
+	while (chain_left(&p->out)) {
+		size_t n = sizeof(buf);
+
+		if (!p->chr)
+			return true;
+		if (!p->is_console && chr_space(p->chr) < SPACE_MIN)
+			return false;
+		if (!*left) {
+			virtio_kick(&p->c->virtio, in_queue(p->id) + 1);
+			return false;
+		}
+		n = chain_read(&p->out, buf, MIN(n, *left));
+		chr_write(p->chr, buf, n);
+		*left -= n;
+		p->out_done += n;
+	}
+	return true;
+}
+
+/* After a load part of a buffer may be out already. */
+static void skip(struct chain *c, uint64_t n)
+{
+	uint8_t buf[CHUNK];
+
+	while (n && chain_left(c))
+		n -= MIN(n, chain_read(c, buf, (size_t)MIN(n, sizeof(buf))));
+}
+
+static void out_ready(struct port *p, struct virtq *q)
+{
+	size_t left = RUN_MAX;
+
+	for (;;) {
+		if (!p->out.q) {
+			g_clear_pointer(&p->out.more, g_free);  /* of an orphan */
+			if (!virtq_pop(q, &p->out))
+				return;
+			skip(&p->out, p->out_done);
+			left -= MIN(left, 64);
+		}
+		if (!put_out(p, &left))
+			return;
+		p->out_done = 0;
+		virtq_push(q, &p->out, 0);
+	}
+}
+
+/* --- the guest's input --- */
+
+static size_t port_room(struct device *d)
+{
+	struct port *p = port_of(d);
+	struct virtq *q = queue(p->c, in_queue(p->id));
+
+	if (!virtio_runs(&p->c->virtio, q) || (is_multiport(p->c) && !p->guest_open))
+		return 0;
+	while (!p->in.q) {
+		g_clear_pointer(&p->in.more, g_free);
+		if (!virtq_pop(q, &p->in))
+			return 0;
+		if (!p->in.in_len)
+			virtq_push(q, &p->in, 0);
+	}
+	return (size_t)chain_room(&p->in);
+}
+
+static void port_input(struct device *d, const uint8_t *data, size_t n)
+{
+	struct port *p = port_of(d);
+	struct virtq *q = queue(p->c, in_queue(p->id));
+
+	(void)chain_write(&p->in, data, n);
+	virtq_push(q, &p->in, p->in.written);
+	virtq_signal(q);
+}
+
+static void port_opened(struct device *d, bool on)
+{
+	struct port *p = port_of(d);
+
+	if (is_multiport(p->c) && !(p->todo & TODO_ADD))
+		p->todo |= TODO_OPEN;
+	send_controls(p->c);
+	virtio_kick(&p->c->virtio, in_queue(p->id) + 1);
+}
+
+static void port_drained(struct device *d)
+{
+	struct port *p = port_of(d);
+
+	virtio_kick(&p->c->virtio, in_queue(p->id) + 1);
+}
+
+static const struct chr_front front = { .room = port_room, .input = port_input, .opened = port_opened, .drained = port_drained };
+
+static void console_ready(struct virtio *v, struct virtq *q)
+{
+	struct console_device *c = console_of(v);
+	struct port *p;
+
+	if (q->index == Q_CONTROL_IN) {
+		send_controls(c);
+		return;
+	}
+	if (q->index == Q_CONTROL_OUT) {
+		control_ready(c, q);
+		return;
+	}
+	p = c->ports[q->index < Q_CONTROL_IN ? 0 : (q->index - 2) / 2];
+	if (!p)
+		return;
+	if (q->index & 1)
+		out_ready(p, q);
+	else if (p->chr)
+		chr_ready(p->chr);
+}
+
+/* --- registers --- */
+
+static bool console_write(struct virtio *v, unsigned offset, unsigned size, uint32_t value)
+{
+	struct console_device *c = console_of(v);
+	uint8_t byte = (uint8_t)value;
+
+	if (offset != offsetof(struct console_space, emergency) || size != 4)
+		return false;
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		if (!c->ports[i] || !c->ports[i]->is_console || !c->ports[i]->chr)
+			continue;
+		chr_write(c->ports[i]->chr, &byte, 1);
+		break;
+	}
+	return true;
+}
+
+/* --- lifecycle --- */
+
+static bool has_host_side(const struct chardev *config)
+{
+	return config->type != CHARDEV_SPICEVMC && config->type != CHARDEV_SPICEPORT && config->type != CHARDEV_QEMU_VDAGENT &&
+		config->type != CHARDEV_DBUS;
+}
+
+static bool add_port(struct console_device *c, const struct chardev *config, bool is_console, struct fdset *fds, GError **err)
+{
+	struct device *parent = &c->virtio.head.dev;
+	uint32_t id = address_port(&config->address);
+	struct port *p;
+
+	if (id >= PORTS_MAX)
+		return kerr_set(err, KERR_LIMIT, "port %s: a virtio-serial controller has ports 0 to %u", config->address.port ?
+			config->address.port : "?", PORTS_MAX - 1);
+	if (c->ports[id])
+		return kerr_set(err, KERR_BUSY, "port %u is given twice", id);
+	p = c->ports[id] = g_new0(struct port, 1);
+	p->dev = (struct device){ .ops = parent->ops, .vm = parent->vm, .parent = parent,
+		.id = g_strdup_printf("%s.port%u", parent->id, id) };
+	g_mutex_init(&p->dev.lock);
+	p->c = c;
+	p->id = id;
+	p->config = config;
+	p->is_console = is_console;
+	c->space.max_ports = MAX(c->space.max_ports, id + 1);
+	if (!has_host_side(config))
+		return true;
+	p->chr = chr_new(parent->vm->loops[0], &front, &p->dev);
+	return true;
+}
+
+static bool on_controller(const struct chardev *config, uint32_t index)
+{
+	return !g_strcmp0(config->target.type, "virtio") && config->address.type == ADDRESS_VIRTIO_SERIAL &&
+		config->address.controller == index;
+}
+
+static bool add_ports(struct console_device *c, struct fdset *fds, GError **err)
+{
+	const struct controller *config = c->virtio.head.dev.config;
+	const struct devices *all = &c->virtio.head.dev.vm->def->devices;
+	uint32_t index = config->index == CONTROLLER_INDEX_NONE ? 0 : config->index;
+
+	list_each(chardev, p, all->consoles)
+		if (on_controller(p, index) && !add_port(c, p, true, fds, err))
+			return false;
+	list_each(chardev, p, all->channels)
+		if (on_controller(p, index) && !add_port(c, p, false, fds, err))
+			return false;
+	return true;
+}
+
+static bool console_realize(struct virtio *v, struct fdset *fds, GError **err)
+{
+	struct console_device *c = console_of(v);
+	const struct controller *config = v->head.dev.config;
+
+	v->offered |= F_MULTIPORT | F_EMERG_WRITE;
+	if (!add_ports(c, fds, err))
+		return false;
+	c->space.max_ports = MAX(c->space.max_ports, MIN(config->ports, PORTS_MAX));
+	c->space.max_ports = MAX(c->space.max_ports, 1);
+	if (!virtio_set_queues(v, 2 * (c->space.max_ports + 1), 0, v->head.dev.vm->loops[0], err))
+		return false;
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		struct port *p = c->ports[i];
+
+		if (p && p->chr && !chr_open(p->chr, p->config, fds, err)) {
+			g_prefix_error(err, "port %u: ", i);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void console_unrealize(struct virtio *v)
+{
+	struct console_device *c = console_of(v);
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		struct port *p = c->ports[i];
+
+		if (!p)
+			continue;
+		chr_free(p->chr);
+		g_clear_pointer(&p->in.more, g_free);
+		g_clear_pointer(&p->out.more, g_free);
+		if (p->in.q)
+			virtq_push(p->in.q, &p->in, 0);
+		if (p->out.q)
+			virtq_push(p->out.q, &p->out, 0);
+		g_mutex_clear(&p->dev.lock);
+		g_free(p->dev.id);
+		g_clear_pointer(&c->ports[i], g_free);
+	}
+}
+
+static void console_reset(struct virtio *v)
+{
+	struct console_device *c = console_of(v);
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		struct port *p = c->ports[i];
+
+		if (!p)
+			continue;
+		g_clear_pointer(&p->in.more, g_free);
+		g_clear_pointer(&p->out.more, g_free);
+		p->guest_open = false;
+		p->todo = 0;
+		p->out_done = 0;
+	}
+	c->space.emergency = 0;
+}
+
+static void console_hold(struct virtio *v, bool on, struct done *done)
+{
+	struct console_device *c = console_of(v);
+
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (c->ports[i] && c->ports[i]->chr)
+			chr_hold(c->ports[i]->chr, on, done);
+}
+
+struct chr *virtio_console_chr(struct device *d, const char *name)
+{
+	struct console_device *c = (struct console_device *)d;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct port *p = c->ports[i];
+
+		if (p && p->chr && (name ? !g_strcmp0(name, p->config->alias) || !g_strcmp0(name, p->config->target.name) : p->is_console))
+			return p->chr;
+	}
+	return NULL;
+}
+
+/* --- state --- */
+
+static const struct field port_fields[] = {
+	U32(struct port_state, id, NULL, 0, PORTS_MAX - 1, 0, "its number"),
+	FLAG(struct port_state, guest_open, NULL, 0, "somebody in the guest has it open"),
+	U8(struct port_state, todo, NULL, 0, TODO_ALL, 0, "messages the guest has yet to get"),
+	U64(struct port_state, out_done, NULL, 0, UINT32_MAX, 0, "bytes of the oldest output buffer that are out already"),
+	END
+};
+static const struct schema port_schema = { .name = "port", .doc = "a port of a console controller", .version = 1,
+	.size = sizeof(struct port_state), .fields = port_fields };
+
+static void forget_saved(struct console_device *c)
+{
+	for (unsigned i = 0; c->saved && i < c->saved->len; i++)
+		schema_free(&port_schema, c->saved->pdata[i]);
+	if (c->saved)
+		g_ptr_array_unref(c->saved);
+	c->saved = NULL;
+}
+
+static void console_pre_save(struct virtio *v)
+{
+	struct console_device *c = console_of(v);
+
+	forget_saved(c);
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct port *p = c->ports[i];
+		struct port_state *s;
+
+		if (!p || (!p->guest_open && !p->todo && !p->out_done))
+			continue;
+		s = schema_new(&port_schema);
+		*s = (struct port_state){ .id = i, .guest_open = p->guest_open, .todo = p->todo, .out_done = p->out.q ? p->out_done : 0 };
+		if (!c->saved)
+			c->saved = g_ptr_array_new();
+		g_ptr_array_add(c->saved, s);
+	}
+}
+
+static bool console_post_load(struct virtio *v, GError **err)
+{
+	struct console_device *c = console_of(v);
+	bool ok = true;
+
+	for (unsigned i = 0; ok && c->saved && i < c->saved->len; i++) {
+		const struct port_state *s = c->saved->pdata[i];
+		struct port *p = c->ports[s->id];
+
+		if (!p) {
+			ok = kerr_set(err, KERR_STATE_DATA, "port %u is not there", s->id);
+			break;
+		}
+		p->guest_open = s->guest_open;
+		p->todo = s->todo | TODO_OPEN * s->guest_open;
+		p->out_done = s->out_done;
+	}
+	forget_saved(c);
+	return ok;
+}
+
+static const struct virtio_ops ops = {
+	.name = "console",
+	.id = 3,
+	.class = 0x078000,
+	.address = offsetof(struct controller, address),
+	.driver = offsetof(struct controller, driver.iommu),
+	.space = offsetof(struct console_device, space),
+	.space_len = sizeof(struct console_space),
+	.realize = console_realize,
+	.unrealize = console_unrealize,
+	.ready = console_ready,
+	.reset = console_reset,
+	.write = console_write,
+	.hold = console_hold,
+	.pre_save = console_pre_save,
+	.post_load = console_post_load,
+};
+
+VIRTIO_DEVICE(virtio_console, "virtio-console", struct console_device, &ops, &controller_schema, "consoles and channels",
+	LIST(struct console_device, saved, NULL, port_schema, PORTS_MAX, 0, "ports", .name = "ports"));

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening what a machine names: each way, and what is said when it cannot be. */
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "daemon/launch.h"
+#include "daemon/resources.h"
+#include "daemon/unix.h"
+
+struct place {
+	char *dir, *kernel;
+};
+
+static char *at(const struct place *p, const char *name)
+{
+	return g_build_filename(p->dir, name, NULL);
+}
+
+static struct place place_new(void)
+{
+	struct place p = { g_dir_make_tmp("kvmd-test-XXXXXX", NULL), NULL };
+
+	p.kernel = at(&p, "kernel");
+	g_assert_true(g_file_set_contents(p.kernel, "k", -1, NULL));
+	return p;
+}
+
+static void place_clear(struct place *p)
+{
+	GDir *d = g_dir_open(p->dir, 0, NULL);
+	const char *name;
+
+	while ((name = g_dir_read_name(d))) {
+		g_autofree char *path = at(p, name);
+
+		(void)g_unlink(path);
+	}
+	g_dir_close(d);
+	(void)g_rmdir(p->dir);
+	g_free(p->dir);
+	g_free(p->kernel);
+}
+
+static struct machine *machine_with(const struct place *p, const char *devices)
+{
+	g_autofree char *xml = g_strdup_printf("<domain type='kvm'><name>t</name><memory unit='MiB'>16</memory><vcpu>1</vcpu><os><type>hvm</type>"
+		"<kernel>%s</kernel></os><devices>%s</devices></domain>", p->kernel, devices);
+	AUTO(report) r = report_new(NULL, false, true);
+	g_autoptr(GError) err = NULL;
+	struct machine *m = machine_from_xml(xml, strlen(xml), r, &err);
+
+	g_assert_no_error(err);
+	return m;
+}
+
+static void launch_fd_free(gpointer data)
+{
+	struct launch_fd *f = data;
+
+	close(f->fd);
+	g_free(f->name);
+	g_free(f);
+}
+
+struct opened {
+	struct machine *machine;
+	GPtrArray *fds, *sockets;
+	GError *err;
+};
+
+static struct opened open_all(const struct place *p, const char *devices, GHashTable *machines)
+{
+	struct opened o = { machine_with(p, devices), g_ptr_array_new_with_free_func(launch_fd_free), g_ptr_array_new_with_free_func(g_free), NULL };
+
+	(void)resources_open(o.machine, o.fds, o.sockets, machines, &o.err);
+	return o;
+}
+
+static void opened_clear(struct opened *o)
+{
+	machine_free(o->machine);
+	g_ptr_array_unref(o->fds);
+	g_ptr_array_unref(o->sockets);
+	g_clear_error(&o->err);
+}
+
+static int fd_of(const struct opened *o, const char *name)
+{
+	for (unsigned i = 0; i < o->fds->len; i++) {
+		const struct launch_fd *f = o->fds->pdata[i];
+
+		if (!strcmp(f->name, name))
+			return f->fd;
+	}
+	g_error("there is no '%s'", name);
+}
+
+static void expect_error(const struct place *p, const char *devices, enum kerr code, const char *part)
+{
+	struct opened o = open_all(p, devices, NULL);
+
+	g_assert_error(o.err, kerr_quark(), (int)code);
+	if (!strstr(o.err->message, part))
+		g_error("'%s' is not in '%s'", part, o.err->message);
+	opened_clear(&o);
+}
+
+static void test_pty(void)
+{
+	struct place p = place_new();
+	struct opened o = open_all(&p, "<serial type='pty'/>", NULL);
+	const struct chardev *s;
+	struct termios t;
+	int slave;
+	char c = 0;
+
+	g_assert_no_error(o.err);
+	s = list_at(chardev, o.machine->devices.serials, 0);
+	g_assert_true(g_str_has_prefix(s->source.path.path, "/dev/pts/"));
+	slave = open(s->source.path.path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+	g_assert_cmpint(slave, >=, 0);
+	g_assert_cmpint(tcgetattr(slave, &t), ==, 0);
+	g_assert_false(t.c_lflag & ECHO);
+	g_assert_cmpint(write(fd_of(&o, s->source.path.fd), "x", 1), ==, 1);
+	g_assert_cmpint(read(slave, &c, 1), ==, 1);
+	g_assert_cmpint(c, ==, 'x');
+	close(slave);
+	opened_clear(&o);
+	place_clear(&p);
+}
+
+static void test_files(void)
+{
+	struct place p = place_new();
+	g_autofree char *log = at(&p, "log"), *anew = g_strdup_printf("<serial type='file'><source path='%s'/></serial>", log);
+	g_autofree char *append = g_strdup_printf("<serial type='file'><source path='%s' append='on'/></serial>", log);
+	g_autofree char *nowhere = g_strdup_printf("<serial type='file'><source path='%s/no/log'/></serial>", p.dir);
+	struct stat st;
+
+	g_assert_true(g_file_set_contents(log, "before", -1, NULL));
+	struct opened o = open_all(&p, append, NULL);
+
+	g_assert_no_error(o.err);
+	g_assert_cmpint(stat(log, &st), ==, 0);
+	g_assert_cmpint(st.st_size, ==, 6);
+	opened_clear(&o);
+	o = open_all(&p, anew, NULL);
+	g_assert_no_error(o.err);
+	g_assert_cmpint(stat(log, &st), ==, 0);
+	g_assert_cmpint(st.st_size, ==, 0);
+	opened_clear(&o);
+	expect_error(&p, nowhere, KERR_NO_FILE, "devices/serials[0]/source/path");
+	(void)g_unlink(p.kernel);
+	expect_error(&p, "", KERR_NO_FILE, "os/kernel: there is no");
+	g_assert_cmpint(mkfifo(p.kernel, 0600), ==, 0);
+	expect_error(&p, "", KERR_NO_FILE, "regular file");     /* and it does not wait for a writer */
+	place_clear(&p);
+}
+
+static void test_sockets(void)
+{
+	struct place p = place_new();
+	g_autofree char *path = at(&p, "sock"), *bind_xml = g_strdup_printf("<serial type='unix'><source mode='bind' path='%s'/></serial>", path);
+	g_autofree char *connect_xml = g_strdup_printf("<serial type='unix'><source mode='connect' path='%s'/></serial>", path);
+	int client;
+
+	expect_error(&p, connect_xml, KERR_NO_FILE, "nobody listens there");
+	struct opened o = open_all(&p, bind_xml, NULL);
+
+	g_assert_no_error(o.err);
+	g_assert_cmpuint(o.sockets->len, ==, 1);
+	client = connect_unix(path, NULL);
+	g_assert_cmpint(client, >=, 0);
+	close(client);
+	expect_error(&p, bind_xml, KERR_BUSY, "in use");
+	opened_clear(&o);
+	o = open_all(&p, bind_xml, NULL);                /* left over by one that was killed: taken over */
+	g_assert_no_error(o.err);
+	struct opened c = open_all(&p, connect_xml, NULL);
+
+	g_assert_no_error(c.err);
+	opened_clear(&c);
+	opened_clear(&o);
+	(void)g_unlink(path);
+	g_assert_true(g_file_set_contents(path, "mine", -1, NULL));
+	expect_error(&p, bind_xml, KERR_EXISTS, "not a socket");
+	place_clear(&p);
+}
+
+/* Another process holds the image as a worker would. */
+static pid_t hold(const char *image)
+{
+	int ready[2];
+	char c;
+	pid_t pid;
+
+	g_assert_cmpint(pipe(ready), ==, 0);
+	pid = fork();
+	if (!pid) {
+		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		int fd = open(image, O_RDWR);
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (fd >= 0 && !fcntl(fd, F_OFD_SETLK, &l))
+			(void)!write(ready[1], "x", 1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	g_assert_cmpint(read(ready[0], &c, 1), ==, 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void test_disk(void)
+{
+	struct place p = place_new();
+	g_autofree char *image = at(&p, "img"), *xml = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/>"
+		"<target dev='vda' bus='virtio'/></disk>", image);
+	g_autoptr(GHashTable) machines = g_hash_table_new(NULL, NULL);
+	g_autofree char *who = NULL;
+	pid_t holder;
+
+	expect_error(&p, xml, KERR_NO_FILE, "there is no");
+	g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
+	holder = hold(image);
+	who = g_strdup_printf("in use by process %d (", holder);
+	expect_error(&p, xml, KERR_BUSY, who);
+	g_hash_table_insert(machines, GINT_TO_POINTER(holder), (char *)"db");
+	struct opened o = open_all(&p, xml, machines);
+
+	g_assert_error(o.err, kerr_quark(), KERR_BUSY);
+	g_assert_nonnull(strstr(o.err->message, "in use by machine 'db'"));
+	opened_clear(&o);
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	o = open_all(&p, xml, NULL);
+	g_assert_no_error(o.err);
+	opened_clear(&o);
+	place_clear(&p);
+}
+
+static void test_lock(void)
+{
+	struct place p = place_new();
+	g_autofree char *dir = at(&p, "vm"), *file = g_build_filename(dir, "lock", NULL);
+	g_autoptr(GError) err = NULL;
+	int first = launch_lock(dir, "a", &err);
+
+	g_assert_no_error(err);
+	g_assert_cmpint(first, >=, 0);
+	g_assert_cmpint(write(first, "pid 7 machine a\n", 16), ==, 16);
+	g_assert_cmpint(launch_lock(dir, "a", &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_BUSY);
+	g_assert_nonnull(strstr(err->message, "pid 7 machine a"));
+	close(first);
+	g_clear_error(&err);
+	first = launch_lock(dir, "a", &err);
+	g_assert_no_error(err);
+	close(first);
+	(void)g_unlink(file);
+	(void)g_rmdir(dir);
+	place_clear(&p);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/resources/pty", test_pty);
+	g_test_add_func("/resources/files", test_files);
+	g_test_add_func("/resources/sockets", test_sockets);
+	g_test_add_func("/resources/disk", test_disk);
+	g_test_add_func("/resources/lock", test_lock);
+	return g_test_run();
+}
