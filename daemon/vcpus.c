@@ -88,7 +88,7 @@ static void set_maximum(struct machine *m, unsigned max)
 
 struct setting {
 	struct request *request;
-	bool live, config;
+	bool live = false, config = false;
 	/* the thread's: from the definition's text to the new one */
 	char *text, *xml;
 	unsigned count;
@@ -261,7 +261,7 @@ void cmd_setvcpus(struct request *r)
 {
 	const struct ask_setvcpus *a = r->args;
 	g_autoptr(GError) err = NULL;
-	bool live, config;
+	bool live = false, config = false;
 	struct setting *s;
 
 	if (!scope(r, a, &live, &config, &err)) {
