@@ -22,6 +22,7 @@
 #include "daemon/unix.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/net.h"
 #include "daemon/supervise.h"
 #include "domain/json.h"
 
@@ -62,6 +63,7 @@ void dom_clean(struct dom *d)
 
 		(void)unlink(path);
 	}
+	net_clean(dir);
 	(void)unlink(link);
 	if (rmdir(dir) < 0 && errno != ENOENT)
 		log_warning("folder '%s': %s", dir, g_strerror(errno));
@@ -187,8 +189,10 @@ static void have_machine(void *arg, json_object *reply, const GError *err)
 		not_reached(a, err ? err->message : bad->message);
 		return;
 	}
+	net_forget(d);
 	machine_free(d->live);
 	d->live = m;
+	net_watch(d);
 	d->id = m->id;
 	doms_saw_id(d->kvmd->doms, m->id);
 	if (!d->text && m->name && strcmp(m->name, d->name) && !doms_by_name(d->kvmd->doms, m->name))

@@ -8,6 +8,7 @@
 
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
+#include "daemon/net.h"
 
 struct doms {
 	struct kvmd *kvmd;
@@ -144,6 +145,7 @@ void doms_finish(struct doms *t)
 			*timers[n] = 0;
 		}
 		g_clear_pointer(&d->link, link_free);
+		net_forget(d);
 	}
 }
 

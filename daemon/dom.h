@@ -46,6 +46,7 @@ struct dom {
 	int seen_fd;                    /* run/vm/UUID/seen: number of the last event taken from the worker */
 	uint64_t seen;
 	guint kill_timer;
+	struct dom_net *net;            /* net_watch.c's: helpers of its cards; NULL: none */
 	guint lost_timer;               /* its connection has ended, its process not yet */
 	bool replaying;                 /* adoption: events come by replay-events, what comes before its answer is in it too */
 	bool destroyed;                 /* its end was asked for: no restart */

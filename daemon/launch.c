@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
+#include "daemon/net.h"
 #include "daemon/probe.h"
 #include "daemon/resources.h"
 #include "daemon/spawn.h"
@@ -314,7 +315,8 @@ void launch_run(struct launch *l)
 	if (kvm < 0)
 		return;
 	give(l, "kvm", kvm);
-	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err))
+	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err) ||
+		!net_launch(l, &l->err))
 		return;
 	link_qmp(l);
 	describe(l);

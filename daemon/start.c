@@ -17,6 +17,7 @@
 #include "daemon/launch.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/net.h"
 #include "daemon/probe.h"
 #include "daemon/supervise.h"
 
@@ -161,6 +162,7 @@ static void launched(void *arg)
 	dom_link(d, l->sock);
 	l->pidfd = l->seen_fd = l->sock = -1;
 	dom_watch(d);
+	net_watch(d);
 	send_fds(d, l->fds);
 	launch_close_fds(l);
 	link_call(d->link, "machine-create", json_object_get(l->create), NULL, 0, d->kvmd->config->start_timeout, machine_created, s);

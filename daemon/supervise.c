@@ -15,6 +15,7 @@
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/net.h"
 #include "daemon/refresh.h"
 
 #define LOST_MS 3000            /* between the end of a machine's connection and that of its process */
@@ -118,6 +119,7 @@ static void forget_process(struct dom *d)
 		g_source_remove(d->lost_timer);
 	d->gone = d->kill_timer = d->lost_timer = 0;
 	g_clear_pointer(&d->link, link_free);
+	net_forget(d);
 	if (d->pidfd >= 0)
 		close(d->pidfd);
 	if (d->seen_fd >= 0)

@@ -88,7 +88,7 @@ static void set_maximum(struct machine *m, unsigned max)
 
 struct setting {
 	struct request *request;
-	bool live = false, config = false;
+	bool live, config;
 	/* the thread's: from the definition's text to the new one */
 	char *text, *xml;
 	unsigned count;

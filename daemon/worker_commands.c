@@ -6,6 +6,7 @@
 #include "daemon/worker.h"
 #include "devices/acpi_pm.h"
 #include "devices/chr.h"
+#include "devices/virtio_net.h"
 #include "domain/json.h"
 #include "hv/accel.h"
 #include "hv/lock.h"
@@ -244,6 +245,25 @@ COMMAND(cmd_console_attach)
 	return worker_console_attach(c->worker, a, fd, err) ? RUN_DONE : RUN_FAILED;
 }
 
+COMMAND(cmd_netdev_reconnect)
+{
+	const struct args_netdev_reconnect *a = args;
+	int fd;
+
+	if (c->fds_n != 1)
+		return kerr_set(err, KERR_ARGS, "netdev-reconnect wants one descriptor"), RUN_FAILED;
+	for (guint i = 0; i < c->worker->vm.devices->len; i++) {
+		struct device *d = c->worker->vm.devices->pdata[i];
+
+		if (!virtio_net_backend(d) || g_strcmp0(((const struct iface *)d->config)->alias, a->id))
+			continue;
+		fd = c->fds[0];
+		c->fds[0] = -1;
+		return virtio_net_reconnect(d, fd, err) ? RUN_DONE : RUN_FAILED;
+	}
+	return kerr_set(err, KERR_NO_DEVICE, "there is no network card '%s'", a->id), RUN_FAILED;
+}
+
 const struct worker_binding worker_bindings[] = {
 	{ "qmp_capabilities", cmd_qmp_capabilities },
 	{ "query-status", cmd_query_status },
@@ -264,5 +284,6 @@ const struct worker_binding worker_bindings[] = {
 	{ "query-machine", cmd_query_machine },
 	{ "replay-events", cmd_replay_events },
 	{ "console-attach", cmd_console_attach },
+	{ "netdev-reconnect", cmd_netdev_reconnect },
 	{ NULL },
 };

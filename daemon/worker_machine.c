@@ -80,6 +80,16 @@ static void *virtio_serial_config(const struct machine *m, unsigned i)
 	return NULL;
 }
 
+static unsigned cards(const struct machine *m)
+{
+	return list_len(m->devices.interfaces);
+}
+
+static void *card_config(const struct machine *m, unsigned i)
+{
+	return m->devices.interfaces->pdata[i];
+}
+
 static unsigned rngs(const struct machine *m)
 {
 	return list_len(m->devices.rngs);
@@ -132,6 +142,7 @@ static const struct {
 	{ "test-exit", test_exits, test_config },
 	{ "pci-host", always, NULL },
 	{ "virtio-console", virtio_serials, virtio_serial_config },
+	{ "virtio-net", cards, card_config },
 	{ "virtio-rng", rngs, rng_config },
 	{ "virtio-balloon", balloons, balloon_config },
 };

@@ -90,6 +90,12 @@ static const struct field reply_stats_fields[] = {
 const struct schema reply_stats_schema = { .name = "stats", .doc = "counters of the machine", .size = sizeof(T), .fields = reply_stats_fields };
 #undef T
 
+#define T struct args_netdev_reconnect
+static const struct field args_netdev_reconnect_fields[] = { STR(T, id, NULL, REQUIRED, "alias of the network card"), END };
+const struct schema args_netdev_reconnect_schema = { .name = "netdev-reconnect", .doc = "a new socket for the user-mode network", .size = sizeof(T),
+	.fields = args_netdev_reconnect_fields };
+#undef T
+
 const struct command worker_commands[] = {
 	{ "query-status", NULL, "show the run state", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_status_schema },
 	{ "stop", "suspend", "pause the vCPUs; the machine stays in memory", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl suspend web" },
@@ -110,5 +116,6 @@ const struct command worker_commands[] = {
 	{ "query-machine", NULL, "give the machine's description as it is now", IN_WORKER, CMD_READ | CMD_INTERNAL },
 	{ "replay-events", NULL, "give the events since a number", IN_WORKER, CMD_READ | CMD_INTERNAL, &args_since_schema, NULL },
 	{ "console-attach", NULL, "connect a socket to a console", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_console_schema, NULL },
+	{ "netdev-reconnect", NULL, "give a card a new socket to its user-mode network", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_netdev_reconnect_schema, NULL },
 	{ NULL },
 };
