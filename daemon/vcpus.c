@@ -308,8 +308,8 @@ static void thread_usage(int pid, uint32_t tid, struct tell_vcpuinfo_row *row)
 	if (!tid || pid <= 0 || !g_file_get_contents(path, &text, NULL, NULL) || !(at = strrchr(text, ')')))
 		return;
 	/* fields 14, 15 and 39 of proc(5) */
-	if (sscanf(at, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-	    "%*s %*s %*s %*s %*s %*s %*s %d", &user, &sys, &cpu) != 3)
+	if (sscanf(at, ") %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+	    "%*s %*s %*s %*s %*s %*s %*s %*s %d", &user, &sys, &cpu) != 3)
 		return;
 	row->cpu_time = (user + sys) * (1000000000ull / (unsigned long long)sysconf(_SC_CLK_TCK));
 	row->cpu = cpu;

@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <glib-unix.h>
 #include <locale.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include "hv/lock.h"
 #include "hv/x86/assist_native.h"
 #include "hv/x86/host.h"
+
+#define ARENAS 4
 
 struct listener {
 	struct worker *worker;
@@ -468,6 +471,7 @@ int main(int argc, char **argv)
 	setlocale(LC_CTYPE, "C.UTF-8");
 	g_get_charset(NULL);
 	json_object_put(json_tokener_parse("{\"seed\":1}"));
+	mallopt(M_ARENA_MAX, ARENAS);   /* else malloc reads /sys for the number of CPUs once there are many threads */
 	signal(SIGPIPE, SIG_IGN);
 	violation_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w.loop = g_main_loop_new(NULL, FALSE);  /* makes its wake-up descriptor */

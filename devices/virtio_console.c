@@ -46,6 +46,7 @@ struct port {
 	struct chr *chr;                /* NULL: nothing on the host */
 	struct chain in, out;           /* being filled, being put out. Loop */
 	/* state; loop */
+	bool ready;                     /* the guest knows it */
 	bool guest_open;
 	uint8_t todo;
 	uint64_t out_done;              /* bytes of the oldest output buffer that are out already */
@@ -55,7 +56,7 @@ struct console_space { uint16_t cols, rows; uint32_t max_ports, emergency; };
 
 struct port_state {
 	uint32_t id;
-	bool guest_open;
+	bool ready, guest_open;
 	uint8_t todo;
 	uint64_t out_done;
 };
@@ -141,6 +142,7 @@ out:
 
 static void port_ready(struct port *p)
 {
+	p->ready = true;
 	if (p->is_console)
 		p->todo |= TODO_CONSOLE;
 	if (p->config->target.name)
@@ -279,7 +281,7 @@ static void port_opened(struct device *d, bool on)
 {
 	struct port *p = port_of(d);
 
-	if (is_multiport(p->c) && !(p->todo & TODO_ADD))
+	if (p->ready)
 		p->todo |= TODO_OPEN;
 	send_controls(p->c);
 	virtio_kick(&p->c->virtio, in_queue(p->id) + 1);
@@ -445,7 +447,7 @@ static void console_reset(struct virtio *v)
 			continue;
 		g_clear_pointer(&p->in.more, g_free);
 		g_clear_pointer(&p->out.more, g_free);
-		p->guest_open = false;
+		p->ready = p->guest_open = false;
 		p->todo = 0;
 		p->out_done = 0;
 	}
@@ -478,6 +480,7 @@ struct chr *virtio_console_chr(struct device *d, const char *name)
 
 static const struct field port_fields[] = {
 	U32(struct port_state, id, NULL, 0, PORTS_MAX - 1, 0, "its number"),
+	FLAG(struct port_state, ready, NULL, 0, "the guest knows it"),
 	FLAG(struct port_state, guest_open, NULL, 0, "somebody in the guest has it open"),
 	U8(struct port_state, todo, NULL, 0, TODO_ALL, 0, "messages the guest has yet to get"),
 	U64(struct port_state, out_done, NULL, 0, UINT32_MAX, 0, "bytes of the oldest output buffer that are out already"),
@@ -504,10 +507,10 @@ static void console_pre_save(struct virtio *v)
 		const struct port *p = c->ports[i];
 		struct port_state *s;
 
-		if (!p || (!p->guest_open && !p->todo && !p->out_done))
+		if (!p || (!p->ready && !p->guest_open && !p->todo && !p->out_done))
 			continue;
 		s = schema_new(&port_schema);
-		*s = (struct port_state){ .id = i, .guest_open = p->guest_open, .todo = p->todo, .out_done = p->out.q ? p->out_done : 0 };
+		*s = (struct port_state){ .id = i, .ready = p->ready, .guest_open = p->guest_open, .todo = p->todo, .out_done = p->out.q ? p->out_done : 0 };
 		if (!c->saved)
 			c->saved = g_ptr_array_new();
 		g_ptr_array_add(c->saved, s);
@@ -527,8 +530,9 @@ static bool console_post_load(struct virtio *v, GError **err)
 			ok = kerr_set(err, KERR_STATE_DATA, "port %u is not there", s->id);
 			break;
 		}
+		p->ready = s->ready;
 		p->guest_open = s->guest_open;
-		p->todo = s->todo | TODO_OPEN * s->guest_open;
+		p->todo = (uint8_t)(s->todo | (s->ready ? TODO_OPEN : 0));      /* who is at the host's side may be another now */
 		p->out_done = s->out_done;
 	}
 	forget_saved(c);

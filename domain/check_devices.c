@@ -119,9 +119,15 @@ static void check_controllers(const struct machine *m, struct report *r)
 			break;
 		case CONTROLLER_ISA:
 			break;
-		default:
+		case CONTROLLER_IDE:
+		case CONTROLLER_SATA:
+		case CONTROLLER_SCSI:
 			report_warn(r, c, NULL, NULL,
 				"there is no %s controller yet: kept, its disks are shown as virtio", controller_type_names[c->type]);
+			break;
+		default:
+			report_warn(r, c, NULL, NULL, "there is no %s controller: kept, the guest will not find it",
+				controller_type_names[c->type]);
 		}
 	}
 	if (bridge)

@@ -102,11 +102,11 @@ static void check_bus(const struct disk *d, struct report *r)
 	else if (d->device == DISK_DEVICE_LUN)
 		report_refuse(r, d, "device", "write device='disk'",
 			"SCSI commands aren't passed to the host's device");
-	else if (disk_stands_in(d))
+	else if (disk_stands_in(d) && disk_has_source(d))
 		report_warn(r, &d->target, "bus", "write bus='virtio'",
 			"%s disks are shown to the guest as virtio until SCSI is here",
 			disk_bus_names[bus]);
-	else if (bus != DISK_BUS_VIRTIO && bus != DISK_BUS_ABSENT)
+	else if (!disk_stands_in(d) && bus != DISK_BUS_VIRTIO && bus != DISK_BUS_ABSENT)
 		report_refuse(r, &d->target, "bus", "write <target dev='vda' bus='virtio'/>",
 			"there is no bus '%s'", disk_bus_names[bus]);
 	if (bus == DISK_BUS_VIRTIO && d->model > VIRTIO_MODEL_VIRTIO &&

@@ -248,6 +248,17 @@ static bool complete_drive(const struct field *row, void *dev, void *arg)
 	return true;
 }
 
+/* Names of QEMU's machines are kept; those of its old chipset have the old kind of root, so libvirt takes the definition too. */
+static const char *root_of(const char *machine)
+{
+	static const char *const old[] = { "pc-i440fx", "pc-0.", "pc-1.", "rhel6." };
+
+	for (size_t i = 0; machine && i < G_N_ELEMENTS(old); i++)
+		if (g_str_has_prefix(machine, old[i]))
+			return "pci-root";
+	return g_strcmp0(machine, "pc") ? "pcie-root" : "pci-root";
+}
+
 void machine_place(struct machine *m, struct report *r)
 {
 	struct devices *d = &m->devices;
@@ -255,7 +266,7 @@ void machine_place(struct machine *m, struct report *r)
 
 	controller_index(d);
 	if (!controller_find(d, CONTROLLER_PCI, 0))
-		controller_add(d, CONTROLLER_PCI, 0, "pcie-root");
+		controller_add(d, CONTROLLER_PCI, 0, root_of(m->os.machine));
 	place_ports(d, r);
 	place_isa(d);
 	devices_each(d, complete_drive, NULL);

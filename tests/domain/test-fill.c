@@ -134,6 +134,178 @@ static void test_stand_in(void)
 	g_assert_true(e->readonly);
 }
 
+/* --- devices whose definition names another bus --- */
+#define RNG_AT(bus, slot) \
+	"<rng model='virtio'><backend model='builtin'/><address type='pci' bus='" bus "' slot='" slot "'/></rng>"
+#define ROOT_PORT(i, f) "<controller type='pci' index='" i "' model='pcie-root-port'><address type='pci' slot='0x02' function='" f \
+	"' multifunction='on'/></controller>"
+
+static const struct address *rng_at(const struct machine *m, unsigned i)
+{
+	return &list_at(rng, m->devices.rngs, i)->address;
+}
+
+static void test_behind(void)
+{
+	AUTO(machine) m = read_machine(DEVICES(ROOT_PORT("1", "0") ROOT_PORT("2", "1") ROOT_PORT("3", "2")
+		RNG_AT("3", "0") RNG_AT("1", "0") RNG RNG_AT("2", "0")));
+	/* the one on bus 1 is gone, another has come: the others stay */
+	AUTO(machine) less = read_machine(DEVICES(ROOT_PORT("1", "0") ROOT_PORT("2", "1") RNG RNG_AT("7", "0") RNG_AT("2", "0") RNG_AT("3", "0")));
+	g_autofree char *xml = machine_to_xml(m, 0);
+
+	g_assert_cmpuint(address_slot(rng_at(m, 0)), ==, 6);
+	g_assert_cmpuint(address_slot(rng_at(m, 1)), ==, 4);
+	g_assert_cmpuint(address_slot(rng_at(m, 2)), ==, 1);
+	g_assert_cmpuint(address_slot(rng_at(m, 3)), ==, 5);
+	g_assert_cmpuint(address_slot(rng_at(less, 1)), ==, 10);
+	g_assert_cmpuint(address_slot(rng_at(less, 2)), ==, 5);
+	g_assert_cmpuint(address_slot(rng_at(less, 3)), ==, 6);
+	/* what the definition says stays as it is */
+	g_assert_cmpuint(rng_at(m, 0)->bus, ==, 3);
+	g_assert_cmpuint(rng_at(m, 0)->slot, ==, 0);
+	g_assert_nonnull(strstr(xml, "bus='0x03' slot='0x00' function='0x0'/>"));
+	g_assert_null(strstr(xml, "flat"));
+}
+
+/* The same definition gives the same places, in whatever order its devices stand. */
+static void test_behind_order(void)
+{
+	AUTO(machine) a = read_machine(DEVICES(RNG_AT("1", "1") RNG_AT("2", "0") RNG_AT("1", "3") RNG_AT("3", "0")));
+	AUTO(machine) b = read_machine(DEVICES(RNG_AT("3", "0") RNG_AT("1", "3") RNG_AT("2", "0") RNG_AT("1", "1")));
+
+	for (unsigned i = 0; i < 4; i++)
+		g_assert_cmpuint(address_slot(rng_at(a, i)), ==, address_slot(rng_at(b, 3 - i)));
+	/* 1.1 and 2.0 prefer the same */
+	g_assert_cmpuint(address_slot(rng_at(a, 0)), ==, 5);
+	g_assert_cmpuint(address_slot(rng_at(a, 1)), ==, 6);
+}
+
+static struct machine *many_behind(unsigned n, const char *more, struct report *r)
+{
+	g_autoptr(GString) xml = g_string_new(HEAD "<devices>");
+	g_autoptr(GError) err = NULL;
+
+	for (unsigned i = 0; i < n; i++)
+		g_string_append_printf(xml, "<rng model='virtio'><backend model='builtin'/><address type='pci' bus='%u' slot='0'/></rng>", i + 1);
+	g_string_append_printf(xml, "%s</devices></domain>", more);
+	return machine_from_xml(xml->str, xml->len, r, &err);
+}
+
+/* More than there are slots: functions; more than there are functions: refused. */
+static void test_behind_many(void)
+{
+	AUTO(report) r = report_new(NULL, false, false);
+	AUTO(report) full = report_new(NULL, false, false);
+	AUTO(report) over = report_new(NULL, false, false);
+	AUTO(machine) m = many_behind(40, "", r);
+	AUTO(machine) most = many_behind(31 * 8, "", full);
+	bool taken[32][8] = { { false } };
+	const struct finding *f;
+
+	g_assert_nonnull(m);
+	list_each(rng, g, m->devices.rngs) {
+		const struct address *a = &g->address;
+
+		g_assert_false(taken[address_slot(a)][address_function(a)]);
+		taken[address_slot(a)][address_function(a)] = true;
+	}
+	list_each(rng, g, m->devices.rngs)
+		g_assert_true(!address_function(&g->address) ? taken[address_slot(&g->address)][1] == address_multifunction(&g->address) :
+			taken[address_slot(&g->address)][0]);
+	g_assert_nonnull(most);
+	g_assert_null(many_behind(31 * 8 + 1, "", over));
+	f = over->findings->pdata[0];
+	g_assert_cmpstr(f->text, ==, "there is no PCI slot left for it");
+	/* a place that only a kept device holds is the last resort: slot 1 */
+	{
+		AUTO(report) kept = report_new(NULL, false, false);
+		AUTO(machine) k = many_behind(31, "<video><model type='vga'/><address type='pci' slot='1'/></video>", kept);
+
+		g_assert_nonnull(k);
+		g_assert_cmpuint(kept->errors, ==, 0);
+		list_each(rng, g, k->devices.rngs)
+			g_assert_cmpuint(address_function(&g->address), ==, 0);
+	}
+}
+
+static void count(const struct report *r, const char *text, unsigned n)
+{
+	unsigned have = 0;
+
+	for (unsigned i = 0; i < r->findings->len; i++)
+		have += strstr(((const struct finding *)r->findings->pdata[i])->text, text) != NULL;
+	g_assert_cmpuint(have, ==, n);
+}
+
+/* One word about all bridges; clashes behind them and with places that are in use are found. */
+static void test_behind_findings(void)
+{
+	static const char twice[] = DEVICES(RNG_AT("1", "0") RNG_AT("1", "0"));
+	AUTO(report) r = report_new(NULL, false, false);
+	AUTO(report) bridges = report_new(NULL, false, false);
+	AUTO(report) now = report_new(NULL, false, false);
+	static const char many[] = DEVICES(ROOT_PORT("1", "0") ROOT_PORT("2", "1") RNG_AT("1", "0") RNG_AT("2", "0"));
+	AUTO(machine) m = machine_from_xml(many, strlen(many), bridges, NULL);
+	struct rng *fresh = schema_new(&rng_schema);
+
+	g_assert_null(machine_from_xml(twice, strlen(twice), r, NULL));
+	count(r, "PCI address 0000:01:00.0 is given twice", 1);
+	g_assert_nonnull(m);
+	g_assert_cmpuint(bridges->warnings, ==, 1);
+	count(bridges, "2 bridges are kept", 1);
+	/* plugged in while it runs */
+	fresh->model = VIRTIO_MODEL_VIRTIO;
+	fresh->backend.model = RNG_BUILTIN;
+	fresh->address.type = ADDRESS_PCI;
+	fresh->address.slot = address_slot(rng_at(m, 0));
+	g_ptr_array_add(m->devices.rngs, fresh);
+	g_assert_true(machine_fill(m, now));
+	machine_check(m, now);
+	g_assert_cmpuint(now->errors, ==, 1);
+	count(now, "is taken by a device of another bus", 1);
+}
+
+/* libvirt's way to say "any": all zero. */
+static void test_zero(void)
+{
+	AUTO(machine) m = read_machine(DEVICES("<rng model='virtio'><backend model='builtin'/>"
+		"<address type='pci' domain='0x0000' bus='0x00' slot='0x00' function='0x0'/></rng>"));
+
+	g_assert_cmpuint(address_slot(rng_at(m, 0)), ==, 1);
+}
+
+/* Pages and sums as libvirt has them. */
+static void test_memory(void)
+{
+	AUTO(machine) odd = read_machine("<domain type='kvm'><name>a</name><memory unit='b'>1048577</memory></domain>");
+	AUTO(machine) cells = read_machine("<domain type='kvm'><name>a</name><memory>1</memory><vcpu>2</vcpu><cpu><numa>"
+		"<cell cpus='0' memory='4097'/><cell cpus='1' memory='4096'/></numa></cpu></domain>");
+
+	g_assert_cmpuint(odd->memory.size, ==, 1048576 + 4096);
+	g_assert_cmpuint(odd->memory.current, ==, odd->memory.size);
+	g_assert_cmpuint(cells->memory.size, ==, (4096 + 4100) * 1024);
+}
+
+static void test_units(void)
+{
+	AUTO(machine) m = read_machine("<domain type='kvm'><name>a</name><memory>65536</memory><features><smm state='on'><tseg>8</tseg></smm></features>"
+		"<devices><disk><driver type='qcow2'><metadata_cache><max_size>65536</max_size></metadata_cache></driver>"
+		"<source file='/a'/><target dev='vda'/></disk></devices></domain>");
+
+	g_assert_cmpuint(m->memory.size, ==, 65536 * 1024);
+	g_assert_cmpuint(m->features.smm->tseg, ==, 8 << 20);
+	g_assert_cmpuint(list_at(disk, m->devices.disks, 0)->driver.metadata_cache, ==, 65536);
+}
+
+static void test_root(void)
+{
+	AUTO(machine) pc = read_machine("<domain type='kvm'><name>a</name><memory>65536</memory><os><type machine='pc-i440fx-7.2'>hvm</type></os></domain>");
+	AUTO(machine) ours = read_machine(HEAD "</domain>");
+
+	g_assert_cmpstr(list_at(controller, pc->devices.controllers, 0)->model, ==, "pci-root");
+	g_assert_cmpstr(list_at(controller, ours->devices.controllers, 0)->model, ==, "pcie-root");
+}
+
 static void test_pairing(void)
 {
 	AUTO(machine) serial = read_machine(DEVICES("<serial type='file'><source path='/s'/></serial>"));
@@ -252,6 +424,14 @@ int main(int argc, char **argv)
 	g_test_add_func("/fill/stable", test_stable);
 	g_test_add_func("/fill/functions", test_functions);
 	g_test_add_func("/fill/stand-in", test_stand_in);
+	g_test_add_func("/fill/behind", test_behind);
+	g_test_add_func("/fill/behind-order", test_behind_order);
+	g_test_add_func("/fill/behind-many", test_behind_many);
+	g_test_add_func("/fill/behind-findings", test_behind_findings);
+	g_test_add_func("/fill/zero-address", test_zero);
+	g_test_add_func("/fill/memory", test_memory);
+	g_test_add_func("/fill/units", test_units);
+	g_test_add_func("/fill/root", test_root);
 	g_test_add_func("/fill/pairing", test_pairing);
 	g_test_add_func("/fill/virtio-serial", test_virtio_serial);
 	g_test_add_func("/fill/iothreads", test_iothreads);

@@ -133,14 +133,14 @@ static void test_golden(gconstpointer data)
 		return;
 	}
 	g_assert_false(g_str_has_prefix(name, "bad-"));
-	out = machine_to_xml(m, XML_INACTIVE);
+	out = machine_to_xml(m, XML_INACTIVE | XML_SECRETS);
 	compare(name, ".err", NULL);
 	compare(name, ".out.xml", out);
 	compare(name, ".warn", found);
 	/* define(dumpxml(x)) is x; XML_INACTIVE left out what a running machine has */
 	back = read_text(out, strlen(out), name, &again);
 	g_assert_nonnull(back);
-	twice = machine_to_xml(back, XML_INACTIVE);
+	twice = machine_to_xml(back, XML_INACTIVE | XML_SECRETS);
 	g_assert_cmpstr(twice, ==, out);
 	same_machine(m, back);
 	through_codecs(m);

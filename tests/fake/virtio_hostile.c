@@ -91,7 +91,7 @@ static void proper_request(struct hostile *h)
 		uint64_t noise = any_value(h);
 
 		s[i] = (struct vseg){ any_address(h), any_length(h) };
-		if (upto(h, 4))
+		if (upto(h, 40))
 			s[i] = (struct vseg){ 0x80000 + upto(h, 0x70000), upto(h, 4096) };
 		if (i < out)
 			(void)ram_write(r->ram, s[i].addr, &noise, 8);

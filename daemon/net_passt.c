@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * passt, the user-mode network: a process of its own that fences itself (own user, namespaces, seccomp) and speaks
+ * length-prefixed frames over a socket that it is given. It goes to the background when it is ready, which is how a start
+ * that failed is told from one that worked; it ends when the socket closes.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/net.h"
+#include "daemon/spawn.h"
+#include "domain/error.h"
+
+#define READY_MS 10000
+#define WORDS 2000              /* bytes of its messages that are told */
+
+char *net_passt_file(const char *dir, const char *alias)
+{
+	return g_strdup_printf("%s/passt-%s.pid", dir, alias);
+}
+
+static void arg(GPtrArray *a, const char *option, const char *value)
+{
+	g_ptr_array_add(a, g_strdup(option));
+	if (value)
+		g_ptr_array_add(a, g_strdup(value));
+}
+
+/* "192.0.2.1%eth0/80-90:8080-8090,~85", in passt's own words. */
+static char *forward(const struct iface_forward *f)
+{
+	GString *s = g_string_new(NULL);
+	const char *comma = "";
+
+	if (f->address)
+		g_string_append(s, f->address);
+	if (f->dev)
+		g_string_append_printf(s, "%%%s", f->dev);
+	if (s->len)
+		g_string_append_c(s, '/');
+	if (!list_len(f->ranges))
+		g_string_append(s, "all");
+	list_each(iface_range, r, f->ranges) {
+		uint32_t last = r->end ? r->end : r->start;
+
+		g_string_append_printf(s, "%s%s%u", comma, r->exclude == YESNO_YES ? "~" : "", r->start);
+		if (last > r->start)
+			g_string_append_printf(s, "-%u", last);
+		if (r->to) {
+			g_string_append_printf(s, ":%u", r->to);
+			if (last > r->start)
+				g_string_append_printf(s, "-%u", r->to + (last - r->start));
+		}
+		comma = ",";
+	}
+	return g_string_free(s, FALSE);
+}
+
+char **net_passt_args(const struct net_passt *p, const char *program)
+{
+	const struct iface *i = p->iface;
+	GPtrArray *a = g_ptr_array_new();
+	g_autofree char *mtu = i->mtu ? g_strdup_printf("%u", i->mtu) : NULL;
+
+	arg(a, program, NULL);
+	arg(a, "--fd", "3");
+	arg(a, "--quiet", NULL);
+	arg(a, "--stderr", NULL);
+	arg(a, "--pid", p->pid_file);
+	if (i->backend_log.path)
+		arg(a, "--log-file", i->backend_log.path);
+	if (i->source.dev)
+		arg(a, "--interface", i->source.dev);
+	if (mtu)
+		arg(a, "--mtu", mtu);
+	list_each(iface_ip, ip, i->ips) {
+		bool v6 = strchr(ip->address, ':');
+		g_autofree char *prefix = ip->prefix ? g_strdup_printf("%u", ip->prefix) : NULL;
+
+		arg(a, "--address", ip->address);
+		if (prefix && !v6)
+			arg(a, "--netmask", prefix);
+	}
+	list_each(iface_forward, f, i->forwards) {
+		g_autofree char *spec = forward(f);
+
+		arg(a, f->proto == 2 ? "--udp-ports" : "--tcp-ports", spec);
+	}
+	g_ptr_array_add(a, NULL);
+	return (char **)g_ptr_array_free(a, FALSE);
+}
+
+/* Its words, on one line. New. */
+static char *words(int fd)
+{
+	char text[WORDS + 1];
+	ssize_t n = pread(fd, text, WORDS, 0);
+	g_auto(GStrv) lines = NULL;
+
+	text[MAX(n, 0)] = '\0';
+	g_strstrip(text);
+	for (char *c = text; *c; c++)           /* what another program wrote goes to people's terminals */
+		if ((unsigned char)*c < ' ' && *c != '\n')
+			*c = ' ';
+	lines = g_strsplit(text, "\n", -1);
+	return *text ? g_strjoinv("; ", lines) : g_strdup("it said nothing");
+}
+
+/* The process that was started ends when the one in the background is ready. */
+static bool wait_ready(int pidfd, int out, GError **err)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	g_autofree char *text = NULL;
+	siginfo_t si = { 0 };
+	int n;
+
+	do
+		n = poll(&p, 1, READY_MS);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED) < 0 && errno == EINTR)
+		;
+	if (n <= 0)
+		return kerr_set(err, KERR_TIMEOUT, "passt was not ready within %d s", READY_MS / 1000);
+	if (si.si_code == CLD_EXITED && !si.si_status)
+		return true;
+	text = words(out);
+	return kerr_set(err, KERR_HOST, "passt failed: %s", text);
+}
+
+bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
+{
+	g_autofree char *found = p->program ? g_strdup(p->program) : g_find_program_in_path("passt");
+	g_auto(GStrv) argv = NULL;
+	int pair[2], out, pidfd;
+	pid_t pid;
+	bool ok;
+
+	if (!found)
+		return kerr_set(err, KERR_HOST, "there is no passt on this host, which is the user-mode network: apt-get install passt");
+	argv = net_passt_args(p, found);
+	out = memfd_create("passt", MFD_CLOEXEC);
+	if (out < 0)
+		return kerr_errno(err, errno, "start passt");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		kerr_errno(err, errno, "start passt");
+		close(out);
+		return false;
+	}
+	(void)unlink(p->pid_file);
+	ok = spawn_process(&(struct spawn){ .argv = argv, .in = p->null_fd, .out = out, .fd3 = pair[1], .cgroup = -1 }, &pid, &pidfd, err);
+	close(pair[1]);
+	if (ok) {
+		ok = wait_ready(pidfd, out, err);
+		close(pidfd);
+	}
+	close(out);
+	if (ok)
+		*sock = pair[0];
+	else
+		close(pair[0]);
+	return ok;
+}
