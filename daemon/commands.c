@@ -444,9 +444,10 @@ static void cmd_wait(struct request *r)
 
 /* --- events --- */
 
-static void stream_over(void *follower)
+static void stream_over(void *wire)
 {
 	/* the follower is freed with the connection, or when the client asks for another */
+	request_stream_over(wire);
 }
 
 static void cmd_event(struct request *r)
@@ -473,7 +474,7 @@ static void cmd_event(struct request *r)
 	}
 	if (!a->follow && ask.since == UINT64_MAX)
 		ask.since = 0;
-	f = events_follow(e, request_wire(r), &ask, stream_over, NULL, &err);
+	f = events_follow(e, request_wire(r), &ask, stream_over, request_wire(r), &err);
 	if (!f) {
 		request_fail(r, err);
 		return;

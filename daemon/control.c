@@ -41,7 +41,8 @@ struct peer {
 	GQueue queue;                   /* json_object: messages not yet run */
 	struct request *request;        /* under way */
 	bool running;                   /* in peer_next: no recursion */
-	void *stream;
+	void *stream;                   /* NULL: none */
+	bool stream_over;
 	void (*stream_free)(void *);
 };
 
@@ -114,6 +115,12 @@ void request_stream(struct request *r, void *stream, void (*free_fn)(void *))
 		p->stream_free(p->stream);
 	p->stream = stream;
 	p->stream_free = free_fn;
+	p->stream_over = false;
+}
+
+void request_stream_over(struct wire *w)
+{
+	((struct peer *)wire_owner(w))->stream_over = true;
 }
 
 /* --- running --- */
@@ -306,7 +313,14 @@ static void peer_closed(struct wire *w, const char *why)
 	g_free(p);
 }
 
-static const struct wire_ops wire_callbacks = { peer_message, peer_garbage, peer_closed };
+static bool peer_busy(struct wire *w)
+{
+	const struct peer *p = wire_owner(w);
+
+	return p->request || p->queue.length || (p->stream && !p->stream_over);
+}
+
+static const struct wire_ops wire_callbacks = { peer_message, peer_garbage, peer_closed, peer_busy };
 
 static json_object *greeting(void)
 {

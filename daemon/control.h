@@ -42,6 +42,7 @@ void request_fail(struct request *, const GError *);
 struct wire *request_wire(struct request *);    /* NULL: the client has gone */
 /* From now on the client gets a stream (events): more commands of it go on being answered. Freed with the client. */
 void request_stream(struct request *, void *stream, void (*free)(void *));
+void request_stream_over(struct wire *);        /* the client on it gets no more of its stream */
 
 struct control *control_new(struct kvmd *, GError **err);      /* listens, or takes systemd's socket; accepts after control_open */
 void control_open(struct control *);

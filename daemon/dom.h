@@ -45,6 +45,10 @@ struct dom {
 	guint gone;                     /* source on pidfd */
 	int seen_fd;                    /* run/vm/UUID/seen: number of the last event taken from the worker */
 	uint64_t seen;
+	gint64 told_at;                 /* monotonic, µs: when `tell` was filled up last */
+	double tell;                    /* how many of its events may be told now */
+	uint64_t untold;                /* events left out since the last one told */
+	bool flooded;                   /* that some are left out has been logged */
 	guint kill_timer;
 	struct dom_net *net;            /* net_watch.c's: helpers of its cards; NULL: none */
 	guint lost_timer;               /* its connection has ended, its process not yet */

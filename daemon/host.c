@@ -12,6 +12,7 @@
 #include "daemon/kvmd.h"
 #include "daemon/probe.h"
 #include "domain/commands_kvmd.h"
+#include "domain/cpu_models.h"
 #include "domain/json.h"
 
 static void check(struct tell_host *t, const char *name, enum check_result result, const char *found, const char *cure)
@@ -122,6 +123,15 @@ static void look_at_memory(struct tell_host *t)
 	}
 }
 
+static json_object *cpu_models(void)
+{
+	json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < cpu_model_rows_n; i++)
+		json_object_array_add(list, json_object_new_string(cpu_model_rows[i].name));
+	return list;
+}
+
 static void probed(void *arg, const char *text, const GError *err)
 {
 	struct request *r = arg;
@@ -146,6 +156,7 @@ static void probed(void *arg, const char *text, const GError *err)
 		k->privileged ? NULL : "run kvmd as root to give each machine a user of its own");
 	check(t, "huge pages", k->ram_fs >= 0 ? CHECK_OK : CHECK_WARNING, k->ram_fs >= 0 ? "guest memory may use them" : "as the host's shmem_enabled has it", NULL);
 	reply = json_from_struct(&tell_host_schema, t, JSON_ALL);
+	json_object_object_add(reply, "cpu_models", cpu_models());
 	if (caps)
 		json_object_object_add(reply, "capabilities", caps);
 	request_reply_json(r, reply, NULL, 0);

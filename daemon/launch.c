@@ -202,7 +202,7 @@ static bool spawn_worker(struct launch *l)
 	g_autofree char *log = g_strdup_printf("%s/%s.log", l->paths->log, l->name);
 	g_autofree char *uid = g_strdup_printf("%u", l->uid);
 	g_autofree char *fence = g_strdup_printf("--fence=%s", config_fence_names[l->config->fence]);
-	char *argv[12] = { (char *)l->worker, (char *)"--fd", (char *)"3", fence };
+	char *argv[16] = { (char *)l->worker, (char *)"--fd", (char *)"3", fence };
 	int argc = 4, pair[2], out, group;
 	pid_t pid;
 	bool ok;
@@ -221,6 +221,10 @@ static bool spawn_worker(struct launch *l)
 	if (!l->host || strstr(l->host, "\"emulated\"")) {
 		argv[argc++] = (char *)"--assist";
 		argv[argc++] = (char *)ASSIST_PLACES;
+	}
+	if (l->text && strstr(l->text, "<disk")) {      /* before the XML is parsed, as with --assist: one too many does no harm */
+		argv[argc++] = (char *)"--rings";
+		argv[argc++] = (char *)"1";
 	}
 	argv[argc] = NULL;
 	log_rotate(log);

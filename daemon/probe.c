@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +44,23 @@ struct asking {                         /* belongs to the thread until done */
 	GError *err;
 };
 
+/* The cure depends on whose the device is: udev gives it to the group kvm, a bare system leaves it to root. */
+static void refused(const char *device, GError **err)
+{
+	struct group *g = NULL;
+	struct stat st;
+
+	if (!stat(device, &st) && st.st_gid && (st.st_mode & 0060) == 0060)
+		g = getgrgid(st.st_gid);
+	if (g)
+		kerr_set(err, KERR_ACCESS, "no permission for %s: add the user to the group %s (usermod -aG %s %s) and log in again", device, g->gr_name,
+			g->gr_name, g_get_user_name());
+	else
+		kerr_set(err, KERR_ACCESS, "no permission for %s: only its owner may open it; as root, give it to a group of yours, "
+			"chgrp kvm %s && chmod 660 %s, and add the user to that (usermod -aG kvm %s), or run kvmd as root", device, device, device,
+			g_get_user_name());
+}
+
 int probe_open_kvm(const char *device, GError **err)
 {
 	int fd = open(device, O_RDWR | O_CLOEXEC);
@@ -55,8 +74,7 @@ int probe_open_kvm(const char *device, GError **err)
 		break;
 	case EACCES:
 	case EPERM:
-		kerr_set(err, KERR_ACCESS, "no permission for %s: add the user to the group kvm (usermod -aG kvm %s) and log in again",
-			device, g_get_user_name());
+		refused(device, err);
 		break;
 	default:
 		kerr_errno(err, errno, "open %s", device);

@@ -11,6 +11,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "daemon/disks.h"
 #include "daemon/launch.h"
 #include "daemon/unix.h"
 
@@ -19,8 +20,7 @@ struct opening {
 	GHashTable *machines;   /* pid → name */
 };
 
-/* Opens without waiting for a fifo's other end, and says why not in words that help. */
-static int open_file(const char *path, int flags, mode_t mode, GError **err)
+int resource_open_file(const char *path, int flags, mode_t mode, GError **err)
 {
 	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
 
@@ -45,7 +45,7 @@ static int open_file(const char *path, int flags, mode_t mode, GError **err)
 
 static int open_read(struct resource_visit *v, struct opening *o, GError **err)
 {
-	int fd = open_file(v->res->path, O_RDONLY, 0, err);
+	int fd = resource_open_file(v->res->path, O_RDONLY, 0, err);
 	struct stat st;
 
 	/* a device too: the source of an <rng> */
@@ -59,7 +59,7 @@ static int open_read(struct resource_visit *v, struct opening *o, GError **err)
 
 static int open_write(struct resource_visit *v, struct opening *o, GError **err)
 {
-	return open_file(v->res->path, O_RDWR, 0, err);
+	return resource_open_file(v->res->path, O_RDWR, 0, err);
 }
 
 /* As libvirt: a file begins anew at each start unless append='on'. */
@@ -71,7 +71,7 @@ static int open_log(struct resource_visit *v, struct opening *o, GError **err)
 		append = ((const struct chardev_source *)v->owner)->append;
 	else if (v->owner_schema == &chardev_log_schema)
 		append = ((const struct chardev_log *)v->owner)->append;
-	return open_file(v->res->path, O_RDWR | O_CREAT | O_APPEND | (append == ONOFF_ON ? 0 : O_TRUNC), 0640, err);
+	return resource_open_file(v->res->path, O_RDWR | O_CREAT | O_APPEND | (append == ONOFF_ON ? 0 : O_TRUNC), 0640, err);
 }
 
 static int open_pty(struct resource_visit *v, struct opening *o, GError **err)
@@ -130,7 +130,7 @@ static int open_connect(struct resource_visit *v, struct opening *o, GError **er
 
 static int open_dir(struct resource_visit *v, struct opening *o, GError **err)
 {
-	return open_file(v->res->path, O_PATH | O_DIRECTORY, 0, err);
+	return resource_open_file(v->res->path, O_PATH | O_DIRECTORY, 0, err);
 }
 
 /* Who has the file open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
@@ -166,35 +166,23 @@ static char *holder_of(const struct opening *o, const struct stat *st)
 	return found ? found : g_strdup("another process");
 }
 
-/* Disks are locked over their whole length by their open file description, which the worker inherits: the lock lives as
- * long as it does. QEMU and others that use OFD locks see it. */
-static int open_disk(struct resource_visit *v, struct opening *o, GError **err)
+char *resource_holder(int fd, GHashTable *machines)
 {
-	int fd = open_file(v->res->path, O_RDWR, 0, err);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const struct opening o = { NULL, NULL, machines };
 	struct stat st;
 
-	if (fd < 0)
-		return -1;
-	if (fcntl(fd, F_OFD_SETLK, &lock) < 0 && (errno == EAGAIN || errno == EACCES)) {
-		g_autofree char *holder = fstat(fd, &st) ? g_strdup("another process") : holder_of(o, &st);
-
-		kerr_set(err, KERR_BUSY, "'%s' is in use by %s", v->res->path, holder);
-		close(fd);
-		return -1;
-	}
-	return fd;
+	return fstat(fd, &st) ? g_strdup("another process") : holder_of(&o, &st);
 }
 
 static int open_device(struct resource_visit *v, struct opening *o, GError **err)
 {
-	return open_file(v->res->path, O_RDWR, 0, err);
+	return resource_open_file(v->res->path, O_RDWR, 0, err);
 }
 
 static int (*const openers[])(struct resource_visit *, struct opening *, GError **) = {
 	[RES_READ] = open_read,
 	[RES_WRITE] = open_write,
-	[RES_DISK] = open_disk,
+	[RES_DISK] = NULL,      /* daemon/disks.c */
 	[RES_LOG] = open_log,
 	[RES_SOCKET_LISTEN] = open_listen,
 	[RES_SOCKET_CONNECT] = open_connect,
@@ -216,7 +204,7 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 	struct opening *o = arg;
 	int fd;
 
-	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || (!v->res->path && v->use != RES_PTY))
+	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && v->use != RES_PTY))
 		return true;
 	fd = openers[v->use](v, o, err);
 	if (fd < 0) {
@@ -229,7 +217,7 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 	if (v->owner_schema == &chardev_log_schema) {           /* where the log goes when it is full */
 		g_autofree char *old = g_strconcat(v->res->path, ".1", NULL), *name = g_strconcat(v->path, ".backup", NULL);
 
-		fd = open_file(old, O_RDWR | O_CREAT, 0640, err);
+		fd = resource_open_file(old, O_RDWR | O_CREAT, 0640, err);
 		if (fd < 0) {
 			g_prefix_error(err, "%s: ", v->path);
 			return false;
@@ -243,5 +231,5 @@ bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GHash
 {
 	struct opening o = { fds, sockets, machines };
 
-	return machine_walk_resources(m, open_one, &o, err);
+	return disks_open(m, fds, machines, err) && machine_walk_resources(m, open_one, &o, err);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "domain/machine.h"
 
@@ -11,3 +12,7 @@
  * machines: pid → name of those that run, to name a holder; may be NULL. *err: the
  * resource and its path, with what to do. May block; any thread. */
 bool resources_open(struct machine *, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err);
+/* Opens without waiting for a fifo's other end; -1 and why not in words that help. */
+int resource_open_file(const char *path, int flags, mode_t mode, GError **err);
+/* Who has this file open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
+char *resource_holder(int fd, GHashTable *machines);

@@ -89,8 +89,11 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 	struct dom *d = s->dom;
 
 	if (err) {
-		s->err = g_error_copy(err);
-		if (g_error_matches(err, kerr_quark(), KERR_CONNECT))
+		if (d->destroyed)
+			kerr_set(&s->err, KERR_STATE, "it was destroyed before it was ready");
+		else
+			s->err = g_error_copy(err);
+		if (g_error_matches(s->err, kerr_quark(), KERR_CONNECT))
 			g_prefix_error(&s->err, "the machine's process ended before it was ready (see %s/%s.log): ", d->kvmd->paths->log, d->name);
 		d->destroyed = true;            /* process_gone tells the rest, without a restart */
 		dom_kill(d);

@@ -20,6 +20,8 @@
 
 #define LOST_MS 3000            /* between the end of a machine's connection and that of its process */
 #define AFTER_KILL_MS 10000
+#define TELL_BURST 1000         /* events of one machine, told at once */
+#define TELL_PER_SECOND 1
 
 static json_object *data_str(json_object *o, const char *key, const char *value)
 {
@@ -266,6 +268,29 @@ static void follow_state(struct dom *d, const char *name, json_object *data)
 	}
 }
 
+/* A guest that resets itself in a loop must not push everyone's history out of the journal. */
+static bool may_tell(struct dom *d)
+{
+	gint64 now = g_get_monotonic_time();
+
+	if (!d->told_at)
+		d->tell = TELL_BURST;
+	else
+		d->tell = MIN(TELL_BURST, d->tell + (double)(now - d->told_at) * TELL_PER_SECOND / G_USEC_PER_SEC);
+	d->told_at = now;
+	if (d->tell < 1) {
+		d->untold++;
+		if (!d->flooded)
+			log_warning("vm '%s': more than %d events at once: not all are told from now on", d->name, TELL_BURST);
+		d->flooded = true;
+		return false;
+	}
+	if (d->tell >= TELL_BURST / 2)
+		d->flooded = false;
+	d->tell--;
+	return true;
+}
+
 void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t seq)
 {
 	json_object *copy = NULL;
@@ -281,11 +306,16 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		follow_state(d, name, data);
 	if (!strcmp(name, "KVMD_MACHINE") && d->link && !d->replaying)
 		dom_refresh(d, NULL, NULL);
+	if (!may_tell(d))
+		return;
 	if (data)
 		(void)json_object_deep_copy(data, &copy, NULL);
 	if (!copy)
 		copy = json_object_new_object();
 	json_object_object_add(copy, "worker-seq", json_object_new_uint64(seq));
+	if (d->untold)
+		json_object_object_add(copy, "left-out", json_object_new_uint64(d->untold));
+	d->untold = 0;
 	dom_event(d, name, copy);
 }
 

@@ -26,6 +26,9 @@ static char *disk_source(void *device)
 {
 	const struct disk *d = device;
 
+	for (const struct disk_backing *b = d->backing; b && b->type; b = b->backing)
+		if (b->type > DISK_BLOCK)
+			return disk_name(device);
 	return d->type == DISK_FILE || d->type == DISK_BLOCK ? NULL : disk_name(device);
 }
 
@@ -112,9 +115,7 @@ static const struct {
 	{ "disks", "disk", disk_kept, true, "an empty drive or a floppy drive: the guest will not find it" },
 	{ "disks", "disk", disk_source, false, "network storage and volumes of pools can't be opened yet: connect it on the host and write type='block' or type='file'" },
 	{ "disks", "disk", disk_transient, false, "writes can't be forgotten at the end yet: take <transient/> out, and make an overlay with qemu-img create -b" },
-	{ "disks", "disk", disk_name, false, "disks " NEXT },
 	{ "interfaces", "interface", iface_type, false, "networks of this type can't be used yet: write type='user' or type='bridge'" },
-	{ "interfaces", "interface", iface_name, false, "network interfaces " NEXT },
 	{ "channels", "channel of type", channel_backend, false, "use <target type='virtio'/> and pty, unix, file, dev or null" },
 	{ "rngs", "rng with backend", rng_backend, false, "entropy daemons are not supported: use <backend model='random'>" },
 	{ "memdevs", "memory device", memdev_model, false, "only model='virtio-mem' is planned" },

@@ -61,7 +61,13 @@ int listen_unix(const char *path, unsigned mode, int backlog, GError **err)
 
 int connect_unix(const char *path, GError **err)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), dirfd;
+	return connect_unix_wait(path, 0, err);
+}
+
+int connect_unix_wait(const char *path, unsigned seconds, GError **err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (seconds ? 0 : SOCK_NONBLOCK), 0), dirfd;
+	struct timeval limit = { .tv_sec = seconds };
 	struct sockaddr_un sa;
 
 	if (fd < 0) {
@@ -72,12 +78,19 @@ int connect_unix(const char *path, GError **err)
 		close(fd);
 		return -1;
 	}
-	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {       /* EAGAIN: its backlog is full */
-		kerr_errno(err, errno == EAGAIN ? ECONNREFUSED : errno, "connect to '%s'", path);
+	if (seconds)                            /* a blocking connect honours it */
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
+		if (errno == EAGAIN)
+			kerr_set(err, KERR_CONNECT, "connect to '%s': too many others wait for it already", path);
+		else
+			kerr_errno(err, errno, "connect to '%s'", path);
 		close(fd);
 		fd = -1;
 	}
 	if (dirfd >= 0)
 		close(dirfd);
+	if (fd >= 0)
+		(void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	return fd;
 }

@@ -8,3 +8,5 @@
 int listen_unix(const char *path, unsigned mode, int backlog, GError **err);
 /* Connected, non-blocking; CONNECT when nobody listens or the backlog is full. */
 int connect_unix(const char *path, GError **err);
+/* The same, but waits up to so many seconds for room in the backlog. */
+int connect_unix_wait(const char *path, unsigned seconds, GError **err);

@@ -179,21 +179,27 @@ static void store_definition(struct setting *s)
 		answer(s);
 }
 
-static void refreshed(void *arg, const GError *err)
+/* Whoever asks next is told what is. */
+static void refreshed(void *arg, const GError *unused)
 {
-	store_definition(arg);          /* the guest has done it, whatever else went wrong */
+	struct setting *s = arg;
+	g_autoptr(GError) err = g_steal_pointer(&s->err);
+
+	if (err)
+		fail(s, err);
+	else
+		store_definition(s);    /* the guest has done it, whatever else went wrong */
 }
 
 static void guest_done(void *arg, json_object *reply, const GError *err)
 {
 	struct setting *s = arg;
 
-	if (err)
-		fail(s, err);
-	else if (s->request->dom->link)
+	s->err = err ? g_error_copy(err) : NULL;
+	if (s->request->dom->link)
 		dom_refresh(s->request->dom, refreshed, s);
 	else
-		store_definition(s);
+		refreshed(s, NULL);
 }
 
 static void ask_guest(struct setting *s)

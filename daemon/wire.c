@@ -2,10 +2,12 @@
 /*
  * JSON lines with descriptors over a unix stream socket.
  *
- * Theory of operation: input is gathered in one GByteArray until a newline; each whole line is parsed and handed on.
+ * Theory of operation: input is gathered in one GByteArray until a message ends; each is parsed and handed on.
  * Descriptors wait in `fds` for the next message. Output is a queue of chunks, each with its descriptors on its first
  * byte; it is written as far as the socket takes and a POLLOUT source does the rest. The end of a connection is a state,
  * not an action: `ended` is set once, and an idle source calls closed() and frees, so that no callback frees its caller.
+ * A peer that closed only its direction (`eof`) gets its answers first: from then on an idle source (`settle`) runs what is
+ * left of the input and ends the connection once nothing is queued and the owner says that nothing more comes.
  */
 #include "daemon/wire.h"
 
@@ -34,13 +36,15 @@ struct wire {
 	const struct wire_ops *ops;
 	void *owner;
 	GByteArray *in;
-	size_t scanned;                 /* bytes of `in` known to hold no newline */
+	size_t scanned;                 /* bytes of `in` looked at; what they left open: */
+	unsigned depth;
+	bool in_string, escaped;
 	int fds[WIRE_FDS_MAX];
 	unsigned fds_n;
 	GQueue out;                     /* of struct chunk */
 	size_t queued, line_max, queue_max;
-	GSource *readable, *writable, *end;
-	bool ended, held, flush, in_input;
+	GSource *readable, *writable, *settle, *end;
+	bool ended, held, flush, in_input, eof;
 	char *why;
 };
 
@@ -74,6 +78,7 @@ static gboolean wire_ended(gpointer data)
 	w->ops->closed(w, w->why);
 	source_drop(&w->readable);
 	source_drop(&w->writable);
+	source_drop(&w->settle);
 	source_drop(&w->end);
 	close(w->fd);
 	fds_close(w->fds, &w->fds_n);
@@ -94,6 +99,7 @@ static void wire_end(struct wire *w, const char *why)
 	w->ended = true;
 	source_drop(&w->readable);
 	source_drop(&w->writable);
+	source_drop(&w->settle);
 	w->end = g_idle_source_new();
 	g_source_set_priority(w->end, G_PRIORITY_DEFAULT);
 	g_source_set_callback(w->end, wire_ended, w, NULL);
@@ -157,23 +163,50 @@ static void wire_line(struct wire *w, const char *line, size_t len)
 	json_object_put(o);
 }
 
-/* Hands on every whole line that is there, until the wire is held or ended. */
+/*
+ * Looks on in the input for the end of a message: a newline, or where its outermost brace closes, for QEMU's own Python
+ * client sends no newline. What lies between *end and *next is the newline.
+ */
+static bool message_ends(struct wire *w, size_t *end, size_t *next)
+{
+	for (; w->scanned < w->in->len; w->scanned++) {
+		char c = (char)w->in->data[w->scanned];
+
+		if (c == '\n') {
+			*end = w->scanned;
+		} else if (w->escaped) {
+			w->escaped = false;
+			continue;
+		} else if (w->in_string) {
+			w->escaped = c == '\\';
+			w->in_string = c != '"';
+			continue;
+		} else if (c == '{' || c == '[') {
+			w->depth++;
+			continue;
+		} else if ((c == '}' || c == ']') && w->depth && !--w->depth) {
+			*end = w->scanned + 1;
+		} else {
+			w->in_string = c == '"' && w->depth;
+			continue;
+		}
+		*next = ++w->scanned;
+		w->in_string = w->escaped = false;
+		w->depth = 0;
+		return true;
+	}
+	return false;
+}
+
+/* Hands on every whole message that is there, until the wire is held or ended. */
 static void wire_lines(struct wire *w)
 {
-	size_t done = 0;
+	size_t done = 0, end, next;
 
 	w->in_input = true;
-	while (!w->ended && !w->held) {
-		char *nl = w->in->len ? memchr(w->in->data + w->scanned, '\n', w->in->len - w->scanned) : NULL;
-
-		if (!nl) {
-			w->scanned = w->in->len;
-			break;
-		}
-		size_t at = (size_t)(nl - (char *)w->in->data);
-
-		wire_line(w, (char *)w->in->data + done, at - done);
-		done = w->scanned = at + 1;
+	while (!w->ended && !w->held && message_ends(w, &end, &next)) {
+		wire_line(w, (char *)w->in->data + done, end - done);
+		done = next;
 	}
 	w->in_input = false;
 	if (done) {
@@ -212,6 +245,75 @@ static bool take_fds(struct wire *w, struct msghdr *m)
 	return ok;
 }
 
+/* --- a peer that sends no more --- */
+
+/* The last message may lack its newline. */
+static void wire_last_line(struct wire *w)
+{
+	GByteArray *last = w->in;
+	const char *why;
+	json_object *o = is_blank((char *)last->data, last->len) ? NULL : parse_line((char *)last->data, last->len, &why);
+
+	if (o) {
+		json_object_put(o);
+		w->in = g_byte_array_new();
+		w->scanned = w->depth = 0;
+		wire_line(w, (char *)last->data, last->len);
+		g_byte_array_unref(last);
+	} else if (!is_blank((char *)last->data, last->len)) {
+		wire_end(w, "ended inside a message");
+	} else {
+		g_byte_array_set_size(w->in, 0);
+		w->scanned = w->depth = 0;
+	}
+}
+
+static gboolean wire_settled(gpointer data)
+{
+	struct wire *w = data;
+
+	source_drop(&w->settle);
+	if (!w->ended && !w->held)
+		wire_lines(w);
+	if (!w->ended && !w->held && w->in->len)
+		wire_last_line(w);
+	if (!w->ended && !w->held && g_queue_is_empty(&w->out) && !(w->ops->busy && w->ops->busy(w)))
+		wire_end(w, NULL);
+	return G_SOURCE_REMOVE;
+}
+
+static void settle_later(struct wire *w)
+{
+	if (!w->eof || w->ended || w->settle)
+		return;
+	w->settle = g_idle_source_new();
+	g_source_set_priority(w->settle, G_PRIORITY_DEFAULT);
+	g_source_set_callback(w->settle, wire_settled, w, NULL);
+	g_source_attach(w->settle, w->context);
+}
+
+static gboolean wire_gone(gint fd, GIOCondition cond, gpointer data)
+{
+	wire_end(data, NULL);
+	return G_SOURCE_CONTINUE;
+}
+
+static void wire_eof(struct wire *w)
+{
+	struct pollfd p = { .fd = w->fd };
+
+	if (poll(&p, 1, 0) != 0) {              /* HUP: both directions */
+		wire_end(w, w->in->len ? "ended inside a message" : NULL);
+		return;
+	}
+	w->eof = true;
+	source_drop(&w->readable);
+	w->readable = g_unix_fd_source_new(w->fd, G_IO_HUP | G_IO_ERR);
+	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_gone), w, NULL);
+	g_source_attach(w->readable, w->context);
+	settle_later(w);
+}
+
 static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
 {
 	struct wire *w = data;
@@ -224,7 +326,10 @@ static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return G_SOURCE_CONTINUE;
 	if (n <= 0) {
-		wire_end(w, n < 0 ? g_strerror(errno) : w->in->len ? "ended inside a message" : NULL);
+		if (n < 0)
+			wire_end(w, g_strerror(errno));
+		else
+			wire_eof(w);
 		return G_SOURCE_CONTINUE;
 	}
 	g_byte_array_append(w->in, (guint8 *)buf, (guint)n);
@@ -290,6 +395,7 @@ static void wire_flush(struct wire *w)
 	source_drop(&w->writable);
 	if (w->ended && w->flush)
 		wire_end(w, w->why);
+	settle_later(w);
 }
 
 static gboolean wire_writable(gint fd, GIOCondition cond, gpointer data)
@@ -394,6 +500,10 @@ void wire_hold(struct wire *w, bool hold)
 	if (w->held == hold || w->ended)
 		return;
 	w->held = hold;
+	if (w->eof) {
+		settle_later(w);
+		return;
+	}
 	source_drop(&w->readable);
 	if (hold)
 		return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's framing on a unix stream socket: one JSON object per line, descriptors ride along. Both ends of every control
+ * QMP's framing on a unix stream socket: one JSON object per line (the newline may be missing), descriptors ride along. Both ends of every control
  * connection use it: kvmctl, kvmd, worker. Input and output are bounded: a line longer than .line_max, or a peer that lets
  * more than .queue_max bytes pile up, ends the connection with a reason. Descriptors that come with a line belong to the
  * first message that ends after them. One thread: the GMainContext it was made on.
@@ -22,6 +22,9 @@ struct wire_ops {
 	void (*garbage)(struct wire *, const char *why);
 	/* Once, at the end, also after wire_close; why is NULL for a plain end of file. The wire is freed after it returns. */
 	void (*closed)(struct wire *, const char *why);
+	/* The peer has ended its direction only (printf … | socat …): does an answer, or what it subscribed to, still come?
+	 * Asked after each message sent from then on; the connection ends at the first no. NULL: no. */
+	bool (*busy)(struct wire *);
 };
 
 /* Takes fd (made non-blocking, close-on-exec). context NULL: the default one. */

@@ -135,7 +135,8 @@ static const char *command_of(const struct client *c, json_object *msg, bool *oo
 		bool is_oob = !strcmp(key, "exec-oob") && (c->oob || c->internal);
 
 		if (is_oob || !strcmp(key, "execute")) {
-			if (name || !json_object_is_type(v, json_type_string))
+			if (name || !json_object_is_type(v, json_type_string) ||
+			    strlen(json_object_get_string(v)) != (size_t)json_object_get_string_len(v))
 				return kerr_set(err, KERR_JSON, "a message has one command, and its name is a string"), NULL;
 			name = v;
 			*oob = is_oob;
@@ -323,7 +324,14 @@ static void on_closed(struct wire *wire, const char *why)
 		exit(1);        /* kvmd went away before it said what we are */
 }
 
-static const struct wire_ops wire_callbacks = { on_message, on_garbage, on_closed };
+static bool is_busy(struct wire *wire)
+{
+	const struct client *c = wire_owner(wire);
+
+	return c->busy || c->held.length;
+}
+
+static const struct wire_ops wire_callbacks = { on_message, on_garbage, on_closed, is_busy };
 
 static void client_free(gpointer data)
 {
@@ -419,6 +427,21 @@ static bool make_native(struct worker *w, unsigned n, GError **err)
 	return !rc || kerr_errno(err, -rc, "make %u places to run vector instructions in", n);
 }
 
+#define RING_ENTRIES 1024
+#define RING_FILES 256          /* images of all disks of a loop */
+
+/* For disks; a host that forbids them is no reason to fail: disks then use threads. */
+static void make_rings(struct worker *w, unsigned n)
+{
+	g_autoptr(GError) err = NULL;
+
+	w->rings = g_new0(struct ring, n);
+	while (w->rings_n < n && ring_init(&w->rings[w->rings_n], RING_ENTRIES, RING_FILES, &err))
+		w->rings_n++;
+	if (err)
+		g_printerr("disks use threads: %s\n", err->message);
+}
+
 static void usage(FILE *f)
 {
 	fputs("kvmd-vm: the process of one virtual machine; started by kvmd, not by people\n"
@@ -427,6 +450,7 @@ static void usage(FILE *f)
 	      "  --uid U --gid G        user of this machine\n"
 	      "  --empty DIR            mount point for the empty root\n"
 	      "  --assist N             make N places to run vector instructions in, for a host that emulates guest kernel code\n"
+	      "  --rings N              make N I/O rings for disks\n"
 	      "  --probe                print what KVM on descriptor N can do, as JSON\n"
 	      "  --version\n", f);
 }
@@ -434,7 +458,7 @@ static void usage(FILE *f)
 static const struct option options[] = {
 	{ "fd", required_argument, NULL, 'f' }, { "fence", required_argument, NULL, 'F' },
 	{ "uid", required_argument, NULL, 'u' }, { "gid", required_argument, NULL, 'g' },
-	{ "empty", required_argument, NULL, 'e' }, { "assist", required_argument, NULL, 'a' }, { "probe", no_argument, NULL, 'p' },
+	{ "empty", required_argument, NULL, 'e' }, { "assist", required_argument, NULL, 'a' }, { "rings", required_argument, NULL, 'r' }, { "probe", no_argument, NULL, 'p' },
 	{ "version", no_argument, NULL, 'V' }, { "help", no_argument, NULL, 'h' }, { 0 },
 };
 
@@ -445,7 +469,7 @@ int main(int argc, char **argv)
 	struct worker w = { .exit_fd = -1 };
 	g_autoptr(GError) err = NULL;
 	bool want_probe = false;
-	unsigned assist = 0;
+	unsigned assist = 0, rings = 0;
 	int fd = 3, c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -455,6 +479,7 @@ int main(int argc, char **argv)
 		case 'g': lock.gid = (gid_t)strtoul(optarg, NULL, 10); break;
 		case 'e': lock.empty = optarg; break;
 		case 'a': assist = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'r': rings = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'p': want_probe = true; break;
 		case 'V': puts("kvmd-vm " KVMD_VERSION); return 0;
 		case 'h': usage(stdout); return 0;
@@ -483,6 +508,8 @@ int main(int argc, char **argv)
 	if (want_probe)
 		return probe(fd);
 	lock_on_violation(on_violation);
+	if (rings)
+		make_rings(&w, MIN(rings, 64));
 	if ((assist && !make_native(&w, MIN(assist, 64), &err)) || !lock_self(&lock, &err)) {
 		json_object *o = wire_error(NULL, err);
 

@@ -13,6 +13,7 @@
 #include "domain/commands_qmp.h"
 #include "domain/commands_worker.h"
 #include "hv/fdset.h"
+#include "hv/ring.h"
 #include "hv/vm.h"
 
 #define WORKER_EVENTS_KEPT 1000         /* for a kvmd that was away */
@@ -62,6 +63,9 @@ struct worker {
 	int exit_fd;                    /* exit record, or -1 */
 	struct assist_native **native;  /* --assist: made before the fence */
 	unsigned native_n;
+	struct ring *rings;             /* --rings: made before the fence, one per loop; lost ones are not there */
+	unsigned rings_n;
+	bool io_error;                  /* the pause under way is for a disk that failed */
 	/* state driver (worker_state.c) */
 	int after;                      /* what is done when the vCPUs are out */
 	GPtrArray *waiters;             /* of struct waiter */

@@ -9,6 +9,7 @@
 
 #include "daemon/worker.h"
 #include "daemon/worker_vcpus.h"
+#include "devices/block.h"
 #include "devices/chr.h"
 #include "devices/serial.h"
 #include "domain/json.h"
@@ -90,6 +91,23 @@ static void *card_config(const struct machine *m, unsigned i)
 	return m->devices.interfaces->pdata[i];
 }
 
+static unsigned disks(const struct machine *m)
+{
+	unsigned n = 0;
+
+	list_each(disk, d, m->devices.disks)
+		n += disk_runs(d);
+	return n;
+}
+
+static void *disk_config(const struct machine *m, unsigned i)
+{
+	list_each(disk, d, m->devices.disks)
+		if (disk_runs(d) && !i--)
+			return d;
+	return NULL;
+}
+
 static unsigned rngs(const struct machine *m)
 {
 	return list_len(m->devices.rngs);
@@ -142,6 +160,7 @@ static const struct {
 	{ "test-exit", test_exits, test_config },
 	{ "pci-host", always, NULL },
 	{ "virtio-console", virtio_serials, virtio_serial_config },
+	{ "virtio-blk", disks, disk_config },
 	{ "virtio-net", cards, card_config },
 	{ "virtio-rng", rngs, rng_config },
 	{ "virtio-balloon", balloons, balloon_config },
@@ -204,6 +223,11 @@ static void lock_loop(void *unused)
 	lock_thread(LOCK_LOOP);
 }
 
+static void lock_disk_thread(void)
+{
+	lock_thread(LOCK_LOOP);
+}
+
 static bool loops_make(struct worker *w, GError **err)
 {
 	w->vm.loops = g_new0(struct loop *, 1);
@@ -214,6 +238,8 @@ static bool loops_make(struct worker *w, GError **err)
 	if (!loop_start(w->vm.loops[0], err))
 		return false;
 	loop_post(w->vm.loops[0], lock_loop, NULL);
+	w->vm.block_hosts = g_new0(struct block_host *, 1);
+	w->vm.block_hosts[0] = block_host_new(w->vm.loops[0], w->rings_n ? &w->rings[0] : NULL, w->vm.clock, lock_disk_thread);
 	return true;
 }
 

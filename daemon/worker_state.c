@@ -170,7 +170,8 @@ static void parked(struct worker *w)
 		return;
 	case AFTER_PAUSE:
 		w->vm.state = VM_PAUSED;
-		w->run_state = RUN_STATE_PAUSED;
+		w->run_state = w->io_error ? RUN_STATE_IO_ERROR : RUN_STATE_PAUSED;
+		w->io_error = false;
 		worker_event(w, "STOP", NULL);
 		dump_on_pause(w);
 		answer(w, NULL);
@@ -369,6 +370,29 @@ static void on_crash(struct worker *w, const char *detail)
 		state_exit(w, EXIT_CRASHED, true, 0, detail);
 }
 
+/* A disk failed. As QEMU says it, and when its policy is to stop, the machine pauses until somebody lets it go on. */
+static void on_io_error(struct worker *w, unsigned value, const char *disk)
+{
+	bool write = value & VM_IO_WRITE, stop = value & VM_IO_STOP, space = value & VM_IO_NO_SPACE;
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "device", json_object_new_string(disk ? disk : ""));
+	json_object_object_add(o, "operation", json_object_new_string(write ? "write" : "read"));
+	json_object_object_add(o, "action", json_object_new_string(stop ? "stop" : "report"));
+	json_object_object_add(o, "nospace", json_object_new_boolean(space));
+	json_object_object_add(o, "reason", json_object_new_string(space ? "no space left on the host" : "input/output error of the host"));
+	worker_event(w, "BLOCK_IO_ERROR", o);
+	if (!stop)
+		return;
+	if (w->vm.state == VM_PAUSED) {
+		w->run_state = RUN_STATE_IO_ERROR;
+		return;
+	}
+	w->io_error = w->vm.state == VM_RUNNING || w->after == AFTER_PAUSE;
+	if (w->vm.state == VM_RUNNING)
+		park(w, AFTER_PAUSE);
+}
+
 static gboolean handle(gpointer data)
 {
 	struct request *r = data;
@@ -389,6 +413,9 @@ static gboolean handle(gpointer data)
 		break;
 	case VM_REQ_CRASH:
 		on_crash(w, r->detail);
+		break;
+	case VM_REQ_IO_ERROR:
+		on_io_error(w, r->value, r->detail);
 		break;
 	case VM_REQ_TEST_EXIT:
 		state_exit(w, EXIT_TEST, true, r->value, NULL);

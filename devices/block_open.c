@@ -137,6 +137,7 @@ struct block *block_open(struct block_host *h, const struct block_row *rows, uns
 	}
 	c->root = c->nodes->pdata[0];
 	c->root->can &= c->options.ignore_discard ? ~(unsigned)BLOCK_CAN_DISCARD : ~0u;
+	c->root->can &= c->options.writethrough ? ~(unsigned)BLOCK_CAN_CACHE : ~0u;
 	return c->root;
 }
 

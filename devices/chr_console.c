@@ -43,7 +43,7 @@ static void attach_on_loop(void *arg)
 		if (n >= CHR_CONSOLES_MAX)
 			kerr_set(a->err, KERR_LIMIT, "%d consoles are attached already", CHR_CONSOLES_MAX);
 		else
-			kerr_set(a->err, KERR_BUSY, "'%s' (console %u) writes to it already", writer->name, writer->id);
+			kerr_set(a->err, KERR_BUSY, "'%s' (console %u) writes to it already: look with --readonly, or take the keyboard with --force", writer->name, writer->id);
 		close(a->fd);
 		return;
 	}

@@ -70,6 +70,7 @@ struct net *net_open(const struct net_plan *plan, const struct net_row *rows, un
 struct net *net_open_iface(const struct net_plan *plan, const struct iface *i, const struct net_front *front, void *arg,
 	struct fdset *fds, GError **err)
 {
+	static const struct net_mem_config nowhere = { .header = true, .can = NET_CSUM | NET_TSO4 | NET_TSO6 | NET_ECN | NET_UFO | NET_USO4 | NET_USO6 };
 	struct net_fd_config fd = { i->alias };
 	struct net_throttle_config throttle = { &i->bandwidth };
 	struct net_row rows[2] = { { &net_throttle_ops, &throttle } };
@@ -82,8 +83,8 @@ struct net *net_open_iface(const struct net_plan *plan, const struct iface *i, c
 	case IFACE_USER:
 		rows[1] = (struct net_row){ &net_stream_ops, &fd };
 		break;
-	case IFACE_NULL:
-		rows[1] = (struct net_row){ &net_mem_ops, NULL };
+	case IFACE_NULL:                /* takes everything, so also what is unfinished */
+		rows[1] = (struct net_row){ &net_mem_ops, &nowhere };
 		break;
 	default:
 		kerr_set(err, KERR_UNSUPPORTED, "a network of type '%s' can't be used", iface_type_names[i->type]);

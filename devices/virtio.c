@@ -60,16 +60,6 @@ static void post_unref(struct queue_post *p)
 	g_free(p);
 }
 
-static int flag(const int *f)
-{
-	return __atomic_load_n(f, __ATOMIC_SEQ_CST);
-}
-
-static void set_flag(int *f, int value)
-{
-	__atomic_store_n(f, value, __ATOMIC_SEQ_CST);
-}
-
 static struct device *dev_of(struct virtio *v)
 {
 	return &v->head.dev;
@@ -118,8 +108,8 @@ void virtio_break(struct virtio *v, const char *fmt, ...)
 	va_end(ap);
 	guest_error(dev_of(v), "%s", why);
 	g_mutex_lock(&dev_of(v)->lock);
-	if (!flag(&v->broken) && v->status) {
-		set_flag(&v->broken, 1);
+	if (!virtio_flag(&v->broken) && v->status) {
+		virtio_set_flag(&v->broken, 1);
 		v->status |= VIRTIO_NEEDS_RESET;
 		virtio_changed(v);
 	}
@@ -135,12 +125,19 @@ static void queue_broken(struct virtq *q, const char *why)
 
 static bool may_run(const struct virtio *v, const struct virtio_queue *vq)
 {
-	return flag(&v->active) && !flag(&v->held) && !flag(&v->mute) && !flag(&v->broken) && !flag(&vq->stopping);
+	return virtio_flag(&v->active) && !virtio_flag(&v->held) && !virtio_flag(&v->mute) && !virtio_flag(&v->broken) && !virtio_flag(&vq->stopping);
 }
 
 bool virtio_runs(struct virtio *v, const struct virtq *q)
 {
 	return q->started && may_run(v, &v->queues[q->index]);
+}
+
+struct virtq_setup virtio_queue_setup(const struct virtio *v, const struct virtio_queue *vq)
+{
+	return (struct virtq_setup){ .size = vq->size, .packed = virtio_has(v, VIRTIO_F_RING_PACKED),
+		.indirect = virtio_has(v, VIRTIO_F_INDIRECT_DESC), .event_idx = virtio_has(v, VIRTIO_F_EVENT_IDX),
+		.desc = vq->desc, .driver = vq->driver, .device = vq->device };
 }
 
 static bool start_queue(struct virtio *v, struct virtio_queue *vq)
@@ -149,10 +146,8 @@ static bool start_queue(struct virtio *v, struct virtio_queue *vq)
 	bool enabled;
 
 	g_mutex_lock(&dev_of(v)->lock);
-	enabled = vq->enabled && flag(&v->active) && !flag(&vq->stopping);
-	s = (struct virtq_setup){ .size = vq->size, .packed = virtio_has(v, VIRTIO_F_RING_PACKED),
-		.indirect = virtio_has(v, VIRTIO_F_INDIRECT_DESC), .event_idx = virtio_has(v, VIRTIO_F_EVENT_IDX),
-		.desc = vq->desc, .driver = vq->driver, .device = vq->device };
+	enabled = vq->enabled && virtio_flag(&v->active) && !virtio_flag(&vq->stopping);
+	s = virtio_queue_setup(v, vq);
 	g_mutex_unlock(&dev_of(v)->lock);
 	return enabled && virtq_start(&vq->q, &s);
 }
@@ -171,7 +166,7 @@ static void service_post(void *arg)
 	struct queue_post *p = arg;
 	struct virtio *v = p->self->v;
 
-	set_flag(&p->queued, 0);
+	virtio_set_flag(&p->queued, 0);
 	if (v)
 		service(v, &v->queues[p->index]);
 	post_unref(p);
@@ -187,7 +182,7 @@ void virtio_kick(struct virtio *v, unsigned queue)
 	loop_post(vq->loop, service_post, vq->post);
 }
 
-static void kick_all(struct virtio *v)
+void virtio_kick_all(struct virtio *v)
 {
 	for (unsigned i = 0; i < v->queues_n; i++)
 		virtio_kick(v, i);
@@ -226,13 +221,13 @@ static void clear_queue(struct virtio *v, struct virtio_queue *vq)
 	vq->desc = vq->driver = vq->device = 0;
 	__atomic_store_n(&vq->vector, VIRTIO_NO_VECTOR, __ATOMIC_RELAXED);
 	virtio_pci_kick(v, vq);
-	set_flag(&vq->stopping, 0);
+	virtio_set_flag(&vq->stopping, 0);
 }
 
 /* Everything a reset clears. Lock held, no queue runs, nothing in flight. */
 static void clear(struct virtio *v)
 {
-	set_flag(&v->active, 0);
+	virtio_set_flag(&v->active, 0);
 	for (unsigned i = 0; i < v->queues_n; i++)
 		clear_queue(v, &v->queues[i]);
 	v->accepted = 0;
@@ -244,7 +239,7 @@ static void clear(struct virtio *v)
 	v->access_bar = 0;
 	v->access_offset = v->access_len = 0;
 	v->resetting = false;
-	set_flag(&v->broken, 0);
+	virtio_set_flag(&v->broken, 0);
 	pci_intx(&v->head.pci, false);
 	if (v->ops->reset)
 		v->ops->reset(v);
@@ -264,7 +259,7 @@ static void stop_finished(struct done *d, int result)
 		else if (s->only && s->only->resetting)
 			clear_queue(v, s->only);
 		g_mutex_unlock(&dev_of(v)->lock);
-		if (v->ops->resumed && !flag(&v->held))
+		if (v->ops->resumed && !virtio_flag(&v->held))
 			v->ops->resumed(v);
 		if (all && v->pause_waits) {
 			done_end(v->pause_waits, 0);
@@ -307,20 +302,20 @@ void virtio_request_reset(struct virtio *v)
 {
 	if (v->resetting)
 		return;
-	if (!flag(&v->active)) {
+	if (!virtio_flag(&v->active)) {
 		clear(v);
 		return;
 	}
 	v->resetting = true;
-	set_flag(&v->active, 0);
+	virtio_set_flag(&v->active, 0);
 	begin_stop(v, NULL);
 }
 
 void virtio_reset_queue(struct virtio *v, struct virtio_queue *vq)
 {
 	vq->resetting = true;
-	set_flag(&vq->stopping, 1);
-	if (flag(&v->active))
+	virtio_set_flag(&vq->stopping, 1);
+	if (virtio_flag(&v->active))
 		begin_stop(v, vq);
 	else
 		clear_queue(v, vq);
@@ -374,8 +369,8 @@ void virtio_write_status(struct virtio *v, uint8_t status)
 		status &= (uint8_t)~VIRTIO_NEEDS_RESET; /* the device's own */
 	v->status = status;
 	if (new & status & VIRTIO_DRIVER_OK) {
-		set_flag(&v->active, 1);
-		kick_all(v);
+		virtio_set_flag(&v->active, 1);
+		virtio_kick_all(v);
 	}
 }
 
@@ -387,15 +382,15 @@ void virtio_enable_queue(struct virtio *v, struct virtio_queue *vq)
 	}
 	vq->enabled = true;
 	virtio_pci_kick(v, vq);
-	if (flag(&v->active))
+	if (virtio_flag(&v->active))
 		virtio_kick(v, vq->q.index);
 }
 
 void virtio_may_reach_memory(struct virtio *v, bool on)
 {
-	set_flag(&v->mute, !on);
-	if (on && flag(&v->active))
-		kick_all(v);
+	virtio_set_flag(&v->mute, !on);
+	if (on && virtio_flag(&v->active))
+		virtio_kick_all(v);
 }
 
 /* --- lifecycle --- */
@@ -452,7 +447,7 @@ bool virtio_realize(struct virtio *v, const struct virtio_ops *ops, struct fdset
 	v->self = g_new0(struct virtio_self, 1);
 	*v->self = (struct virtio_self){ .refs = 1, .v = v };
 	v->offered = VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_RING_RESET;
-	set_flag(&v->mute, 1);
+	virtio_set_flag(&v->mute, 1);
 	if (ops->realize && !ops->realize(v, fds, err))
 		return false;
 	if (!v->queues && !virtio_set_queues(v, 1, 0, NULL, err))
@@ -465,15 +460,6 @@ bool virtio_realize(struct virtio *v, const struct virtio_ops *ops, struct fdset
 			return false;
 	}
 	return virtio_pci_init(v, err);
-}
-
-static void free_saved(struct virtio *v)
-{
-	for (unsigned i = 0; v->saved_queues && i < v->saved_queues->len; i++)
-		schema_free(&virtq_state_schema, v->saved_queues->pdata[i]);
-	if (v->saved_queues)
-		g_ptr_array_unref(v->saved_queues);
-	v->saved_queues = NULL;
 }
 
 static void unwatch_kicks(void *arg)
@@ -496,7 +482,7 @@ void virtio_unrealize(struct device *d)
 		virtio_pci_kicks(v, false);
 		g_mutex_unlock(&d->lock);
 	}
-	set_flag(&v->active, 0);
+	virtio_set_flag(&v->active, 0);
 	settle(v, NULL);
 	if (v->ops->unrealize)
 		v->ops->unrealize(v);
@@ -519,7 +505,7 @@ void virtio_unrealize(struct device *d)
 	v->self = NULL;
 	g_clear_pointer(&v->queues, g_free);
 	v->queues_n = 0;
-	free_saved(v);
+	virtio_free_saved(v);
 }
 
 /* By the core: the machine is paused, or has not run yet. */
@@ -527,9 +513,9 @@ void virtio_reset(struct device *d)
 {
 	struct virtio *v = virtio_of(d);
 
-	if (flag(&v->active) && !flag(&v->held)) {
+	if (virtio_flag(&v->active) && !virtio_flag(&v->held)) {
 		/* not paused: loops may be at work, and may want the lock. vCPUs are parked */
-		set_flag(&v->active, 0);
+		virtio_set_flag(&v->active, 0);
 		g_mutex_unlock(&d->lock);
 		settle(v, NULL);
 		g_mutex_lock(&d->lock);
@@ -542,7 +528,7 @@ void virtio_pause(struct device *d, struct done *done)
 {
 	struct virtio *v = virtio_of(d);
 
-	set_flag(&v->held, 1);
+	virtio_set_flag(&v->held, 1);
 	settle(v, NULL);
 	if (v->ops->hold)
 		v->ops->hold(v, true, done);
@@ -560,12 +546,12 @@ void virtio_resume(struct device *d)
 {
 	struct virtio *v = virtio_of(d);
 
-	set_flag(&v->held, 0);
+	virtio_set_flag(&v->held, 0);
 	if (v->ops->resumed)
 		v->ops->resumed(v);
 	if (v->ops->hold)
 		v->ops->hold(v, false, NULL);
-	kick_all(v);
+	virtio_kick_all(v);
 }
 
 bool virtio_update(struct device *d, const void *config, GError **err)
@@ -575,89 +561,4 @@ bool virtio_update(struct device *d, const void *config, GError **err)
 	if (v->ops->update)
 		return v->ops->update(v, config, err);
 	return kerr_set(err, KERR_UNSUPPORTED, "nothing of it can be changed while it runs");
-}
-
-/* --- state --- */
-
-void virtio_pre_save(void *obj)
-{
-	struct virtio *v = obj;
-
-	pci_pre_save(&v->head.pci);
-	free_saved(v);
-	v->saved_queues = g_ptr_array_new();
-	for (unsigned i = 0; i < v->queues_n; i++) {
-		struct virtio_queue *vq = &v->queues[i];
-		struct virtq_state *s = schema_new(&virtq_state_schema);
-
-		s->size = vq->size;
-		s->vector = vq->vector;
-		s->enabled = vq->enabled;
-		s->desc = vq->desc;
-		s->driver = vq->driver;
-		s->device = vq->device;
-		if (vq->q.started)
-			virtq_save(&vq->q, s);
-		else
-			s->avail_wrap = s->used_wrap = true;
-		g_ptr_array_add(v->saved_queues, s);
-	}
-	if (v->ops->pre_save)
-		v->ops->pre_save(v);
-}
-
-static bool load_queue(struct virtio *v, struct virtio_queue *vq, struct virtq_state *s, GError **err)
-{
-	vq->size = s->size ? MIN(s->size, v->size_max) : v->size_max;
-	vq->vector = s->vector;
-	vq->enabled = s->enabled;
-	vq->desc = s->desc;
-	vq->driver = s->driver;
-	vq->device = s->device;
-	if (!vq->enabled || !flag(&v->active))
-		return true;
-	if (!virtq_start(&vq->q, &(struct virtq_setup){ .size = vq->size, .packed = virtio_has(v, VIRTIO_F_RING_PACKED),
-		.indirect = virtio_has(v, VIRTIO_F_INDIRECT_DESC), .event_idx = virtio_has(v, VIRTIO_F_EVENT_IDX), .desc = vq->desc,
-		.driver = vq->driver, .device = vq->device })) {
-		set_flag(&v->broken, 1);
-		v->status |= VIRTIO_NEEDS_RESET;
-		return true;    /* the guest's fault, as before */
-	}
-	return virtq_load(&vq->q, s, err);
-}
-
-bool virtio_post_load(void *obj, GError **err)
-{
-	struct virtio *v = obj;
-	bool ok = true;
-
-	if (v->accepted & ~v->offered) {
-		kerr_set(err, KERR_STATE_DATA, "its driver uses features 0x%" G_GINT64_MODIFIER "x, of which this kvmd does not have 0x%"
-			G_GINT64_MODIFIER "x", v->accepted, v->accepted & ~v->offered);
-		goto fail;
-	}
-	if (v->saved_queues && v->saved_queues->len > v->queues_n) {
-		kerr_set(err, KERR_STATE_DATA, "%u queues, this device has %u", v->saved_queues->len, v->queues_n);
-		goto fail;
-	}
-	if (!pci_post_load(&v->head.pci, err))
-		goto fail;
-	set_flag(&v->mute, !pci_is_master(&v->head.pci));
-	set_flag(&v->broken, v->status & VIRTIO_NEEDS_RESET ? 1 : 0);
-	set_flag(&v->active, (v->status & (VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK)) == (VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK));
-	for (unsigned i = 0; ok && v->saved_queues && i < v->saved_queues->len; i++)
-		ok = load_queue(v, &v->queues[i], v->saved_queues->pdata[i], err);
-	free_saved(v);
-	if (!ok || (v->ops->post_load && !v->ops->post_load(v, err)))
-		return false;
-	if (!pci_msix_on(&v->head.pci))
-		pci_intx(&v->head.pci, v->isr != 0);
-	virtio_pci_kicks(v, true);
-	if (dev_of(v)->state == DEVICE_REALIZED)
-		kick_all(v);
-	return true;
-fail:
-	free_saved(v);
-	pci_free_saved(&v->head.pci);
-	return false;
 }

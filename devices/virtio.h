@@ -161,7 +161,12 @@ extern const struct schema virtq_state_schema;
 		.state = &ident##_state, .realize = ident##_realize, .unrealize = virtio_unrealize, .reset = virtio_reset, \
 		.pause = virtio_pause, .resume = virtio_resume, .update = virtio_update }
 
-/* --- between virtio.c and virtio_pci.c --- */
+/* --- between virtio.c, virtio_state.c and virtio_pci.c --- */
+static inline int virtio_flag(const int *f) { return __atomic_load_n(f, __ATOMIC_SEQ_CST); }
+static inline void virtio_set_flag(int *f, int value) { __atomic_store_n(f, value, __ATOMIC_SEQ_CST); }
+struct virtq_setup virtio_queue_setup(const struct virtio *, const struct virtio_queue *);       /* lock */
+void virtio_kick_all(struct virtio *);
+void virtio_free_saved(struct virtio *);
 bool virtio_pci_init(struct virtio *, GError **err);
 void virtio_pci_kicks(struct virtio *, bool on);        /* lock: (un)watches the notification addresses of enabled queues */
 void virtio_pci_kick(struct virtio *, struct virtio_queue *);   /* lock: the same for one, by its state */

@@ -9,7 +9,6 @@
  */
 #include "devices/virtio_balloon.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -94,7 +93,7 @@ static void give_back(struct balloon_device *b, void *host, uint64_t len)
 	(void)madvise(host, len, ram->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
 }
 
-static int by_number(const void *a, const void *b)
+static gint by_number(gconstpointer a, gconstpointer b, gpointer unused)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
@@ -105,7 +104,8 @@ static void inflate(struct balloon_device *b, uint32_t *pages, unsigned n)
 {
 	struct ram *ram = &b->virtio.head.dev.vm->ram;
 
-	qsort(pages, n, sizeof(*pages), by_number);
+	/* not qsort: that of glibc asks how much memory the host has, which the fence refuses */
+	g_qsort_with_data(pages, (gint)n, sizeof(*pages), by_number, NULL);
 	for (unsigned i = 0, len; i < n; i += len) {
 		uint64_t at = pages[i] * PAGE;
 		void *host;

@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-#include "domain/error.h"
-#include "domain/rows.h"
 
 #define DESC_NEXT 1u
 #define DESC_WRITE 2u
@@ -39,8 +37,6 @@ struct packed_desc {
 	uint16_t id, flags;
 };
 G_STATIC_ASSERT(sizeof(struct desc) == 16 && sizeof(struct packed_desc) == 16);
-
-static const struct schema saved_schema;
 
 /* What walking a chain collects. */
 struct walk {
@@ -80,7 +76,7 @@ void virtq_init(struct virtq *q)
 static void forget_again(struct virtq *q)
 {
 	for (unsigned i = 0; q->again && i < q->again->len; i++)
-		schema_free(&saved_schema, q->again->pdata[i]);
+		schema_free(&virtq_saved_schema, q->again->pdata[i]);
 	if (q->again)
 		g_ptr_array_unref(q->again);
 	q->again = NULL;
@@ -441,7 +437,7 @@ size_t chain_read(struct chain *c, void *to, size_t n)
 	return done;
 }
 
-static uint64_t gpa_of(const struct ram *ram, const void *host)
+uint64_t virtq_gpa(const struct ram *ram, const void *host)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(ram->pieces); i++) {
 		const struct ram_piece *p = &ram->pieces[i];
@@ -456,7 +452,7 @@ static uint64_t gpa_of(const struct ram *ram, const void *host)
 static void mark(struct ram *ram, const void *host, size_t n)
 {
 	if (__atomic_load_n(&ram->dirty, __ATOMIC_RELAXED) && n)
-		ram_mark(ram, gpa_of(ram, host), n);
+		ram_mark(ram, virtq_gpa(ram, host), n);
 }
 
 size_t chain_write(struct chain *c, const void *from, size_t n)
@@ -526,7 +522,7 @@ static void mark_written(struct virtq *q, struct chain *c, uint64_t len)
 	}
 }
 
-static void unlink_chain(struct virtq *q, struct chain *c)
+void virtq_unlink(struct virtq *q, struct chain *c)
 {
 	c->prev->next = c->next;
 	c->next->prev = c->prev;
@@ -540,7 +536,7 @@ void virtq_push(struct virtq *q, struct chain *c, uint64_t len)
 		g_assert(c->q == q && q->popped);
 		len = MIN(len, c->in_len);
 		mark_written(q, c, len);
-		unlink_chain(q, c);
+		virtq_unlink(q, c);
 		if (is_open(q)) {
 			if (q->set.packed)
 				push_packed(q, c, (uint32_t)len);
@@ -593,124 +589,4 @@ void virtq_signal(struct virtq *q)
 	if (wanted || !q->signalled_any)        /* after a start or load an extra one does no harm, a missing one does */
 		q->interrupt(q);
 	q->signalled_any = true;
-}
-
-/* --- saving --- */
-
-#define SEGMENTS_BYTES (VIRTQ_SEGMENTS_MAX * 12)
-
-static const struct field saved_fields[] = {
-	U16(struct virtq_saved, id, NULL, 0, UINT16_MAX, 0, "what its used entry will say"),
-	U16(struct virtq_saved, count, NULL, 0, VIRTQ_SIZE_MAX, 0, "entries of the ring it took"),
-	BYTES(struct virtq_saved, out, NULL, SEGMENTS_BYTES, 0, "segments the device reads: address, length"),
-	BYTES(struct virtq_saved, in, NULL, SEGMENTS_BYTES, 0, "segments the device writes: address, length"),
-	END
-};
-static const struct schema saved_schema = { .name = "chain", .doc = "an outstanding request", .version = 1,
-	.size = sizeof(struct virtq_saved), .fields = saved_fields };
-
-static const struct field state_fields[] = {
-	LIST(struct virtq_state, chains, NULL, saved_schema, VIRTQ_SIZE_MAX, 0, "outstanding requests, oldest first"),
-	U16(struct virtq_state, size, NULL, 0, VIRTQ_SIZE_MAX, 0, "entries"),
-	U16(struct virtq_state, vector, NULL, 0, UINT16_MAX, 0, "MSI-X vector; 65535: none", .def = UINT16_MAX),
-	FLAG(struct virtq_state, enabled, NULL, 0, "in use"),
-	U64(struct virtq_state, desc, NULL, 0, UINT64_MAX, 0, "address of the descriptor area"),
-	U64(struct virtq_state, driver, NULL, 0, UINT64_MAX, 0, "address of the driver's area"),
-	U64(struct virtq_state, device, NULL, 0, UINT64_MAX, 0, "address of the device's area"),
-	U16(struct virtq_state, avail, NULL, 0, UINT16_MAX, 0, "next available entry"),
-	U16(struct virtq_state, used, NULL, 0, UINT16_MAX, 0, "next used entry"),
-	FLAG(struct virtq_state, avail_wrap, NULL, 0, "wrap counter of the next available entry (packed)"),
-	FLAG(struct virtq_state, used_wrap, NULL, 0, "wrap counter of the next used entry (packed)"),
-	END
-};
-const struct schema virtq_state_schema = { .name = "queue", .doc = "a virtqueue", .version = 1,
-	.size = sizeof(struct virtq_state), .fields = state_fields };
-
-static GByteArray *segments(const struct ram *ram, const struct iovec *v, unsigned n)
-{
-	GByteArray *b = n ? g_byte_array_sized_new(n * 12) : NULL;
-
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t addr = GUINT64_TO_BE(gpa_of(ram, v[i].iov_base));
-		uint32_t len = GUINT32_TO_BE((uint32_t)v[i].iov_len);
-
-		g_byte_array_append(b, (const uint8_t *)&addr, 8);
-		g_byte_array_append(b, (const uint8_t *)&len, 4);
-	}
-	return b;
-}
-
-static struct virtq_saved *saved_new(GPtrArray **list, uint16_t id, uint16_t count)
-{
-	struct virtq_saved *s = schema_new(&saved_schema);
-
-	s->id = id;
-	s->count = count;
-	if (!*list)
-		*list = g_ptr_array_new();
-	g_ptr_array_add(*list, s);
-	return s;
-}
-
-void virtq_save(struct virtq *q, struct virtq_state *s)
-{
-	s->avail = q->avail;
-	s->used = q->used;
-	s->avail_wrap = q->avail_wrap;
-	s->used_wrap = q->used_wrap;
-	for (struct chain *c = q->list.next; c != &q->list; c = c->next) {
-		struct virtq_saved *to = saved_new(&s->chains, c->id, c->count);
-
-		to->out = segments(q->ram, chain_iov(c), c->out_n);
-		to->in = segments(q->ram, chain_in(c), c->in_n);
-	}
-	for (unsigned i = q->again_at; q->again && i < q->again->len; i++) {
-		const struct virtq_saved *from = q->again->pdata[i];
-
-		schema_copy(&saved_schema, saved_new(&s->chains, from->id, from->count), from);
-	}
-}
-
-void virtq_unpop(struct virtq *q, struct chain *c)
-{
-	struct virtq_saved *s;
-	GPtrArray *list = NULL;
-
-	if (c->q) {
-		s = saved_new(&list, c->id, c->count);
-		s->out = segments(q->ram, chain_iov(c), c->out_n);
-		s->in = segments(q->ram, chain_in(c), c->in_n);
-		for (unsigned i = q->again_at; q->again && i < q->again->len; i++)
-			g_ptr_array_add(list, q->again->pdata[i]);
-		for (unsigned i = 0; q->again && i < q->again_at; i++)
-			schema_free(&saved_schema, q->again->pdata[i]);
-		if (q->again)
-			g_ptr_array_unref(q->again);
-		q->again = list;
-		q->again_at = 0;
-		unlink_chain(q, c);
-	}
-	c->q = NULL;
-	g_clear_pointer(&c->more, g_free);
-}
-
-bool virtq_load(struct virtq *q, struct virtq_state *s, GError **err)
-{
-	if (q->set.packed && (s->avail >= q->set.size || s->used >= q->set.size))
-		return kerr_set(err, KERR_STATE_DATA, "queue %u: a position is outside the ring", q->index);
-	if (s->chains && s->chains->len > q->set.size)
-		return kerr_set(err, KERR_STATE_DATA, "queue %u: more requests than entries", q->index);
-	for (unsigned i = 0; s->chains && i < s->chains->len; i++) {
-		const struct virtq_saved *c = s->chains->pdata[i];
-
-		if (c->count > q->set.size || (q->set.packed && !c->count))
-			return kerr_set(err, KERR_STATE_DATA, "queue %u: impossible request", q->index);
-	}
-	q->avail = s->avail;
-	q->used = s->used;
-	q->avail_wrap = s->avail_wrap;
-	q->used_wrap = s->used_wrap;
-	if (s->chains && s->chains->len)
-		q->again = g_steal_pointer(&s->chains);
-	return true;
 }

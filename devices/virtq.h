@@ -112,3 +112,8 @@ extern const struct schema virtq_state_schema;
 void virtq_save(struct virtq *, struct virtq_state *);
 /* After virtq_start. Takes .chains. *err: STATE_DATA. */
 bool virtq_load(struct virtq *, struct virtq_state *, GError **err);
+
+/* --- between virtq.c and virtq_state.c --- */
+extern const struct schema virtq_saved_schema;
+uint64_t virtq_gpa(const struct ram *, const void *host);       /* host: an address in RAM */
+void virtq_unlink(struct virtq *, struct chain *);

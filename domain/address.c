@@ -92,6 +92,13 @@ static const struct field virtio_driver_schema_fields[] = {
 };
 SCHEMA(virtio_driver_schema, struct virtio_driver, "driver", "what every virtio device may be told");
 
+bool alias_is_made(const void *member)
+{
+	const char *alias = *(char *const *)member;
+
+	return alias && strncmp(alias, "ua-", 3);
+}
+
 char *address_text(const struct address *a)
 {
 	switch (a->type) {

@@ -43,6 +43,9 @@ uint32_t address_slot(const struct address *);
 uint32_t address_function(const struct address *);
 bool address_multifunction(const struct address *);
 
+/* Is this alias (char *const *) one that kvmd gave? The user's own begin with "ua-". */
+bool alias_is_made(const void *member);
+
 /* Members and rows that end the struct and table of every device. */
 #define DEVICE_MEMBERS \
 	char *alias;                    /* the device's id while running; "ua-…" is the user's own */ \
@@ -50,7 +53,8 @@ bool address_multifunction(const struct address *);
 	struct address address; \
 	struct extras extras
 #define DEVICE_ROWS(T) \
-	STR(T, alias, "alias/@name", 0, "the device's id while running; names that begin with 'ua-' are kept as given"), \
+	STR(T, alias, "alias/@name", 0, "the device's id while running; names that begin with 'ua-' are kept as given", \
+		.made = alias_is_made), \
 	U32(T, acpi_index, "acpi/@index", 0, 16383, GUEST, "index by which the guest's firmware tables name the device"), \
 	STRUCT(T, address, "address", address_schema, GUEST, "where the device sits"), \
 	EXTRAS(T, extras), END

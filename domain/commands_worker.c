@@ -3,7 +3,7 @@
 #include "domain/commands_worker.h"
 
 const char *const run_state_names[RUN_STATE_N] = {
-	"inmigrate", "prelaunch", "paused", "running", "shutdown", "guest-panicked", "internal-error",
+	"inmigrate", "prelaunch", "paused", "running", "shutdown", "guest-panicked", "internal-error", "io-error",
 };
 /* the first status is sent like any other: QMP clients expect the key */
 #define STATUS(T) ENUM(T, status, NULL, run_state_names, 0, "run state, QEMU's names")

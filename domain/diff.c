@@ -109,9 +109,10 @@ static char *extras_text(const struct extras *e)
 	return g_strjoinv(" ", (char **)words->pdata);
 }
 
-static bool kvmd_made(const char *alias)
+/* Nothing, or what only a running machine has. */
+static bool is_made(const struct field *f, const void *member)
 {
-	return !alias || !g_str_has_prefix(alias, "ua-");
+	return !*(char *const *)member || f->made(member);
 }
 
 static void diff(const struct schema *s, const void *a, const void *b, const char *path,
@@ -184,8 +185,7 @@ static void diff(const struct schema *s, const void *a, const void *b, const cha
 
 		if (f->kind->shape == SHAPE_NONE || (f->flags & RUNTIME) || f->kind->equal(f, x, y))
 			continue;
-		if (!strcmp(f->name, "alias") && kvmd_made(*(char *const *)x) &&
-		    kvmd_made(*(char *const *)y))
+		if (f->made && is_made(f, x) && is_made(f, y))
 			continue;
 		at = g_strdup_printf("%s%s%s", path, *path ? "/" : "", f->name);
 		switch (f->kind->shape) {

@@ -94,6 +94,7 @@ struct field {
 	uint64_t unit;                  /* size: bytes of one where the text has no unit; 0: 1024 */
 	enum resource_use use;          /* resources */
 	const char *text_def;           /* strings: default text; KEEP/REFUSE: unused */
+	bool (*made)(const void *member);       /* is this value one that only a running machine has, as if the row were RUNTIME? */
 	const char *key;                /* JSON's spelling where QMP has another ("cpu-index"); NULL: name */
 };
 

@@ -132,6 +132,14 @@ static const struct field bandwidth_schema_fields[] = {
 };
 SCHEMA(bandwidth_schema, struct bandwidth, "bandwidth", "how much a card may carry");
 
+/* libvirt's and kvmd's names for taps of their own. */
+static bool tap_is_made(const void *member)
+{
+	const char *name = *(char *const *)member;
+
+	return name && g_str_has_prefix(name, "vnet");
+}
+
 #define NO_VPORT "virtual ports of switches aren't driven: use a Linux bridge, <interface type='bridge'> without it"
 static const struct field iface_schema_fields[] = {
 	ENUM(struct iface, type, "@type", iface_type_names, REQUIRED, "what the card is plugged into on the host"),
@@ -151,7 +159,7 @@ static const struct field iface_schema_fields[] = {
 	STR(struct iface, script, "script/@path", 0, "program that sets the card up"),
 	STR(struct iface, downscript, "downscript/@path", 0, "program that takes it down"),
 	KEEP("backenddomain", "for Xen guests"),
-	STR(struct iface, target, "target/@dev", 0, "name of the tap"),
+	STR(struct iface, target, "target/@dev", 0, "name of the tap", .made = tap_is_made),
 	ENUM(struct iface, target_managed, "target/@managed", yesno_names, 0, "no: the tap is there already"),
 	KEEP("guest", "for container guests"),
 	STR(struct iface, model, "model/@type", GUEST, "the card the guest sees: virtio"),

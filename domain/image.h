@@ -53,3 +53,16 @@ void image_info_clear(struct image_info *);
 /* Path of the backing file that the image at `path` names: relative names are relative to the image's folder. NULL and *err
  * (UNSUPPORTED) when it is no file: "json:", a URL. Caller frees. */
 char *image_backing_path(const char *path, const char *backing, GError **err);
+
+/* Reads the first bytes of a file for image_chain; *got: how many, *size: the file's. The launcher's; errors are its own. */
+struct image_reader {
+	bool (*read)(struct image_reader *, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err);
+};
+/*
+ * Fills in the backing images of a disk that its XML leaves to the images themselves: afterwards disk->backing names every
+ * image, down to one that stands on no other, and the launcher can open them all. What the XML does name stays, and what it
+ * ends with <backingStore/> too. An image that does not say its backing image's format is refused: guessing it would let a
+ * guest choose. *err also for loops and chains of more than IMAGE_CHAIN_MAX.
+ */
+#define IMAGE_CHAIN_MAX 64u
+bool image_chain(struct disk *, struct image_reader *, GError **err);

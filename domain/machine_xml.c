@@ -6,30 +6,29 @@
 
 #include "domain/xml.h"
 
-/* Forgets names that only a running machine has; "ua-…" is the operator's. */
-static bool forget_alias(const struct field *row, void *dev, void *arg)
+/* A pty's path is known while running; its row is also that of paths the operator gives. */
+static bool forget_ptys(const struct machine *m, bool really)
 {
-	char **alias = device_alias(row, dev);
+	GPtrArray *lists[] = { m->devices.serials, m->devices.parallels, m->devices.consoles, m->devices.channels };
+	bool any = false;
 
-	(void)arg;
-	if (alias && *alias && !g_str_has_prefix(*alias, "ua-"))
-		g_clear_pointer(alias, g_free);
-	return true;
+	for (size_t n = 0; n < G_N_ELEMENTS(lists); n++)
+		list_each(chardev, c, lists[n])
+			if (c->type == CHARDEV_PTY && c->source.path.path) {
+				any = true;
+				if (really)
+					g_clear_pointer(&c->source.path.path, g_free);
+			}
+	return any;
 }
 
-static void forget_pty(struct chardev *c)
-{
-	if (c->type == CHARDEV_PTY)
-		g_clear_pointer(&c->source.path.path, g_free);
-}
-
-/* RUNTIME rows, all the way down. Their defaults are nothing. */
+/* RUNTIME rows, and values that kvmd made, all the way down. Their defaults are nothing. */
 static void forget_rows(const struct schema *s, void *obj)
 {
 	for (const struct field *f = s->fields; f->name; f++) {
 		void *member = field_at(f, obj);
 
-		if (f->flags & RUNTIME)
+		if (f->flags & RUNTIME || (f->made && f->made(member)))
 			f->kind->clear(f, member);
 		else if (f->kind->shape == SHAPE_STRUCT)
 			forget_rows(f->sub, member);
@@ -38,20 +37,6 @@ static void forget_rows(const struct schema *s, void *obj)
 		for (unsigned i = 0; f->kind->shape == SHAPE_LIST && i < list_len(*(GPtrArray **)member); i++)
 			forget_rows(f->sub, g_ptr_array_index(*(GPtrArray **)member, i));
 	}
-}
-
-static void forget_runtime(struct machine *m)
-{
-	GPtrArray *lists[] = { m->devices.serials, m->devices.parallels, m->devices.consoles, m->devices.channels };
-
-	for (size_t n = 0; n < G_N_ELEMENTS(lists); n++)
-		list_each(chardev, c, lists[n])
-			forget_pty(c);
-	devices_each(&m->devices, forget_alias, NULL);
-	list_each(iface, i, m->devices.interfaces)
-		if (i->target && g_str_has_prefix(i->target, "vnet"))
-			g_clear_pointer(&i->target, g_free);
-	forget_rows(&machine_schema, m);
 }
 
 /* Nothing found but refusals: what was read is whole, so that looking further tells more. */
@@ -73,7 +58,9 @@ struct machine *machine_from_xml(const char *text, size_t len, struct report *r,
 	AUTO(machine) m = machine_new();
 
 	if (xml_parse(&machine_schema, m, "domain", text, len, r) && sound(r)) {
-		forget_runtime(m);
+		if (r->live)
+			forget_rows(&machine_schema, m);
+		forget_ptys(m, true);
 		/* bounds were checked while reading, and fill gives legal values only */
 		if (machine_fill(m, r))
 			machine_check(m, r);
@@ -85,9 +72,9 @@ char *machine_to_xml(const struct machine *m, unsigned flags)
 {
 	AUTO(machine) copy = NULL;
 
-	if (flags & XML_INACTIVE) {
+	if (flags & XML_INACTIVE && forget_ptys(m, false)) {
 		copy = machine_dup(m);
-		forget_runtime(copy);
+		forget_ptys(copy, true);
 	}
 	return xml_format(&machine_schema, copy ? copy : m, "domain", flags);
 }

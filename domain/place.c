@@ -133,26 +133,26 @@ static void place_ports(struct devices *d, struct report *r)
 
 /* --- names --- */
 struct names {
-	GHashTable *taken;              /* alias */
+	GHashTable *taken;              /* alias; the devices own the text */
 	GHashTable *next;               /* stem → next number to try */
 	const struct devices *devices;
 };
 
-/* What a device's alias begins with, as libvirt has it. */
-static char *alias_stem(const struct field *row, void *dev, int *number)
+/* What a device's alias begins with, as libvirt has it; *number: what follows, -1: the next free one. */
+static const char *alias_stem(const struct field *row, const void *dev, int *number)
 {
+	static const char *const by_bus[DISK_BUS_N] = { "disk", "ide-disk", "fdc-disk", "scsi-disk", "virtio-disk", "xen-disk",
+		"usb-disk", "uml-disk", "sata-disk", "sd-disk" };
+	static const char *const by_model[MEMDEV_N] = { "mem", "dimm", "nvdimm", "virtiopmem", "virtiomem", "epc" };
 	static const struct {
 		const struct schema *schema;
 		const char *stem;
 	} stems[] = {
-		{ &iface_schema, "net" }, { &filesystem_schema, "fs" }, { &serial_schema,
-			"serial" },
-		{ &parallel_schema, "parallel" }, { &console_schema, "console" }, { &channel_schema,
-			"channel" },
-		{ &input_schema, "input" }, { &tpm_schema, "tpm" }, { &video_schema, "video" },
-		{ &hostdev_schema, "hostdev" }, { &watchdog_schema, "watchdog" }, { &balloon_schema,
-			"balloon" },
-		{ &rng_schema, "rng" }, { &panic_schema, "panic" }, { &vsock_schema, "vsock" },
+		{ &iface_schema, "net" }, { &channel_schema, "channel" }, { &serial_schema, "serial" },
+		{ &console_schema, "console" }, { &rng_schema, "rng" }, { &balloon_schema, "balloon" },
+		{ &input_schema, "input" }, { &video_schema, "video" }, { &panic_schema, "panic" },
+		{ &filesystem_schema, "fs" }, { &parallel_schema, "parallel" }, { &tpm_schema, "tpm" },
+		{ &hostdev_schema, "hostdev" }, { &watchdog_schema, "watchdog" }, { &vsock_schema, "vsock" },
 	};
 	const struct schema *s = row->sub;
 
@@ -161,26 +161,21 @@ static char *alias_stem(const struct field *row, void *dev, int *number)
 		const struct disk *d = dev;
 
 		*number = disk_target_index(d->target.dev);
-		return g_strdup_printf("%s-disk", disk_bus_names[d->target.bus]);
+		return by_bus[d->target.bus];
 	}
 	if (s == &controller_schema) {
 		const struct controller *c = dev;
 
 		*number = (int)MIN(c->index, 4096);
 		if (c->type == CONTROLLER_PCI)
-			return g_strdup(g_str_has_prefix(c->model ? c->model : "pcie", "pcie") ?
-				"pcie." : "pci.");
-		return g_strdup(controller_type_names[c->type]);
+			return g_str_has_prefix(c->model ? c->model : "pcie", "pcie") ? "pcie." : "pci.";
+		return controller_type_names[c->type];
 	}
-	if (s == &memdev_schema) {
-		static const char *const by_model[MEMDEV_N] = { "mem", "dimm", "nvdimm",
-			"virtiopmem", "virtiomem", "epc" };
-
-		return g_strdup(by_model[((struct memdev *)dev)->model]);
-	}
+	if (s == &memdev_schema)
+		return by_model[((const struct memdev *)dev)->model];
 	for (size_t i = 0; i < G_N_ELEMENTS(stems); i++)
 		if (stems[i].schema == s)
-			return g_strdup(stems[i].stem);
+			return stems[i].stem;
 	return NULL;
 }
 
@@ -190,15 +185,15 @@ static bool take_alias(const struct field *row, void *dev, void *arg)
 	char **alias = device_alias(row, dev);
 
 	if (alias && *alias)
-		g_hash_table_add(n->taken, g_strdup(*alias));
+		g_hash_table_add(n->taken, *alias);
 	return true;
 }
 
 static bool give_alias(const struct field *row, void *dev, void *arg)
 {
 	struct names *n = arg;
-	char **alias = device_alias(row, dev);
-	g_autofree char *stem = NULL;
+	char **alias = device_alias(row, dev), name[64];
+	const char *stem;
 	int number;
 
 	if (!alias || *alias)
@@ -212,15 +207,12 @@ static bool give_alias(const struct field *row, void *dev, void *arg)
 		return true;
 	if (number < 0)
 		number = GPOINTER_TO_INT(g_hash_table_lookup(n->next, stem));
-	for (;; number++) {
-		g_autofree char *name = g_strdup_printf("%s%d", stem, number);
-
-		if (g_hash_table_add(n->taken, g_strdup(name))) {
-			*alias = g_steal_pointer(&name);
-			break;
-		}
-	}
-	g_hash_table_insert(n->next, g_steal_pointer(&stem), GINT_TO_POINTER(number + 1));
+	do
+		g_snprintf(name, sizeof name, "%s%d", stem, number++);
+	while (g_hash_table_contains(n->taken, name));
+	*alias = g_strdup(name);
+	g_hash_table_add(n->taken, *alias);
+	g_hash_table_insert(n->next, (gpointer)(uintptr_t)stem, GINT_TO_POINTER(number));
 	return true;
 }
 
@@ -271,8 +263,8 @@ void machine_place(struct machine *m, struct report *r)
 	place_isa(d);
 	devices_each(d, complete_drive, NULL);
 	machine_place_pci(d, r);
-	names.taken = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	names.next = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	names.taken = g_hash_table_new(g_str_hash, g_str_equal);
+	names.next = g_hash_table_new(NULL, NULL);
 	devices_each(d, take_alias, &names);
 	devices_each(d, give_alias, &names);
 	g_hash_table_unref(names.taken);

@@ -5,6 +5,8 @@
  */
 #include "domain/report.h"
 
+#include <string.h>
+
 #include "domain/field.h"
 
 struct member {
@@ -25,24 +27,34 @@ struct place {
 	struct member *members;
 };
 
-static void place_free(void *data)
+/* Places live as long as their report, so they come from slabs: a definition has some thousand of them. */
+#define SLAB_BYTES 8000
+struct slab {
+	struct slab *next;
+	size_t size, used;
+	char bytes[];
+};
+
+/* n zeroed bytes, aligned for pointers. */
+static void *slab_alloc(struct report *r, size_t n)
 {
-	struct place *p = data;
+	struct slab *s = r->slabs;
 
-	while (p) {
-		struct place *next = p->next;
+	n = (n + sizeof(void *) - 1) & ~(sizeof(void *) - 1);
+	if (!s || s->size - s->used < n) {
+		size_t size = MAX(n, SLAB_BYTES);
 
-		while (p->members) {
-			struct member *m = p->members;
-
-			p->members = m->next;
-			g_free(m->path);
-			g_free(m);
-		}
-		g_free(p->path);
-		g_free(p);
-		p = next;
+		s = g_malloc(sizeof(*s) + size);
+		*s = (struct slab){ .next = r->slabs, .size = size };
+		r->slabs = s;
 	}
+	s->used += n;
+	return memset(s->bytes + s->used - n, 0, n);
+}
+
+static char *slab_text(struct report *r, const char *text)
+{
+	return text ? strcpy(slab_alloc(r, strlen(text) + 1), text) : NULL;
 }
 
 static void finding_free(void *data)
@@ -63,7 +75,7 @@ struct report *report_new(const char *file, bool strict, bool lenient)
 	r->strict = strict;
 	r->lenient = lenient;
 	r->findings = g_ptr_array_new_with_free_func(finding_free);
-	r->where = g_hash_table_new_full(NULL, NULL, NULL, place_free);
+	r->where = g_hash_table_new(NULL, NULL);
 	return r;
 }
 
@@ -74,6 +86,12 @@ void report_free(struct report *r)
 	g_free(r->file);
 	g_ptr_array_unref(r->findings);
 	g_hash_table_unref(r->where);
+	while (r->slabs) {
+		struct slab *s = r->slabs;
+
+		r->slabs = s->next;
+		g_free(s);
+	}
 	g_free(r);
 }
 
@@ -119,7 +137,7 @@ static struct place *place_of(struct report *r, const void *obj, const struct sc
 		last = p;
 	if (p)
 		return p;
-	p = g_new0(struct place, 1);
+	p = slab_alloc(r, sizeof(*p));
 	p->schema = s;
 	if (last)
 		last->next = p;
@@ -133,10 +151,8 @@ struct place *report_place_struct(struct report *r, const void *obj, const struc
 {
 	struct place *p = place_of(r, obj, s);
 
-	if (!up) {
-		g_free(p->path);
-		p->path = g_strdup(step);
-	}
+	if (!up)
+		p->path = slab_text(r, step);
 	p->up = up;
 	p->step = step;
 	p->index = index;
@@ -159,9 +175,9 @@ static void place_path(const struct place *p, GString *path)
 		g_string_append_printf(path, "[%d]", p->index);
 }
 
-static struct member *member_new(struct place *p, const char *name, unsigned line, unsigned column)
+static struct member *member_new(struct report *r, struct place *p, const char *name, unsigned line, unsigned column)
 {
-	struct member *m = g_new0(struct member, 1);
+	struct member *m = slab_alloc(r, sizeof(*m));
 
 	m->next = p->members;
 	m->name = name;
@@ -171,10 +187,10 @@ static struct member *member_new(struct place *p, const char *name, unsigned lin
 	return m;
 }
 
-void report_place_member(struct place *p, const struct field *f, unsigned line, unsigned column)
+void report_place_member(struct report *r, struct place *p, const struct field *f, unsigned line, unsigned column)
 {
 	if (line != p->line || column != p->column)
-		member_new(p, f->name, line, column);
+		member_new(r, p, f->name, line, column);
 }
 
 void report_place(struct report *r, const void *obj, const char *field, const char *path, unsigned line,
@@ -189,7 +205,7 @@ void report_place(struct report *r, const void *obj, const char *field, const ch
 	p = g_hash_table_lookup(r->where, obj);
 	if (!p)
 		p = report_place_struct(r, obj, NULL, NULL, "", 0, line, column);
-	member_new(p, g_intern_string(field), line, column)->path = g_strdup(path);
+	member_new(r, p, g_intern_string(field), line, column)->path = slab_text(r, path);
 }
 
 /* Path, line and column of a member as well as they are known. Caller frees. */

@@ -28,6 +28,8 @@ struct report {
 	bool lenient;           /* unknown parts and optional devices are kept with a warning */
 	GPtrArray *findings;    /* of struct finding; at most REPORT_MAX, then one that says so */
 	GHashTable *where;      /* place of each parsed struct and member; owned here */
+	struct slab *slabs;     /* memory of the places */
+	bool live;              /* the text had values that only a running machine has */
 	unsigned errors, warnings;
 };
 #define REPORT_MAX 100
@@ -57,7 +59,7 @@ struct field;
 struct place;
 struct place *report_place_struct(struct report *, const void *obj, const struct schema *, const struct place *up,
 	const char *step, int index, unsigned line, unsigned column);
-void report_place_member(struct place *, const struct field *, unsigned line, unsigned column);
+void report_place_member(struct report *, struct place *, const struct field *, unsigned line, unsigned column);
 /* false and *err = the first error («file:line:col: path: text; cure») when there is any. */
 bool report_ok(const struct report *, GError **err);
 /* One line per finding as a person reads it. Caller frees. */

@@ -275,12 +275,14 @@ static void read_value(struct reading *r, struct frame *fr, const struct xnode *
 	g_autoptr(GError) e = NULL;
 
 	if (a || !(fr->seen[row - fr->flat->rows] & SEEN))
-		report_place_member(fr->places[row->part], f, n->line, n->column);
+		report_place_member(r->report, fr->places[row->part], f, n->line, n->column);
 	fr->seen[row - fr->flat->rows] |= SEEN;
 	if (!*text && !a && may_be_empty(f, n))
 		return;
 	if (!f->kind->from_text(f, field_at(f, flat_obj(fr->flat, row, fr->obj)), sized ? sized : text, &e))
 		find(r, n, a, FINDING_ERROR, KERR_XML, NULL, "%s", e->message);
+	else if (f->flags & RUNTIME || f->made)
+		r->report->live = true;
 }
 
 static void read_attr(struct reading *r, struct frame *fr, const struct xnode *n, const struct xattr *a,
@@ -407,7 +409,7 @@ static void read_row(struct reading *r, struct frame *fr, const struct flat_row 
 		return;
 	}
 	*seen |= SEEN;
-	report_place_member(fr->places[row->part], f, n->line, n->column);
+	report_place_member(r->report, fr->places[row->part], f, n->line, n->column);
 	if (f->kind->shape == SHAPE_OPT) {
 		if (!*(void **)member)
 			*(void **)member = schema_new(f->sub);

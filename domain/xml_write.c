@@ -374,9 +374,11 @@ static void write_value(struct writing *w, const struct scope *s, const struct f
 		e->text = arena_text(&w->arena, text, strlen(text));
 }
 
-static bool is_left_out(const struct writing *w, const struct field *f)
+static bool is_left_out(const struct writing *w, const struct field *f, const void *member)
 {
-	return (f->flags & RUNTIME && w->flags & XML_INACTIVE) || (f->flags & SECRET && !(w->flags & XML_SECRETS));
+	if (w->flags & XML_INACTIVE && (f->flags & RUNTIME || (f->made && f->made(member))))
+		return true;
+	return f->flags & SECRET && !(w->flags & XML_SECRETS);
 }
 
 static void write_row(struct writing *w, const struct scope *s, const struct flat_row *row)
@@ -399,7 +401,7 @@ static void write_row(struct writing *w, const struct scope *s, const struct fla
 	default:
 		break;
 	}
-	if (!f->path || is_left_out(w, f))
+	if (!f->path || is_left_out(w, f, member))
 		return;
 	obj = flat_obj(s->flat, row, s->obj);
 	switch (row->shape) {
@@ -428,7 +430,7 @@ static void write_defaults(struct writing *w, const struct scope *s)
 		const void *obj = flat_obj(s->flat, &s->flat->rows[i], s->obj);
 		bool value = f->kind->shape == SHAPE_TEXT || (f->kind->shape == SHAPE_NUM && !default_is_none(f));
 
-		if (value && f->path && !strchr(f->path, '@') && strcmp(f->path, ".") && !is_left_out(w, f) &&
+		if (value && f->path && !strchr(f->path, '@') && strcmp(f->path, ".") && !is_left_out(w, f, field_at(f, obj)) &&
 		    !xml_writes(f, obj) && make(w, s, f->path, strlen(f->path), false))
 			write_value(w, s, f, obj);
 	}

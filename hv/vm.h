@@ -15,12 +15,15 @@
 #include "hv/ram.h"
 
 struct accel_ops;
+struct block_host;
 struct boot;
 struct vcpu;
 
 enum vm_state { VM_NEW, VM_PAUSED, VM_RUNNING, VM_PAUSING, VM_SHUTDOWN, VM_CRASHED, VM_STATES };
 /* What the guest or a thread asks of the state driver (daemon/worker_state.c). */
-enum vm_request { VM_REQ_POWEROFF, VM_REQ_RESET, VM_REQ_PANIC, VM_REQ_CRASH /* report in detail */, VM_REQ_TEST_EXIT /* value */, VM_REQ_N };
+enum vm_request { VM_REQ_POWEROFF, VM_REQ_RESET, VM_REQ_PANIC, VM_REQ_CRASH /* report in detail */, VM_REQ_TEST_EXIT /* value */,
+	VM_REQ_IO_ERROR /* value: enum vm_io_error; detail: the disk */, VM_REQ_N };
+enum vm_io_error { VM_IO_WRITE = 1, VM_IO_STOP = 2 /* the machine is to pause */, VM_IO_NO_SPACE = 4 };
 
 #define VM_IRQ_SOURCES 64
 struct vm {
@@ -32,6 +35,7 @@ struct vm {
 	struct clock *clock;
 	struct loop **loops;            /* I/O threads; loops[0] always exists */
 	unsigned loops_n;
+	struct block_host **block_hosts;        /* of each loop, for disks (devices/block.h); NULL: no disks */
 	GPtrArray *vcpus, *devices;     /* changed by the main thread only; vCPUs by index, unplugged ones included, the first is index 0 */
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */

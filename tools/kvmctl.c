@@ -163,7 +163,7 @@ int main(int argc, char **argv)
 		fputs(s->str, stdout);
 	} else if (err || !run(&c, &status, &err)) {
 		if (c.file && err)
-			g_prefix_error(&err, "%s: ", c.file);
+			g_prefix_error(&err, g_ascii_isdigit(*err->message) ? "%s:" : "%s: ", c.file);      /* FILE:LINE:COLUMN: */
 		print_error(&c, err);
 		status = kerr_of(err)->exit;
 	}

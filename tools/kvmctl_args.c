@@ -342,7 +342,7 @@ bool call_parse(struct call *c, int argc, char **argv, GError **err)
 				ok = false;
 			}
 		}
-		ok = ok && take_positionals(c, rest + 1, err);
+		ok = ok && take_positionals(c, rest + (rest[1] && !strcmp(rest[1], "--") ? 2 : 1), err);
 	}
 	slots_free(slots);
 	return ok;

@@ -10,6 +10,7 @@
 #include "daemon/wire.h"
 #include "tools/kvmctl.h"
 
+#define PATIENCE 10             /* s: with thousands of clients before us */
 #define SYSTEM_SOCKET "/run/kvmd/control.sock"
 
 struct client {
@@ -47,7 +48,7 @@ struct client *client_new(const struct call *call, GError **err)
 
 	if (!path)
 		return NULL;
-	fd = connect_unix(path, &bad);
+	fd = connect_unix_wait(path, PATIENCE, &bad);
 	if (fd < 0) {
 		if (kerr_of(bad) == kerr_row(KERR_ACCESS))
 			kerr_set(err, KERR_ACCESS, "no permission for '%s': be root, or a member of the group that kvmd.conf names as socket_group", path);

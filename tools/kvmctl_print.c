@@ -70,6 +70,7 @@ static char *when_text(int64_t seconds)
 
 static const char *const in_bytes[] = { "memory", "memory_max", "memory_available", "rss", NULL };
 static const char *const in_seconds[] = { "since", NULL };
+static const char *const none_is_dash[] = { "id", "pid", NULL };
 
 static char *value_text(const char *key, json_object *v)
 {
@@ -79,6 +80,8 @@ static char *value_text(const char *key, json_object *v)
 		return bytes_text(json_object_get_int64(v));
 	if (g_strv_contains(in_seconds, key))
 		return when_text(json_object_get_int64(v));
+	if (g_strv_contains(none_is_dash, key) && !json_object_get_int64(v))
+		return g_strdup("-");
 	if (!strcmp(key, "cpu_time"))
 		return g_strdup_printf("%.1f s", (double)json_object_get_int64(v) / 1e9);
 	return g_strdup(json_object_get_string(v));
@@ -177,7 +180,7 @@ static void print_start(const struct call *c, json_object *o)
 
 static void print_state(const struct call *c, json_object *o)
 {
-	bool reason = !strcmp(c->command->name, "domstate") && ((const struct ask_domstate *)c->args)->reason;
+	bool reason = !strcmp(c->command->name, "domstate") && ((const struct ask_domstate *)c->args)->reason && *str(o, "reason");
 
 	if (strcmp(c->command->name, "wait") || !c->quiet)
 		printf(reason ? "%s (%s)\n" : "%s\n", str(o, "state"), str(o, "reason"));
@@ -201,7 +204,7 @@ static void print_log(const struct call *c, json_object *o)
 
 static void print_host(const struct call *c, json_object *o)
 {
-	json_object *checks = list(o, "checks"), *caps;
+	json_object *checks = list(o, "checks"), *models, *caps;
 	bool colour = colours(stdout);
 
 	printf("%s, Linux %s, %" G_GINT64_FORMAT " CPUs: %s\n", str(o, "hostname"), str(o, "kernel"), num(o, "cpus"), str(o, "cpu_model"));
@@ -215,6 +218,12 @@ static void print_host(const struct call *c, json_object *o)
 		printf("%s%-8s%s %s: %s\n", on, result, colour ? "\033[0m" : "", str(x, "name"), str(x, "found"));
 		if (*str(x, "cure"))
 			printf("         %s\n", str(x, "cure"));
+	}
+	if ((models = list(o, "cpu_models"))) {
+		printf("\nCPU models that <cpu> may name:");
+		for (size_t i = 0; i < json_object_array_length(models); i++)
+			printf(" %s", json_object_get_string(json_object_array_get_idx(models, i)));
+		putchar('\n');
 	}
 	if (json_object_object_get_ex(o, "capabilities", &caps) && caps) {
 		printf("\nKVM:");

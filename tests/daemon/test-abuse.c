@@ -295,6 +295,34 @@ static void test_deaf_follower(void)
 	host_free(h);
 }
 
+/* A machine that makes noise: the first thousand are told, the rest counted; its end is told in any case. */
+static void test_noise(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "vm", NULL, NULL, NULL);
+	struct conn *c = conn_new(h);
+	unsigned told = 0;
+	bool over = false;
+
+	define(h, xml);
+	ask_ok(h, "start", "vm", NULL);
+	json_object_put(conn_ask(c, "event", NULL, "{\"follow\":true}"));
+	for (int i = 0; i < 1100; i++)
+		fake_do(h, "vm", "x-event", "NOISE");
+	fake_do(h, "vm", "x-leave", "shutdown");
+	while (!over) {
+		json_object *o = conn_read(c);
+
+		told += !strcmp(str(o, "event"), "NOISE");
+		over = !strcmp(str(o, "event"), "STOPPED");
+		json_object_put(o);
+	}
+	g_assert_cmpuint(told, >=, 900);
+	g_assert_cmpuint(told, <=, 1050);
+	conn_free(c);
+	host_free(h);
+}
+
 static void test_thousand(void)
 {
 	struct host *h = host_new(NULL);
@@ -342,6 +370,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/abuse/crowd", test_crowd);
 	g_test_add_func("/abuse/out-of-descriptors", test_out_of_descriptors);
 	g_test_add_func("/abuse/deaf-follower", test_deaf_follower);
+	g_test_add_func("/abuse/noise", test_noise);
 	g_test_add_func("/abuse/thousand", test_thousand);
 	return g_test_run();
 }

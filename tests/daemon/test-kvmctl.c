@@ -69,6 +69,8 @@ static void test_verbs(void)
 	expect(h, "k list --all --names", 0, "web\n", NULL);
 	expect(h, "k list --all -o json | grep -c '\"name\":\"web\"'", 0, "1", NULL);
 	expect(h, "k -o jsonl list --all | wc -l", 0, "1\n", NULL);
+	expect(h, "k dominfo web | grep -E '^(Id|Pid):' | tr -d ' '", 0, "Id:-\nPid:-\n", NULL);
+	expect(h, "k domstate web --reason", 0, "shut off\n", NULL);
 	expect(h, "k start web", 0, "domain 'web' started", NULL);
 	expect(h, "k start web", 4, NULL, "error: WrongState: vm 'web'");
 	expect(h, "k start web -o json", 4, NULL, "{\"error\":{\"code\":\"WrongState\"");
@@ -90,6 +92,7 @@ static void test_verbs(void)
 	expect(h, "k domuuid web", 3, NULL, "VmNotFound");
 	expect(h, "k version -o json", 0, "\"kvmd\":\"0.1.0\"", NULL);
 	expect(h, "k host", 0, "guest kernel code: native", NULL);
+	expect(h, "k host", 0, " Haswell-noTSX", NULL);         /* errors send people here for the models' names */
 	host_free(h);
 }
 
@@ -104,6 +107,7 @@ static void test_usage(void)
 	expect(h, "k help define", 0, "FILE", NULL);
 	expect(h, "k start", 2, NULL, "which domain?");
 	expect(h, "k start a b", 2, NULL, "'b' is too much");
+	expect(h, "k start -- -dash", 3, NULL, "there is no domain '-dash'");
 	expect(h, "k start web --pausd", 2, NULL, "--pausd");
 	expect(h, "k list -o yaml", 2, NULL, "text, json or jsonl");
 	expect(h, "k wait web gone", 2, NULL, "gone");

@@ -184,7 +184,7 @@ static void test_refused(void)
 	ask_bad(h, "start", "firmware", NULL, "Unsupported", "<os><kernel>");
 	g_auto(GStrv) parts = g_strsplit(big, "<serial type='pty'/>", 2);
 
-	disk = g_strjoinv("<disk type='file' device='disk'><source file='/x.img'/><target dev='vda' bus='virtio'/></disk>", parts);
+	disk = g_strjoinv("<disk type='file' device='disk'><source file='/x.img'/><target dev='vda' bus='virtio'/><transient/></disk>", parts);
 	define(h, disk);
 	ask_bad(h, "start", "big", NULL, "Unsupported", "disk 'vda'");
 	ask_bad(h, "start", "bid", NULL, "VmNotFound", "'bid'");

@@ -247,6 +247,97 @@ static void test_disk(void)
 	place_clear(&p);
 }
 
+/* A qcow2 (version 3) of 1 MiB with nothing in it, on `backing`. */
+static void make_qcow2(const char *path, const char *backing, const char *format)
+{
+	uint8_t b[65536] = { 'Q', 'F', 'I', 0xfb, [7] = 3, [23] = 16, [29] = 0x10, [39] = 1, [99] = 4, [103] = 104 };
+	uint32_t n = (uint32_t)strlen(backing), at = 104;
+
+	if (format) {           /* header extension: format of the backing image */
+		static const uint8_t ext[] = { 0xe2, 0x79, 0x2a, 0xca, 0, 0, 0 };
+
+		memcpy(b + at, ext, sizeof(ext));
+		b[at + 7] = (uint8_t)strlen(format);
+		memcpy(b + at + 8, format, strlen(format));
+		at += 8 + 8;
+	}
+	at += 8;
+	memcpy(b + at, backing, n);
+	b[15] = (uint8_t)at;
+	b[19] = (uint8_t)n;
+	b[45] = 2;              /* L1 table at 128 KiB */
+	b[53] = 1;              /* reference counts at 64 KiB */
+	b[59] = 1;
+	g_assert_true(g_file_set_contents(path, (const char *)b, sizeof(b), NULL));
+}
+
+/* The whole chain is opened, what is written and what is only read alike, and by the names that the worker looks for. */
+static void test_chain(void)
+{
+	struct place p = place_new();
+	g_autofree char *base = at(&p, "base"), *top = at(&p, "top");
+	g_autofree char *xml = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='%s'/>"
+		"<target dev='vda' bus='virtio'/></disk>", top);
+	const struct disk *d;
+	int flags;
+
+	make_qcow2(top, "base", "raw");
+	expect_error(&p, xml, KERR_NO_FILE, "base'");
+	g_assert_true(g_file_set_contents(base, "base", -1, NULL));
+	struct opened o = open_all(&p, xml, NULL);
+
+	if (g_error_matches(o.err, kerr_quark(), KERR_UNSUPPORTED) && strstr(o.err->message, "page cache")) {
+		g_test_skip("this file system has no O_DIRECT");
+	} else {
+		g_assert_no_error(o.err);
+		d = list_at(disk, o.machine->devices.disks, 0);
+		g_assert_cmpstr(d->backing->source.file.path, ==, base);
+		flags = fcntl(fd_of(&o, d->source.file.fd), F_GETFL);
+		g_assert_cmpint(flags & (O_ACCMODE | O_DIRECT | O_NONBLOCK), ==, O_RDWR | O_DIRECT);
+		flags = fcntl(fd_of(&o, d->backing->source.file.fd), F_GETFL);
+		g_assert_cmpint(flags & (O_ACCMODE | O_DIRECT | O_NONBLOCK), ==, O_RDONLY | O_DIRECT);
+	}
+	opened_clear(&o);
+	make_qcow2(top, "base", NULL);
+	expect_error(&p, xml, KERR_UNSUPPORTED, "rebase");
+	make_qcow2(top, "top", "qcow2");
+	expect_error(&p, xml, KERR_STATE_DATA, "stands on itself");
+	place_clear(&p);
+}
+
+static void test_share(void)
+{
+	struct place p = place_new();
+	g_autofree char *image = at(&p, "img"), *disk = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
+		"<source file='%s'/><target dev='vda' bus='virtio'/>%%s</disk>", image);
+	g_auto(GStrv) half = g_strsplit(disk, "%s", 2);
+	g_autofree char *own = g_strconcat(half[0], half[1], NULL), *reader = g_strconcat(half[0], "<readonly/>", half[1], NULL);
+	g_autofree char *shared = g_strconcat(half[0], "<shareable/>", half[1], NULL);
+
+	g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
+	g_assert_cmpint(g_chmod(image, 0400), ==, 0);
+	struct opened a = open_all(&p, reader, NULL), b = open_all(&p, reader, NULL);
+
+	g_assert_no_error(a.err);
+	g_assert_no_error(b.err);
+	g_assert_cmpint(g_chmod(image, 0600), ==, 0);
+	expect_error(&p, own, KERR_BUSY, "in use");
+	opened_clear(&a);
+	opened_clear(&b);
+	a = open_all(&p, shared, NULL);
+	b = open_all(&p, shared, NULL);
+	g_assert_no_error(a.err);
+	g_assert_no_error(b.err);
+	expect_error(&p, own, KERR_BUSY, "in use");
+	opened_clear(&a);
+	opened_clear(&b);
+	a = open_all(&p, own, NULL);
+	g_assert_no_error(a.err);
+	expect_error(&p, reader, KERR_BUSY, "may write");
+	opened_clear(&a);
+	place_clear(&p);
+}
+
 static void test_lock(void)
 {
 	struct place p = place_new();
@@ -277,6 +368,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/files", test_files);
 	g_test_add_func("/resources/sockets", test_sockets);
 	g_test_add_func("/resources/disk", test_disk);
+	g_test_add_func("/resources/chain", test_chain);
+	g_test_add_func("/resources/share", test_share);
 	g_test_add_func("/resources/lock", test_lock);
 	return g_test_run();
 }

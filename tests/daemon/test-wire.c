@@ -90,9 +90,31 @@ static void test_lines(void)
 	side_end(&s, peer);
 }
 
+/* QEMU's own Python client sends no newline. */
+static void test_no_newline(void)
+{
+	static const char text[] = "{\"a\":\"}\\\"{\",\"b\":[{}]}{\"c\":{}} ";
+	struct side s;
+	int peer = side_open(&s);
+
+	for (unsigned i = 0; i < sizeof(text) - 1; i++) {
+		char one[2] = { text[i] };
+
+		put(peer, one);
+		spin();
+	}
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":\"}\\\"{\",\"b\":[{}]};msg:{\"c\":{}};");
+	g_string_truncate(s.log, 0);
+	put(peer, "{\"d\":1}{\"e\":2}x\n{\"f\":\"\n{}");       /* a string does not go on behind a newline */
+	spin();
+	g_assert_true(g_str_has_prefix(s.log->str, "msg:{\"d\":1};msg:{\"e\":2};garbage:"));
+	g_assert_true(g_str_has_suffix(s.log->str, "msg:{};"));
+	side_end(&s, peer);
+}
+
 static void test_garbage(void)
 {
-	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "{}x", "\"s\"", "{\"a\":\xff}", "1" };
+	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "x{}", "\"s\"", "{\"a\":\xff}", "1" };
 	struct side s;
 	int peer = side_open(&s);
 
@@ -265,10 +287,83 @@ static void test_sync_timeout(void)
 	close(sv[0]);
 }
 
+static bool busy;
+
+static bool is_busy(struct wire *w)
+{
+	return busy;
+}
+
+/* The peer ends its direction: held lines are run, answers reach it, then the connection ends; the last line needs no newline. */
+static void test_half_closed(void)
+{
+	static const struct wire_ops patient = { on_message, on_garbage, on_closed, is_busy };
+	json_object *o = json_tokener_parse("{\"answer\":1}");
+	char text[64] = "";
+	struct side s = { .log = g_string_new(NULL), .hold_after_one = true };
+	int sv[2];
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), ==, 0);
+	s.wire = wire_new(sv[0], NULL, &patient, &s);
+	busy = true;
+	put(sv[1], "{\"a\":1}\n{\"b\":2}\n{\"c\":3}");
+	shutdown(sv[1], SHUT_WR);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};");
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};");
+	s.hold_after_one = false;
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};msg:{\"c\":3};");
+	g_assert_true(wire_send(s.wire, o, NULL, 0));
+	spin();
+	g_assert_false(s.closed);
+	busy = false;
+	g_assert_true(wire_send(s.wire, o, NULL, 0));
+	spin();
+	g_assert_true(s.closed);
+	g_assert_cmpint(read(sv[1], text, sizeof text - 1), ==, 26);
+	g_assert_cmpint(read(sv[1], text, sizeof text - 1), ==, 0);
+	close(sv[1]);
+	g_string_free(s.log, TRUE);
+	json_object_put(o);
+}
+
+/* …and one that then goes altogether ends it although an answer is due. */
+static void test_half_closed_gone(void)
+{
+	static const struct wire_ops patient = { on_message, on_garbage, on_closed, is_busy };
+	struct side s = { .log = g_string_new(NULL) };
+	int sv[2];
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), ==, 0);
+	s.wire = wire_new(sv[0], NULL, &patient, &s);
+	busy = true;
+	put(sv[1], "{\"a\":1}\n{\"half");
+	shutdown(sv[1], SHUT_WR);
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};closed:ended inside a message;");
+	close(sv[1]);
+	s.closed = false;
+	g_string_truncate(s.log, 0);
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), ==, 0);
+	s.wire = wire_new(sv[0], NULL, &patient, &s);
+	shutdown(sv[1], SHUT_WR);
+	spin();
+	g_assert_false(s.closed);
+	close(sv[1]);
+	spin();
+	g_assert_true(s.closed);
+	g_string_free(s.log, TRUE);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/wire/lines", test_lines);
+	g_test_add_func("/wire/no-newline", test_no_newline);
 	g_test_add_func("/wire/garbage", test_garbage);
 	g_test_add_func("/wire/deep", test_deep);
 	g_test_add_func("/wire/half", test_half);
@@ -276,6 +371,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/fds", test_fds);
 	g_test_add_func("/wire/deaf-peer", test_deaf_peer);
 	g_test_add_func("/wire/hold", test_hold);
+	g_test_add_func("/wire/half-closed", test_half_closed);
+	g_test_add_func("/wire/half-closed-gone", test_half_closed_gone);
 	g_test_add_func("/wire/errors", test_errors);
 	g_test_add_func("/wire/sync-timeout", test_sync_timeout);
 	return g_test_run();

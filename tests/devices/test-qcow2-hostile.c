@@ -7,6 +7,7 @@
 
 #include "block_rig.h"
 #include "domain/disk.h"
+#include "domain/error.h"
 #include "domain/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -185,6 +186,82 @@ static void test_probe(void)
 	rig_finish(&r);
 }
 
+/* --- chains --- */
+
+struct fake_files { struct image_reader reader; struct { const char *path; uint8_t data[4096]; size_t n; } files[4]; unsigned n; };
+
+static bool fake_read(struct image_reader *reader, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size,
+	GError **err)
+{
+	struct fake_files *f = (struct fake_files *)reader;
+
+	for (unsigned i = 0; i < f->n; i++)
+		if (!strcmp(f->files[i].path, path)) {
+			*got = MIN(n, f->files[i].n);
+			*size = f->files[i].n;
+			memcpy(buf, f->files[i].data, *got);
+			return true;
+		}
+	return kerr_set(err, KERR_NO_FILE, "no file '%s'", path);
+}
+
+static void add_file(struct fake_files *f, struct rig *r, const char *path, const char *backing, int format)
+{
+	struct block_mem_config mem = { .max = 1 << 20 };
+	struct block_row row = { "mem", &mem };
+	struct qcow2_create c = { .size = 1 << 20, .cluster = 512, .backing = backing, .backing_format = format };
+	struct block *b = rig_open(r, &row, 1, NULL);
+	uint64_t n;
+	const void *data;
+
+	g_assert_true(qcow2_create(b, &c, NULL));
+	data = block_mem_data(b, &n);
+	f->files[f->n].path = path;
+	f->files[f->n].n = MIN(n, 4096);
+	memcpy(f->files[f->n++].data, data, MIN(n, 4096));
+	rig_close(r, b, false);
+}
+
+static void test_chain(void)
+{
+	struct fake_files f = { { fake_read } };
+	struct disk *d = schema_new(&disk_schema);
+	struct rig r;
+	GError *err = NULL;
+
+	rig_init(&r, true, false);
+	add_file(&f, &r, "/i/top", "mid", FORMAT_QCOW2);
+	add_file(&f, &r, "/i/mid", "/b/base", FORMAT_RAW);
+	add_file(&f, &r, "/i/mute", "/b/base", FORMAT_ABSENT);
+	add_file(&f, &r, "/i/self", "self", FORMAT_QCOW2);
+	d->type = DISK_FILE;
+	d->driver.format = FORMAT_QCOW2;
+	d->source.file.path = g_strdup("/i/top");
+	g_assert_true(image_chain(d, &f.reader, &err));
+	g_assert_cmpstr(d->backing->source.file.path, ==, "/i/mid");
+	g_assert_cmpint(d->backing->format, ==, FORMAT_QCOW2);
+	g_assert_cmpstr(d->backing->backing->source.file.path, ==, "/b/base");
+	g_assert_cmpint(d->backing->backing->format, ==, FORMAT_RAW);
+	g_assert_null(d->backing->backing->backing);
+	g_assert_true(image_chain(d, &f.reader, &err));         /* again: it stays */
+
+	schema_clear(&disk_schema, d);
+	d->type = DISK_FILE;
+	d->driver.format = FORMAT_QCOW2;
+	d->source.file.path = g_strdup("/i/mute");
+	g_assert_false(image_chain(d, &f.reader, &err));
+	g_assert_error(err, kerr_quark(), KERR_UNSUPPORTED);
+	g_assert_null(d->backing);
+	g_clear_error(&err);
+	g_free(d->source.file.path);
+	d->source.file.path = g_strdup("/i/self");
+	g_assert_false(image_chain(d, &f.reader, &err));
+	g_assert_error(err, kerr_quark(), KERR_STATE_DATA);
+	g_clear_error(&err);
+	schema_free(&disk_schema, d);
+	rig_finish(&r);
+}
+
 static void say_nothing(const gchar *domain, GLogLevelFlags level, const gchar *text, gpointer arg)
 {
 	if (!(level & (G_LOG_LEVEL_DEBUG | G_LOG_LEVEL_INFO)))
@@ -197,6 +274,7 @@ int main(int argc, char **argv)
 	g_log_set_default_handler(
 		say_nothing, NULL); /* thousands of damaged images are told at debug */
 	g_test_add_func("/qcow2/hostile/probe", test_probe);
+	g_test_add_func("/qcow2/hostile/chain", test_chain);
 	g_test_add_func("/qcow2/hostile/mutations", test_mutations);
 	return g_test_run();
 }

@@ -33,11 +33,12 @@ static const struct setup setups[] = {
 	{ "512-lazy-backing", 512, 16, true, true, false, false, 512 << 10 },
 };
 
-struct op {                             /* of the guest; places in the log */
+struct op {                             /* of the guest */
 	enum block_op op;
 	bool fua;
 	unsigned first, n;              /* sectors */
-	unsigned begun, done;
+	unsigned begun, done;           /* length of the log then */
+	unsigned began_as, ended_as;    /* their order among all beginnings and ends of the guest's requests */
 	uint64_t size;                  /* resize */
 };
 struct slot { struct test *test; struct block_req req; struct iovec iov; unsigned op; bool busy; };
@@ -49,7 +50,7 @@ struct test {
 	GRand *rand;
 	GArray *ops;
 	struct slot slots[DEPTH];
-	unsigned busy;
+	unsigned busy, order;
 	uint64_t size, room;
 	uint8_t *start, *backing;
 	uint64_t start_n;
@@ -77,6 +78,7 @@ static void done(struct block_req *r, int64_t result)
 
 	g_assert_cmpint(result, >=, 0);
 	op->done = t->fault.log->len;
+	op->ended_as = ++t->order;
 	if (op->op == BLOCK_RESIZE)
 		t->size = op->size;
 	g_free(s->iov.iov_base);
@@ -120,6 +122,8 @@ static void begin(struct test *t, struct slot *s)
 			return;
 	}
 	op.begun = t->fault.log->len;
+	op.began_as = ++t->order;
+	op.ended_as = NEVER;
 	op.fua = op.op == BLOCK_WRITE && !pick(t, 25);
 	op.size = t->size + SECTOR * (1 + pick(t, 127));
 	s->op = t->ops->len;
@@ -255,7 +259,7 @@ static bool allowed(struct test *t, unsigned cut, unsigned stable, unsigned sect
 		if (op->op == BLOCK_FLUSH || op->op == BLOCK_RESIZE || sector < op->first ||
 			sector >= op->first + op->n)
 			continue;
-		if ((op->done <= stable || (op->fua && op->done <= cut)) && op->op != BLOCK_DISCARD)
+		if ((op->ended_as < stable || (op->fua && op->done <= cut)) && op->op != BLOCK_DISCARD)
 			ok = v == leaves;       /* what came before is gone */
 		else
 			ok |= v == leaves;
@@ -273,7 +277,7 @@ static void check_content(struct test *t, unsigned cut, struct block *b)
 		const struct op *op = &g_array_index(t->ops, struct op, i);
 
 		if (op->op == BLOCK_FLUSH && op->done <= cut)
-			stable = MAX(stable, op->begun);
+			stable = MAX(stable, op->began_as);
 		if (op->op == BLOCK_RESIZE && op->done <= cut)
 			size = op->size;
 	}

@@ -626,6 +626,31 @@ static void test_needs_reset(void)
 	fake_free(f);
 }
 
+/* A queue whose place cannot be: broken here, and there after a move. */
+static void test_bad_place(void)
+{
+	struct echo *a, *b;
+	struct fake *f = machine(&a, NULL), *g = machine(&b, NULL);
+	struct vdrv d;
+
+	vdrv_open(&d, f, &a->virtio.head.dev, 0, true);
+	vdrv_queue(&d, 0, 16);
+	vdrv_common_write(&d, COMMON_QUEUE_SELECT, 2, 1);
+	vdrv_common_write(&d, COMMON_QUEUE_DESC, 8, FAKE_RAM);
+	vdrv_common_write(&d, COMMON_QUEUE_ENABLE, 2, 1);
+	vdrv_go(&d);
+	g_assert_cmpuint(vdrv_status(&d), ==, 15 | VIRTIO_NEEDS_RESET);
+	fake_pause(f);
+	fake_pause(g);
+	copy_machine(f, g);
+	fake_free(f);
+	d.f = g;
+	fake_resume(g);
+	g_assert_cmpuint(vdrv_status(&d), ==, 15 | VIRTIO_NEEDS_RESET);
+	vdrv_reset(&d);
+	fake_free(g);
+}
+
 static void play_host(struct fake *f, GRand *r)
 {
 	struct echo *e = (struct echo *)device_find(&f->vm, "echo");
@@ -672,6 +697,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/virtio/master", test_master);
 	g_test_add_func("/virtio/move", test_move);
 	g_test_add_func("/virtio/needs-reset", test_needs_reset);
+	g_test_add_func("/virtio/bad-place", test_bad_place);
 	g_test_add_func("/virtio/hostile", test_hostile);
 	return g_test_run();
 }

@@ -41,10 +41,11 @@ static int fake_msi(struct vm *vm, uint64_t addr, uint32_t data)
 {
 	struct fake *f = fake_of(vm);
 
-	f->msis++;
-	f->msi_addr = addr;
-	f->msi_data = data;
-	f->msis_of[data >> 8 & 0xff][data & 15]++;
+	/* signalled from loops' threads too */
+	__atomic_add_fetch(&f->msis, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&f->msi_addr, addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->msi_data, data, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&f->msis_of[data >> 8 & 0xff][data & 15], 1, __ATOMIC_SEQ_CST);
 	return 0;
 }
 

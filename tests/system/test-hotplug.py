@@ -49,7 +49,7 @@ def linux(name, maximum, current, vcpus='', slow=4):
 '''
 
 
-def flat(name, maximum, current):
+def flat(name, maximum, current, program='spin'):
     """A guest that runs for ever and has never heard of ACPI."""
     return f'''<domain type='kvm'>
   <name>{name}</name>
@@ -57,7 +57,7 @@ def flat(name, maximum, current):
   <vcpu current='{current}'>{maximum}</vcpu>
   <os>
     <type arch='x86_64'>hvm</type>
-    <kernel>{build}/tests/guest/flat/flat-spin</kernel>
+    <kernel>{build}/tests/guest/flat/flat-{program}</kernel>
   </os>
   <features><acpi/></features>
   <devices>
@@ -89,7 +89,7 @@ def guest_says(k, name, command):
     """What a shell command prints in the guest."""
     global marks
     marks += 1
-    k.ctl('console', name, stdin=f'echo "A{marks}=$({command})"\n', timeout=240)
+    k.ctl('console', name, stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
     found = []
 
     def look():
@@ -276,6 +276,34 @@ def flat_ignores(k):
     assert counts(k, 'f')[0] == 2
 
 
+def flat_answers(k):
+    """What a guest can say at the block's registers: taken, refused, silence, progress."""
+    start(k, flat('f', 8, 1, 'cpuhp'), 'f')
+    k.ctl('setvcpus', 'f', '2', '--timeout', '5')
+    assert counts(k, 'f')[0] == 2
+    # busy: it stays
+    p = refused(k, r'there are 2: vcpu1: the guest refused: busy \(_OST event 0x3, status 0x82\)', 'setvcpus', 'f', '1', '--timeout', '5')
+    assert p.returncode == 12 and counts(k, 'f')[0] == 2
+    # slot 2 is refused: nothing of it stays
+    refused(k, r'there are 2: vcpu2: the guest refused: failed, .*status 0x1\)', 'setvcpus', 'f', '3', '--timeout', '5')
+    assert counts(k, 'f')[0] == 2
+    # 2 refused, 3 silent, 4 slow: what the guest has taken stays and is told
+    begun = time.monotonic()
+    p = refused(k, r'5 vCPUs were asked for, there are 3: vcpu2: the guest refused.*; vcpu3: no answer', 'setvcpus', 'f', '5', '--timeout', '2')
+    assert time.monotonic() - begun > 3, 'signs of progress give more time'
+    rows = k.json('vcpuinfo', 'f')['vcpus']
+    assert [r['vcpu'] for r in rows if r['state'] == 'running'] == [0, 1, 4], rows
+    # slow, but it goes; slot 1 never does
+    q = qmp(k, 'f')
+    assert 'return' in q.ask('device_del', id='vcpu4')
+    ost = q.wait('ACPI_DEVICE_OST')['data']['info']
+    assert ost == {'device': 'vcpu4', 'slot': '4', 'slot-type': 'CPU', 'source': 3, 'status': 0x84}, ost
+    assert q.wait('DEVICE_DELETED')['data']['device'] == 'vcpu4'
+    assert 'return' in q.ask('device_del', id='vcpu1')
+    assert q.wait('DEVICE_UNPLUG_GUEST_ERROR')['data']['device'] == 'vcpu1'
+    assert counts(k, 'f')[0] == 2 and k.state('f') == 'running'
+
+
 def flat_killed(k):
     """The same with kvmd killed meanwhile: the failure is known afterwards."""
     start(k, flat('f', 4, 1), 'f')
@@ -386,6 +414,6 @@ def many_times(k):
             assert nproc(k, 'l') == n, f'step {i}'
 
 
-cases = {f.__name__: f for f in (linux_counts, linux_reboot, linux_qmp, linux_survive, flat_ignores, flat_killed, config, per_vcpu,
+cases = {f.__name__: f for f in (linux_counts, linux_reboot, linux_qmp, linux_survive, flat_ignores, flat_answers, flat_killed, config, per_vcpu,
                                  bad_input, many_times)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)

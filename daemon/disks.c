@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Images of disks.
+ *
+ * The image that the guest writes is locked for writing, unless the disk is shared; one that is only read (a disk that is
+ * read-only, a backing image) is locked for reading: many may, as long as nobody writes. Locks cover the whole file, so
+ * those of QEMU, which uses single bytes of the same kind of lock, are seen too. They belong to the open file description
+ * and last as long as the worker has it.
+ */
+#include "daemon/disks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/launch.h"
+#include "daemon/resources.h"
+#include "domain/error.h"
+#include "domain/image.h"
+
+struct image {
+	const char *path;
+	bool write, shared, direct;
+};
+
+static bool lock_image(int fd, const struct image *i, GHashTable *machines, GError **err)
+{
+	struct flock lock = { .l_type = i->write && !i->shared ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
+	g_autofree char *holder = NULL;
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) >= 0)
+		return true;
+	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == EINVAL)
+		return kerr_errno(err, errno, "lock '%s'", i->path);
+	holder = resource_holder(fd, machines);
+	return kerr_set(err, KERR_BUSY, "'%s' is in use by %s%s", i->path, holder,
+		i->write ? "" : ", which may write to it");
+}
+
+static bool is_image(int fd, const char *path, GError **err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return kerr_errno(err, errno, "look at '%s'", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return kerr_set(err, KERR_ARGS, "'%s' is neither a file nor a block device", path);
+	return true;
+}
+
+static int open_image(const struct image *i, GHashTable *machines, GError **err)
+{
+	int fd = resource_open_file(i->path, i->write ? O_RDWR : O_RDONLY, 0, err);
+
+	if (fd < 0)
+		return -1;
+	/* afterwards: a file system that cannot do it fails open() in a way that says nothing */
+	if (!is_image(fd, i->path, err) || !lock_image(fd, i, machines, err))
+		goto fail;
+	if (i->direct && fcntl(fd, F_SETFL, O_DIRECT) < 0) {
+		kerr_set(err, KERR_UNSUPPORTED, "'%s': its file system can't do without the page cache: write cache='writeback'", i->path);
+		goto fail;
+	}
+	if (!i->direct && fcntl(fd, F_SETFL, 0) < 0) {
+		kerr_errno(err, errno, "make '%s' blocking", i->path);
+		goto fail;
+	}
+	return fd;
+fail:
+	close(fd);
+	return -1;
+}
+
+static bool give(struct resource *r, const struct image *i, const struct disk *d, unsigned n, GPtrArray *fds, GHashTable *machines, GError **err)
+{
+	int fd = open_image(i, machines, err);
+	struct launch_fd *f;
+
+	if (fd < 0)
+		return false;
+	g_free(r->fd);
+	r->fd = g_strdup_printf("disk-%s-%u", d->target.dev, n);
+	f = g_new(struct launch_fd, 1);
+	*f = (struct launch_fd){ g_strdup(r->fd), fd };
+	g_ptr_array_add(fds, f);
+	return true;
+}
+
+/* --- what stands on what --- */
+
+static bool read_start(struct image_reader *reader, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err)
+{
+	int fd = resource_open_file(path, O_RDONLY, 0, err);
+	ssize_t len;
+	off_t end;
+	bool ok = false;
+
+	if (fd < 0)
+		return false;
+	if (!is_image(fd, path, err))
+		goto out;
+	len = pread(fd, buf, n, 0);
+	end = len < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (len < 0 || end < 0) {
+		kerr_errno(err, errno, "read '%s'", path);
+		goto out;
+	}
+	*got = (size_t)len;
+	*size = (uint64_t)end;
+	ok = true;
+out:
+	close(fd);
+	return ok;
+}
+
+static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GError **err)
+{
+	struct image_reader reader = { read_start };
+	struct resource *r = disk_source_resource(d->type, &d->source);
+	bool direct = d->driver.cache == CACHE_NONE || d->driver.cache == CACHE_DIRECTSYNC;
+	struct image top = { r ? r->path : NULL, !d->readonly && d->device != DISK_DEVICE_CDROM, d->shareable, direct };
+	unsigned n = 0;
+
+	if (!r)
+		return kerr_set(err, KERR_UNSUPPORTED, "only files and block devices can be opened");
+	if (!give(r, &top, d, n++, fds, machines, err) || !image_chain(d, &reader, err))
+		return false;
+	for (struct disk_backing *b = d->backing; b && b->type != DISK_TYPE_ABSENT; b = b->backing) {
+		struct resource *behind = disk_source_resource(b->type, &b->source);
+		struct image image = { behind ? behind->path : NULL, false, true, direct };
+
+		if (!behind)
+			return kerr_set(err, KERR_UNSUPPORTED, "a backing image must be a file or a block device");
+		if (!give(behind, &image, d, n++, fds, machines, err)) {
+			g_prefix_error(err, "backing image: ");
+			return false;
+		}
+	}
+	return true;
+}
+
+bool disks_open(struct machine *m, GPtrArray *fds, GHashTable *machines, GError **err)
+{
+	list_each(disk, d, m->devices.disks) {
+		if (!disk_runs(d) || open_disk(d, fds, machines, err))
+			continue;
+		g_prefix_error(err, "disk '%s': ", d->target.dev ? d->target.dev : "?");
+		return false;
+	}
+	return true;
+}

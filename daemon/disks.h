@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opens and locks the images of a machine's disks, whole backing chains. */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#include "domain/machine.h"
+
+/*
+ * For each disk that runs: finds the images it stands on (which are then in its <backingStore>), opens each as the cache
+ * mode and <readonly/> say, locks it by its open file description, which goes to the worker and with it the lock, and adds
+ * it to fds (struct launch_fd) under the name that is then in the resource's fd. machines: pid → name of those that run, to
+ * name a holder; may be NULL. *err: the disk, the image and what to do. May block; any thread.
+ */
+bool disks_open(struct machine *, GPtrArray *fds, GHashTable *machines, GError **err);

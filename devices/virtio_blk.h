@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the worker asks of virtio-blk disks. Main thread unless said otherwise. */
+#pragma once
+#include "devices/block.h"
+#include "hv/device.h"
+
+/* Before realize: a chain made elsewhere (memory for benches, faults for tests) takes the place of what the <disk> names.
+ * It is the device's from now on. */
+void virtio_blk_give(struct device *, struct block *);
+/* Its chain, for statistics and information; NULL when the device is no disk. */
+struct block *virtio_blk_chain(struct device *);
+/* Another size in bytes, told to the guest. Ends `done` with 0 or -errno: -EBUSY while paused, what BLOCK_RESIZE says. */
+void virtio_blk_resize(struct device *, uint64_t bytes, struct done *);
