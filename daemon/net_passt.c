@@ -5,7 +5,9 @@
  * that failed is told from one that worked; it ends when the socket closes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -100,17 +102,44 @@ char **net_passt_args(const struct net_passt *p, const char *program)
 /* Its words, on one line. New. */
 static char *words(int fd)
 {
+	static const char *const idle[] = { "Failed to send ", "Don't run as root" };
+	GString *all = g_string_new(NULL);
 	char text[WORDS + 1];
 	ssize_t n = pread(fd, text, WORDS, 0);
 	g_auto(GStrv) lines = NULL;
 
 	text[MAX(n, 0)] = '\0';
-	g_strstrip(text);
 	for (char *c = text; *c; c++)           /* what another program wrote goes to people's terminals */
 		if ((unsigned char)*c < ' ' && *c != '\n')
 			*c = ' ';
 	lines = g_strsplit(text, "\n", -1);
-	return *text ? g_strjoinv("; ", lines) : g_strdup("it said nothing");
+	for (char **l = lines; *l; l++) {
+		bool of_use = *g_strstrip(*l);
+
+		for (size_t i = 0; i < G_N_ELEMENTS(idle); i++)
+			of_use = of_use && !g_str_has_prefix(*l, idle[i]);
+		if (of_use)
+			g_string_append_printf(all, "%s%s", all->len ? "; " : "", *l);
+	}
+	if (!all->len)
+		g_string_append(all, "it said nothing");
+	return g_string_free(all, FALSE);
+}
+
+/* passt becomes this user before it opens its pid file: so the file is there already, and is root's again afterwards. */
+static bool pid_file_make(const char *path, GError **err)
+{
+	const struct passwd *nobody = geteuid() ? NULL : getpwnam("nobody");
+	int fd;
+	bool ok;
+
+	(void)unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return kerr_errno(err, errno, "make '%s'", path);
+	ok = !nobody || !fchown(fd, nobody->pw_uid, nobody->pw_gid);
+	close(fd);
+	return ok || kerr_errno(err, errno, "give '%s' to passt", path);
 }
 
 /* The process that was started ends when the one in the background is ready. */
@@ -155,12 +184,13 @@ bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 		close(out);
 		return false;
 	}
-	(void)unlink(p->pid_file);
-	ok = spawn_process(&(struct spawn){ .argv = argv, .in = p->null_fd, .out = out, .fd3 = pair[1], .cgroup = -1 }, &pid, &pidfd, err);
+	ok = pid_file_make(p->pid_file, err) && spawn_process(&(struct spawn){ .argv = argv, .in = p->null_fd, .out = out, .fd3 = pair[1], .cgroup = -1 }, &pid, &pidfd, err);
 	close(pair[1]);
 	if (ok) {
 		ok = wait_ready(pidfd, out, err);
 		close(pidfd);
+		if (ok && !geteuid())
+			(void)!chown(p->pid_file, 0, 0);
 	}
 	close(out);
 	if (ok)

@@ -9,7 +9,7 @@
  * An insertion that the guest does not confirm is taken back, unless the vCPU has left the state it was made in: then the
  * guest does run it, whatever it says. A removal it does not confirm is called off.
  */
-#include "daemon/worker_vcpus.h"
+#include "daemon/worker_vcpus_priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,29 +28,13 @@
 #define AP_RIP 0xfff0u          /* where a vCPU stands that was never started */
 #define AP_CS 0xf000u
 
-#define KEY_SIZE 16
-
-struct cpu_slot {
-	char *id;               /* what QMP calls it; NULL: no name of its own */
-	bool leaving;           /* the guest was asked for it */
-	bool told;
-	uint32_t event, status; /* the last _OST */
-};
-
-struct set;
-struct hotplug {
-	struct worker *worker;
-	struct device *block;
-	unsigned n;
-	struct cpu_slot *slots;
-	struct set *set;        /* vcpus-set under way; NULL: none */
-	gint64 second;          /* of the events below */
-	unsigned events;
-};
+/* _OST, ACPI 6.5 section 6.3.5: source events, and the status codes of those that go on */
+enum { OST_DEVICE_CHECK = 1, OST_EJECT_REQUEST = 3, OST_EJECTION = 0x103, OST_INSERTION = 0x200 };
+enum { OST_INSERTING = 0x80, OST_EJECTING = 0x84 };
 
 /* --- names --- */
 
-static const char *key_of(unsigned slot, char key[KEY_SIZE])
+const char *vcpu_key(unsigned slot, char key[KEY_SIZE])
 {
 	snprintf(key, KEY_SIZE, "vcpu%u", slot);
 	return key;
@@ -110,20 +94,19 @@ bool vcpu_ost(const struct worker *w, unsigned slot, uint32_t *event, uint32_t *
 	return true;
 }
 
-/* ACPI 6.5 section 6.3.5. */
 static char *ost_text(uint32_t event, uint32_t status)
 {
 	static const struct { uint32_t event, status; const char *text; } words[] = {
-		{ 3, 0x80, "it does not support ejection" }, { 3, 0x81, "in use by an application" }, { 3, 0x82, "busy" },
-		{ 3, 0x83, "something that depends on it is busy" }, { 3, 0x84, "ejection is in progress" },
-		{ 0x200, 0x80, "insertion is in progress" }, { 0x200, 0x81, "its driver could not be loaded" },
-		{ 0x200, 0x82, "it does not support insertion" }, { 1, 0x82, "it does not support insertion" },
+		{ OST_EJECT_REQUEST, 0x80, "it does not support ejection" }, { OST_EJECT_REQUEST, 0x81, "in use by an application" }, { OST_EJECT_REQUEST, 0x82, "busy" },
+		{ OST_EJECT_REQUEST, 0x83, "something that depends on it is busy" }, { OST_EJECT_REQUEST, 0x84, "ejection is in progress" },
+		{ OST_INSERTION, 0x80, "insertion is in progress" }, { OST_INSERTION, 0x81, "its driver could not be loaded" },
+		{ OST_INSERTION, 0x82, "it does not support insertion" }, { OST_DEVICE_CHECK, 0x82, "it does not support insertion" },
 	};
 	const char *text = status == 1 ? "failed, for a reason it does not name" : status == 2 ? "it does not know the event" :
 		"a status the standard does not know";
 
 	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
-		if (words[i].status == status && (words[i].event == event || (words[i].event == 3 && event == 0x103)))
+		if (words[i].status == status && (words[i].event == event || (words[i].event == OST_EJECT_REQUEST && event == OST_EJECTION)))
 			text = words[i].text;
 	return g_strdup_printf("%s (_OST event 0x%x, status 0x%x)", text, event, status);
 }
@@ -200,13 +183,13 @@ static bool is_changing(const struct worker *w, GError **err)
 	return true;
 }
 
-static bool can_hotplug(const struct worker *w, GError **err)
+bool vcpus_can_change(const struct worker *w, GError **err)
 {
 	return w->hotplug || kerr_set(err, KERR_UNSUPPORTED,
 		"its %u vCPUs were there at start and stay: to change that, write <vcpu current='N'>MAXIMUM</vcpu> and start it again", w->machine->vcpu.max);
 }
 
-static void tell_guest(struct worker *w)
+void vcpus_tell_guest(struct worker *w)
 {
 	gpe_raise(device_by_type(w, "acpi-pm"), GPE_CPU_HOTPLUG);
 }
@@ -242,7 +225,7 @@ bool vcpu_plug(struct worker *w, unsigned slot, const char *id, GError **err)
 	struct vcpu *v;
 	struct cpu_slot *s;
 
-	if (!can_hotplug(w, err) || is_changing(w, err))
+	if (!vcpus_can_change(w, err) || is_changing(w, err))
 		return false;
 	v = vcpu_fresh(w, slot, err);
 	if (!v)
@@ -254,7 +237,7 @@ bool vcpu_plug(struct worker *w, unsigned slot, const char *id, GError **err)
 	if (w->vm.state == VM_RUNNING)
 		vcpu_go(v);
 	cpuhp_insert(w->hotplug->block, slot, true);
-	tell_guest(w);
+	vcpus_tell_guest(w);
 	changed(w, slot);
 	return true;
 }
@@ -309,14 +292,20 @@ static void ost_event(struct worker *w, unsigned slot, const struct cpuhp_report
 	worker_event(w, "ACPI_DEVICE_OST", o);
 }
 
+/* Source events that speak of leaving. */
+static bool is_leave(uint32_t event)
+{
+	return event == OST_EJECT_REQUEST || event == OST_EJECTION;
+}
+
 static void take_report(struct worker *w, const struct cpuhp_report *r)
 {
 	struct cpu_slot *s = &w->hotplug->slots[r->slot];
-	bool has = vm_has_vcpu(&w->vm, r->slot), in_progress;
+	bool has = vm_has_vcpu(&w->vm, r->slot);
 	g_autofree char *said = NULL;
 	char key[KEY_SIZE];
 
-	key_of(r->slot, key);
+	vcpu_key(r->slot, key);
 	if (r->seen)
 		confirm_told(w, key, CONFIRM_PROGRESS, NULL);
 	if (r->told) {
@@ -331,15 +320,14 @@ static void take_report(struct worker *w, const struct cpuhp_report *r)
 		confirm_told(w, key, CONFIRM_DONE, NULL);
 		return;
 	}
-	if (!r->told)
-		return;
+	if (!r->told || is_leave(r->event) != s->leaving)
+		return;         /* not about what is under way: the answer to an insertion may come when the CPU is to go again */
 	said = ost_text(r->event, r->status);
-	in_progress = (r->event == 3 && r->status == 0x84) || (r->event == 0x200 && r->status == 0x80);
-	if (in_progress)
+	if (r->status == (s->leaving ? OST_EJECTING : OST_INSERTING) && r->event != OST_DEVICE_CHECK)
 		confirm_told(w, key, CONFIRM_PROGRESS, said);
 	else if (r->status)
 		confirm_told(w, key, CONFIRM_REFUSED, said);
-	else if (has && r->event != 3 && r->event != 0x103)
+	else if (has && !s->leaving)
 		confirm_told(w, key, CONFIRM_DONE, NULL);
 }
 
@@ -390,7 +378,7 @@ static bool was_started(struct worker *w, struct vcpu *v)
 	return regs.rip != AP_RIP || sregs.cs.selector != AP_CS;
 }
 
-static bool undo_insert(struct worker *w, const char *key, void *arg)
+bool vcpu_undo_insert(struct worker *w, const char *key, void *arg)
 {
 	unsigned slot = slot_of_key(key);
 	struct vcpu *v = vm_vcpu(&w->vm, slot);
@@ -406,12 +394,12 @@ static bool undo_insert(struct worker *w, const char *key, void *arg)
 	if (!cpuhp_withdraw(w->hotplug->block, slot)) {
 		/* it has looked: its own tables are to forget the slot again */
 		cpuhp_remove(w->hotplug->block, slot);
-		tell_guest(w);
+		vcpus_tell_guest(w);
 	}
 	return false;
 }
 
-static bool undo_remove(struct worker *w, const char *key, void *arg)
+bool vcpu_undo_remove(struct worker *w, const char *key, void *arg)
 {
 	unsigned slot = slot_of_key(key);
 
@@ -428,9 +416,9 @@ static void unplug_ended(struct worker *w, const GError *err, void *arg)
 	/* the events have told */
 }
 
-static const struct confirm_ops unplug_ops = { undo_remove, unplug_ended };
+static const struct confirm_ops unplug_ops = { vcpu_undo_remove, unplug_ended };
 
-static void ask_for(struct worker *w, unsigned slot)
+void vcpu_ask_for(struct worker *w, unsigned slot)
 {
 	w->hotplug->slots[slot].leaving = true;
 	cpuhp_remove(w->hotplug->block, slot);
@@ -441,148 +429,19 @@ bool vcpu_unplug(struct worker *w, unsigned slot, GError **err)
 	struct confirm *c;
 	char key[KEY_SIZE];
 
-	if (!can_hotplug(w, err) || is_changing(w, err))
+	if (!vcpus_can_change(w, err) || is_changing(w, err))
 		return false;
 	if (!machine_vcpu_hotpluggable(w->machine, slot))
 		return kerr_set(err, KERR_UNSUPPORTED, slot ? "vCPU %u is not hot-pluggable" : "vCPU %u boots the guest: it stays", slot);
 	c = confirm_new(w, 0, &unplug_ops, NULL);
-	if (!confirm_part(c, key_of(slot, key), err)) {
+	if (!confirm_part(c, vcpu_key(slot, key), err)) {
 		confirm_cancel(c);
 		return false;
 	}
-	ask_for(w, slot);
-	tell_guest(w);
+	vcpu_ask_for(w, slot);
+	vcpus_tell_guest(w);
 	confirm_start(c);
 	return true;
-}
-
-/* --- a number of them --- */
-
-struct set {
-	struct waiter *waiter;
-	unsigned wanted;
-	char *id;
-};
-
-static json_object *counts(const struct worker *w)
-{
-	struct tell_vcpus t = { .vcpus = vm_vcpus(&w->vm), .maximum = w->machine->vcpu.max };
-
-	return json_from_struct(&tell_vcpus_schema, &t, JSON_ALL);
-}
-
-static void command_event(struct worker *w, const char *event, const struct set *s, unsigned vcpus, bool done, const GError *err)
-{
-	json_object *o = json_object_new_object();
-
-	json_object_object_add(o, "command", json_object_new_string("setvcpus"));
-	if (s->id)
-		json_object_object_add(o, "id", json_object_new_string(s->id));
-	if (done)
-		json_object_object_add(o, "ok", json_object_new_boolean(!err));
-	json_object_object_add(o, "vcpus", json_object_new_int64(vcpus));
-	if (err) {
-		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
-		json_object_object_add(o, "desc", json_object_new_string(err->message));
-	}
-	worker_event(w, event, o);
-}
-
-static void set_ended(struct worker *w, const GError *err, void *arg)
-{
-	struct set *s = arg;
-	unsigned now = vm_vcpus(&w->vm);
-	g_autoptr(GError) told = NULL;
-
-	w->hotplug->set = NULL;
-	if (err) {
-		told = g_error_copy(err);
-		g_prefix_error(&told, "%u vCPUs were asked for, there are %u: ", s->wanted, now);
-	}
-	command_event(w, "COMMAND_DONE", s, now, true, told);
-	waiter_answer(s->waiter, told ? NULL : counts(w), told);
-	g_free(s->id);
-	g_free(s);
-}
-
-static const struct confirm_ops grow_ops = { undo_insert, set_ended };
-static const struct confirm_ops shrink_ops = { undo_remove, set_ended };
-
-/* Slots to fill, lowest first; to empty, highest first. */
-static GArray *choose(const struct worker *w, unsigned wanted, GError **err)
-{
-	GArray *slots = g_array_new(FALSE, FALSE, sizeof(unsigned));
-	unsigned now = vm_vcpus(&w->vm), max = w->machine->vcpu.max, n = wanted > now ? wanted - now : now - wanted;
-	bool grow = wanted > now;
-
-	for (unsigned i = 0; i < max && slots->len < n; i++) {
-		unsigned slot = grow ? i : max - 1 - i;
-
-		if (vm_has_vcpu(&w->vm, slot) != grow && machine_vcpu_hotpluggable(w->machine, slot))
-			g_array_append_val(slots, slot);
-	}
-	if (slots->len == n)
-		return slots;
-	kerr_set(err, KERR_UNSUPPORTED, "of its %u vCPUs only %u can be unplugged: <vcpus> keeps the others", now, slots->len);
-	g_array_unref(slots);
-	return NULL;
-}
-
-static bool may_set(struct worker *w, const struct args_vcpus_set *a, GError **err)
-{
-	if (a->count > w->machine->vcpu.max)
-		return kerr_set(err, KERR_ARGS, "%u vCPUs are more than its maximum of %u", a->count, w->machine->vcpu.max);
-	if (!can_hotplug(w, err))
-		return false;
-	if (w->vm.state != VM_RUNNING)
-		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give vCPUs");
-	if (w->hotplug->set)
-		return kerr_set(err, KERR_BUSY, "the guest has not yet answered to the change to %u vCPUs", w->hotplug->set->wanted);
-	return true;
-}
-
-enum run_result vcpus_set(struct client *client, const struct args_vcpus_set *a, GError **err)
-{
-	struct worker *w = client->worker;
-	bool grow = a->count > vm_vcpus(&w->vm);
-	g_autoptr(GArray) slots = NULL;
-	struct confirm *c;
-	struct set *s;
-	unsigned begun = 0;
-	GError *bad = NULL;
-	char key[KEY_SIZE];
-
-	if (!may_set(w, a, err) || !(slots = choose(w, a->count, err)))
-		return RUN_FAILED;
-	s = g_new0(struct set, 1);
-	*s = (struct set){ .wanted = a->count, .id = g_strdup(a->id) };
-	c = confirm_new(w, a->timeout, grow ? &grow_ops : &shrink_ops, s);
-	for (unsigned i = 0; i < slots->len; i++)
-		if (!confirm_part(c, key_of(g_array_index(slots, unsigned, i), key), err)) {
-			confirm_cancel(c);
-			g_free(s->id);
-			g_free(s);
-			return RUN_FAILED;
-		}
-	w->hotplug->set = s;
-	s->waiter = waiter_new(client);
-	command_event(w, "COMMAND_BEGUN", s, s->wanted, false, NULL);
-	for (; begun < slots->len && !bad; begun++) {
-		unsigned slot = g_array_index(slots, unsigned, begun);
-
-		if (!grow)
-			ask_for(w, slot);
-		else if (!vcpu_plug(w, slot, key_of(slot, key), &bad))
-			break;
-	}
-	if (!grow && slots->len)
-		tell_guest(w);
-	/* what the host could not give will not come: the guest is asked for the rest only */
-	for (; begun < slots->len; begun++)
-		confirm_told(w, key_of(g_array_index(slots, unsigned, begun), key), CONFIRM_FAILED, bad->message);
-	g_clear_error(&bad);
-	confirm_start(c);
-	return RUN_LATER;
 }
 
 /* --- lifecycle --- */
@@ -611,7 +470,7 @@ void vcpus_reset(struct worker *w)
 	for (unsigned i = 1; i < w->hotplug->n; i++) {
 		struct cpuhp_report gone = { .slot = i, .ejected = true };
 
-		if (!vm_has_vcpu(&w->vm, i) || !confirm_waits(w, key_of(i, key)))
+		if (!vm_has_vcpu(&w->vm, i) || !confirm_waits(w, vcpu_key(i, key)))
 			continue;
 		/* what is being plugged is there from the start; what was asked for is not */
 		if (w->hotplug->slots[i].leaving)

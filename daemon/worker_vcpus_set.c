@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vcpus-set: a number of vCPUs, as one change. The lowest free slots are filled, the highest that may go are emptied. The
+ * answer goes to whoever asked, if it is still there; COMMAND_BEGUN and COMMAND_DONE tell everybody.
+ */
+#include "daemon/worker_vcpus_priv.h"
+#include "devices/cpuhp.h"
+#include "domain/json.h"
+
+struct set {
+	struct waiter *waiter;
+	unsigned wanted;
+	char *id;
+};
+
+static json_object *counts(const struct worker *w)
+{
+	struct tell_vcpus t = { .vcpus = vm_vcpus(&w->vm), .maximum = w->machine->vcpu.max };
+
+	return json_from_struct(&tell_vcpus_schema, &t, JSON_ALL);
+}
+
+static void command_event(struct worker *w, const char *event, const struct set *s, unsigned vcpus, bool done, const GError *err)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "command", json_object_new_string("setvcpus"));
+	if (s->id)
+		json_object_object_add(o, "id", json_object_new_string(s->id));
+	if (done)
+		json_object_object_add(o, "ok", json_object_new_boolean(!err));
+	json_object_object_add(o, "vcpus", json_object_new_int64(vcpus));
+	if (err) {
+		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
+		json_object_object_add(o, "desc", json_object_new_string(err->message));
+	}
+	worker_event(w, event, o);
+}
+
+static void set_ended(struct worker *w, const GError *err, void *arg)
+{
+	struct set *s = arg;
+	unsigned now = vm_vcpus(&w->vm);
+	g_autoptr(GError) told = NULL;
+
+	w->hotplug->set = NULL;
+	if (err) {
+		told = g_error_copy(err);
+		g_prefix_error(&told, "%u vCPUs were asked for, there are %u: ", s->wanted, now);
+	}
+	command_event(w, "COMMAND_DONE", s, now, true, told);
+	waiter_answer(s->waiter, told ? NULL : counts(w), told);
+	g_free(s->id);
+	g_free(s);
+}
+
+static const struct confirm_ops grow_ops = { vcpu_undo_insert, set_ended };
+static const struct confirm_ops shrink_ops = { vcpu_undo_remove, set_ended };
+
+/* Slots to fill, lowest first; to empty, highest first. */
+static GArray *choose(const struct worker *w, unsigned wanted, GError **err)
+{
+	GArray *slots = g_array_new(FALSE, FALSE, sizeof(unsigned));
+	unsigned now = vm_vcpus(&w->vm), max = w->machine->vcpu.max, n = wanted > now ? wanted - now : now - wanted;
+	bool grow = wanted > now;
+
+	for (unsigned i = 0; i < max && slots->len < n; i++) {
+		unsigned slot = grow ? i : max - 1 - i;
+
+		if (vm_has_vcpu(&w->vm, slot) != grow && machine_vcpu_hotpluggable(w->machine, slot))
+			g_array_append_val(slots, slot);
+	}
+	if (slots->len == n)
+		return slots;
+	kerr_set(err, KERR_UNSUPPORTED, "of its %u vCPUs only %u can be unplugged: <vcpus> keeps the others", now, slots->len);
+	g_array_unref(slots);
+	return NULL;
+}
+
+static bool may_set(struct worker *w, const struct args_vcpus_set *a, GError **err)
+{
+	if (a->count > w->machine->vcpu.max)
+		return kerr_set(err, KERR_ARGS, "%u vCPUs are more than its maximum of %u", a->count, w->machine->vcpu.max);
+	if (!vcpus_can_change(w, err))
+		return false;
+	if (w->vm.state != VM_RUNNING)
+		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give vCPUs");
+	if (w->hotplug->set)
+		return kerr_set(err, KERR_BUSY, "the guest has not yet answered to the change to %u vCPUs", w->hotplug->set->wanted);
+	return true;
+}
+
+enum run_result vcpus_set(struct client *client, const struct args_vcpus_set *a, GError **err)
+{
+	struct worker *w = client->worker;
+	bool grow = a->count > vm_vcpus(&w->vm);
+	g_autoptr(GArray) slots = NULL;
+	struct confirm *c;
+	struct set *s;
+	unsigned begun = 0;
+	GError *bad = NULL;
+	char key[KEY_SIZE];
+
+	if (!may_set(w, a, err) || !(slots = choose(w, a->count, err)))
+		return RUN_FAILED;
+	s = g_new0(struct set, 1);
+	*s = (struct set){ .wanted = a->count, .id = g_strdup(a->id) };
+	c = confirm_new(w, a->timeout, grow ? &grow_ops : &shrink_ops, s);
+	for (unsigned i = 0; i < slots->len; i++)
+		if (!confirm_part(c, vcpu_key(g_array_index(slots, unsigned, i), key), err)) {
+			confirm_cancel(c);
+			g_free(s->id);
+			g_free(s);
+			return RUN_FAILED;
+		}
+	w->hotplug->set = s;
+	s->waiter = waiter_new(client);
+	command_event(w, "COMMAND_BEGUN", s, s->wanted, false, NULL);
+	for (; begun < slots->len && !bad; begun++) {
+		unsigned slot = g_array_index(slots, unsigned, begun);
+
+		if (!grow)
+			vcpu_ask_for(w, slot);
+		else if (!vcpu_plug(w, slot, vcpu_key(slot, key), &bad))
+			break;
+	}
+	if (!grow && slots->len)
+		vcpus_tell_guest(w);
+	/* what the host could not give will not come: the guest is asked for the rest only */
+	for (; begun < slots->len; begun++)
+		confirm_told(w, vcpu_key(g_array_index(slots, unsigned, begun), key), CONFIRM_FAILED, bad->message);
+	g_clear_error(&bad);
+	confirm_start(c);
+	return RUN_LATER;
+}

@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Networks of Linux guests: test-net.py BUILD CASE...; see `cases` at the end. In a network namespace of its own.
+
+KVMD_NET_MB says how many MB are moved each way (100). Frames are large (MTU 65000), for on a host that emulates guest
+kernel code each costs the guest some 20 ms."""
+import hashlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(__file__))
+from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+
+build = os.path.abspath(sys.argv[1])
+guest = f'{build}/linux'
+here = os.path.dirname(os.path.abspath(__file__))
+MB = int(os.environ.get('KVMD_NET_MB', '100'))
+PROMPT = 'kvmd-guest:'
+
+need_kvm()
+if os.geteuid():
+    skip('taps and namespaces need root')
+if not shutil.which('ip') or not shutil.which('unshare'):
+    skip('iproute2 and util-linux are missing: apt-get install iproute2')
+if not os.path.exists('/dev/net/tun'):
+    skip('no /dev/net/tun')
+if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
+    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+if 'KVMD_TEST_NETNS' not in os.environ:
+    os.environ['KVMD_TEST_NETNS'] = '1'
+    if subprocess.run(['unshare', '--net', 'true'], stderr=subprocess.DEVNULL).returncode:
+        skip('this host makes no network namespaces')
+    os.execvp('unshare', ['unshare', '--net', sys.executable, *sys.argv])
+
+
+def sh(*args):
+    p = subprocess.run(args, capture_output=True, text=True)
+    if p.returncode:
+        raise Failed(f'{" ".join(args)}: {p.stderr.strip()}')
+    return p.stdout
+
+
+def bridge(name, address, mtu=1500):
+    sh('ip', 'link', 'set', 'lo', 'up')
+    if subprocess.run(['ip', 'link', 'show', name], capture_output=True).returncode:
+        sh('ip', 'link', 'add', name, 'type', 'bridge')
+        sh('ip', 'addr', 'add', address, 'dev', name)
+        sh('ip', 'link', 'set', name, 'up')
+    sh('ip', 'link', 'set', name, 'mtu', str(mtu))
+
+
+def xml(interface, vcpus=1):
+    env = dict(os.environ, OUTDIR=guest)
+    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
+                          text=True).stdout.strip()
+    return f'''<domain type='kvm'>
+  <name>n</name>
+  <memory unit='MiB'>{128 + 2 * MB}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{guest}/vmlinux</kernel>
+    <initrd>{guest}/initramfs.cpio</initrd>
+    <cmdline>{line}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  <devices>
+    <serial type='pty'><target port='0'/></serial>
+    <console type='pty'><target type='serial' port='0'/></console>
+    {interface}
+  </devices>
+</domain>
+'''
+
+
+class Guest:
+    """A shell on the console: one command at a time, its output and exit status."""
+    def __init__(self, k, interface, **kw):
+        self.k, self.n = k, 0
+        k.define(xml(interface, **kw))
+        k.ctl('start', 'n')
+        k.until(lambda: PROMPT in k.console('n'), 400, 'a shell on the console')
+
+    def run(self, command, seconds=200, check=True):
+        self.n += 1
+        begun = len(self.k.console('n'))
+        # the quotes keep the mark out of what the shell echoes
+        self.k.ctl('console', 'n', stdin=f'{command}; echo "DO"NE{self.n}=$?\n', check=False, timeout=seconds)
+        found = []
+
+        def done():
+            m = re.search(rf'^DONE{self.n}=(\d+)', self.k.console('n')[begun:], re.M)
+            found[:] = [m] if m else []
+            return bool(m)
+        self.k.until(done, seconds, command)
+        out = self.k.console('n')[begun:]
+        if check and found[0][1] != '0':
+            raise Failed(f'in the guest: {command}: exit {found[0][1]}:\n{out}')
+        return out
+
+
+class Host:
+    """One connection: sends `data` or takes what comes."""
+    def __init__(self, data=None, address='0.0.0.0'):
+        self.data, self.got, self.error = data, hashlib.sha256(), None
+        self.bytes = 0
+        self.listener = socket.create_server((address, 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        try:
+            c, _ = self.listener.accept()
+            with c:
+                if self.data is not None:
+                    c.sendall(self.data)
+                    c.shutdown(socket.SHUT_WR)
+                while part := c.recv(1 << 20):
+                    self.got.update(part)
+                    self.bytes += len(part)
+        except OSError as e:
+            self.error = e
+        self.listener.close()
+
+    def wait(self, seconds):
+        self.thread.join(seconds)
+        if self.thread.is_alive() or self.error:
+            raise Failed(f'host side: {self.error or "not finished"} after {self.bytes} bytes')
+
+
+def move(g, address, seconds=1500):
+    """MB to the guest and the same back: the sum of what returns is the sum of what went."""
+    data = os.urandom(1 << 20) * MB
+    down, up = Host(data), Host()
+    g.run(f'nc {address} {down.port} -e dd of=/tmp/f bs=1M', seconds)
+    g.run(f'nc {address} {up.port} -e cat /tmp/f', seconds)
+    down.wait(60)
+    up.wait(60)
+    assert up.bytes == len(data), f'{up.bytes} of {len(data)} bytes came back'
+    assert up.got.digest() == hashlib.sha256(data).digest(), 'other bytes came back'
+    g.run('rm /tmp/f')
+
+
+def taps():
+    return re.findall(r'^\d+: (vnet\d+)', sh('ip', '-o', 'link'), re.M)
+
+
+def tap(k):
+    """Bridge: ping, data both ways, frames seen by tcpdump, and the tap goes with the machine."""
+    bridge('brt', '10.77.0.1/24', 65000)
+    g = Guest(k, "<interface type='bridge'><mac address='52:54:00:aa:bb:01'/><source bridge='brt'/><model type='virtio'/><mtu size='65000'/></interface>")
+    name, = taps()
+    link = sh('ip', '-d', '-o', 'link', 'show', name)
+    assert 'master brt' in link and 'fe:54:00:aa:bb:01' in link and 'mtu 65000' in link and 'persist off' in link, link
+    assert f"<target dev='{name}'" in k.ctl('dumpxml', 'n').stdout
+    assert name not in k.ctl('dumpxml', '--inactive', 'n').stdout
+    dump = shutil.which('tcpdump') and subprocess.Popen(['tcpdump', '-i', name, '-n', '-l', '-c', '2', 'icmp'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    g.run('ip addr add 10.77.0.2/24 dev eth0 && ip link set eth0 up')
+    assert '3 packets received' in g.run('ping -c 3 10.77.0.1')
+    if dump:
+        seen = dump.communicate(timeout=60)[0]
+        assert 'ICMP echo request' in seen and 'ICMP echo reply' in seen, seen
+    assert 'mtu 65000' in g.run('ip link show eth0')
+    k.kill()                            # kvmd is not in the way of frames
+    k.start()
+    k.until(lambda: k.state('n') == 'running', 20, 'adoption')
+    move(g, '10.77.0.1')
+    k.ctl('destroy', 'n')
+    assert not taps(), 'the tap is still there'
+    return f'{MB} MB each way'
+
+
+def died(k):
+    """The worker is killed while kvmd is away: nothing of it is left on the host."""
+    bridge('brt', '10.77.0.1/24')
+    k.define(xml("<interface type='bridge'><source bridge='brt'/></interface><interface type='user'/>"))
+    bridge('ext', '192.0.2.2/24')
+    subprocess.run(['ip', 'route', 'replace', 'default', 'via', '192.0.2.1'], check=True)
+    if not shutil.which('passt'):
+        return 'skipped: no passt'
+    k.ctl('start', 'n')
+    info = k.json('dominfo', 'n')
+    passt = [int(open(f'{r}/{f}').read()) for r, _, fs in os.walk(f'{k.root}/run/kvmd/vm') for f in fs if f.startswith('passt-')]
+    assert len(passt) == 1 and os.path.exists(f'/proc/{passt[0]}') and len(taps()) == 1
+    k.kill()
+    os.kill(info['pid'], signal.SIGKILL)
+    k.until(lambda: not taps() and not os.path.exists(f'/proc/{passt[0]}'), 20, 'tap and passt go with the worker')
+    k.start()
+    assert k.state('n') == 'shut off'
+    assert not [f for _, _, fs in os.walk(f'{k.root}/run/kvmd/vm') for f in fs], 'files are left'
+
+
+def refusals(k):
+    """What cannot be had is told, and leaves nothing behind."""
+    for interface, words in (
+            ("<interface type='bridge'><source bridge='nobr'/></interface>", "there is no bridge 'nobr'"),
+            ("<interface type='bridge'><source bridge='lo'/></interface>", 'is that a bridge?'),
+            ("<interface type='ethernet'><target dev='lo'/></interface>", 'is there already'),
+            ("<interface type='ethernet'><target dev='tapx' managed='no'/></interface>", "there is no tap 'tapx'"),
+            ("<interface type='user'><driver queues='2'/></interface>", 'one pair of queues')):
+        k.define(xml(interface))
+        p = k.ctl('start', 'n', check=False)
+        assert p.returncode and words in p.stderr, f'{interface}: {p.stderr}'
+        k.ctl('undefine', 'n')
+        assert not taps()
+    k.define(xml("<interface type='network'><source network='default'/></interface>"))         # kept: it may be for another host
+    p = k.ctl('start', 'n', check=False)
+    assert p.returncode and 'networks' in p.stderr, p.stderr
+
+
+def ethernet(k):
+    """A tap that is there already, with several queues; and one that kvmd makes, with an address for the host."""
+    sh('ip', 'tuntap', 'add', 'tapq', 'mode', 'tap', 'multi_queue')
+    sh('ip', 'addr', 'add', '10.78.0.1/24', 'dev', 'tapq')
+    sh('ip', 'link', 'set', 'tapq', 'up')
+    g = Guest(k, '''<interface type='ethernet'><target dev='tapq' managed='no'/><driver queues='2'/></interface>
+        <interface type='ethernet'><source><ip address='10.79.0.1' prefix='24'/></source><target dev='mine'/></interface>''', vcpus=2)
+    g.run('ip addr add 10.78.0.2/24 dev eth0 && ip link set eth0 up; ip addr add 10.79.0.2/24 dev eth1 && ip link set eth1 up')
+    assert '2 packets received' in g.run('ping -c 2 10.78.0.1')
+    assert '2 packets received' in g.run('ping -c 2 10.79.0.1')
+    k.ctl('destroy', 'n')
+    assert 'tapq' in sh('ip', 'link') and 'mine' not in sh('ip', 'link')
+    sh('ip', 'link', 'del', 'tapq')
+
+
+def passt(k):
+    """User mode: DHCP, data both ways, a forwarded port, and passt killed under it."""
+    if not shutil.which('passt'):
+        return 'skipped: apt-get install passt'
+    bridge('ext', '192.0.2.2/24')
+    subprocess.run(['ip', 'route', 'replace', 'default', 'via', '192.0.2.1'], check=True)
+    g = Guest(k, '''<interface type='user'><backend type='passt'/><mtu size='65520'/>
+        <portForward proto='tcp' address='127.0.0.1'><range start='2222' to='7777'/></portForward></interface>''')
+    file, = [f'{r}/{f}' for r, _, fs in os.walk(f'{k.root}/run/kvmd/vm') for f in fs if f.startswith('passt-')]
+    g.run('ip link set eth0 up')
+    assert 'lease of 192.0.2.2 obtained' in g.run('udhcpc -i eth0 -n -q -s /bin/true')
+    g.run('ip addr add 192.0.2.2/24 dev eth0 && ip route add default via 192.0.2.1')
+    move(g, '192.0.2.1')                # the gateway is the host itself
+
+    def answers(text):
+        """passt takes the connection in any case, and drops it when nobody in the guest does."""
+        try:
+            with socket.create_connection(('127.0.0.1', 2222), timeout=60) as c:
+                return c.makefile().readline().strip() == text
+        except OSError:
+            return False
+
+    def forwarded(text):
+        g.run(f'nc -l -p 7777 -e echo {text} &')
+        k.until(lambda: answers(text), 60, 'an answer at the forwarded port')
+    forwarded('one')
+    k.kill()
+    k.start()
+    k.until(lambda: k.state('n') == 'running', 20, 'adoption')
+    old = int(open(file).read())
+    os.kill(old, signal.SIGKILL)
+    k.until(lambda: any(e['event'] == 'NETDEV_STREAM_CONNECTED' for e in k.events()), 60, 'passt is started again')
+    names = [e['event'] for e in k.events()]
+    assert names.index('NETDEV_STREAM_DISCONNECTED') < names.index('NETDEV_STREAM_CONNECTED')
+    assert int(open(file).read()) != old
+    forwarded('two')
+    new = int(open(file).read())
+    k.ctl('destroy', 'n')
+    k.until(lambda: not os.path.exists(f'/proc/{new}'), 20, 'passt goes with the machine')
+    assert k.events()[-1]['event'] == 'STOPPED'
+    return f'{MB} MB each way'
+
+
+cases = {f.__name__: f for f in (refusals, died, tap, ethernet, passt)}
+run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
