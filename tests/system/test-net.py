@@ -253,7 +253,7 @@ def passt(k):
             return False
 
     def forwarded(text):
-        g.run(f'nc -l -p 7777 -e echo {text} &')
+        g.run(f'nc -l -p 7777 -e echo {text} & true')
         k.until(lambda: answers(text), 60, 'an answer at the forwarded port')
     forwarded('one')
     k.kill()
