@@ -523,7 +523,7 @@ static void cmd_query_schema(struct request *r)
 	request_reply_json(r, list, NULL, 0);
 }
 
-const struct command_binding kvmd_bindings[] = {
+static const struct command_binding bindings[] = {
 	{ "define", cmd_define },
 	{ "undefine", cmd_undefine },
 	{ "list", cmd_list },
@@ -547,4 +547,9 @@ const struct command_binding kvmd_bindings[] = {
 	{ "vcpucount", cmd_vcpucount },
 	{ "vcpuinfo", cmd_vcpuinfo },
 	{ NULL },
+};
+
+const struct command_binding *const kvmd_bindings[] = {
+	bindings,
+	NULL,
 };

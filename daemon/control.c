@@ -241,11 +241,12 @@ static void run(struct peer *p, json_object *m)
 		forward(r);
 		return;
 	}
-	for (const struct command_binding *b = kvmd_bindings; b->name; b++)
-		if (!strcmp(b->name, r->command->name)) {
-			b->run(r);
-			return;
-		}
+	for (size_t i = 0; kvmd_bindings[i]; i++)
+		for (const struct command_binding *b = kvmd_bindings[i]; b->name; b++)
+			if (!strcmp(b->name, r->command->name)) {
+				b->run(r);
+				return;
+			}
 	kerr_set(&err, KERR_INTERNAL, "'%s' has no code", r->command->name);
 	request_fail(r, err);
 }

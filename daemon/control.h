@@ -33,7 +33,7 @@ struct command_binding {
 	const char *name;
 	void (*run)(struct request *);
 };
-extern const struct command_binding kvmd_bindings[];    /* commands.c; ends with a row without a name */
+extern const struct command_binding *const kvmd_bindings[];     /* commands.c: a table per subject, then NULL; a table ends with a row without a name */
 
 /* reply: struct of command->reply, or NULL for {}; stays the caller's. */
 void request_reply(struct request *, const void *reply);

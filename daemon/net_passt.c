@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -165,6 +166,22 @@ static bool wait_ready(int pidfd, int out, GError **err)
 	return kerr_set(err, KERR_HOST, "passt failed: %s", text);
 }
 
+/* passt learns the guest's address from its frames; until then it would forward connections to nobody. So it is told by a
+ * frame of a type that means nothing (0x88b5, local experimental). */
+static bool introduce(const struct iface *i, int sock, GError **err)
+{
+	uint8_t frame[4 + 60] = { 0, 0, 0, 60, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	unsigned b[6];
+
+	if (!i->mac || sscanf(i->mac, "%2x:%2x:%2x:%2x:%2x:%2x", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]) != 6)
+		return true;
+	for (int n = 0; n < 6; n++)
+		frame[10 + n] = (uint8_t)b[n];
+	frame[16] = 0x88;
+	frame[17] = 0xb5;
+	return send(sock, frame, sizeof frame, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof frame || kerr_errno(err, errno, "passt");
+}
+
 bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 {
 	g_autofree char *found = p->program ? g_strdup(p->program) : g_find_program_in_path("passt");
@@ -193,6 +210,7 @@ bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 			(void)!chown(p->pid_file, 0, 0);
 	}
 	close(out);
+	ok = ok && introduce(p->iface, pair[0], err);
 	if (ok)
 		*sock = pair[0];
 	else

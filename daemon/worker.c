@@ -80,7 +80,10 @@ static void on_violation(int nr)
 
 static const struct worker_binding *binding_of(const char *name)
 {
-	static const struct worker_binding *const tables[] = { worker_bindings, qmp_bindings };
+	static const struct worker_binding *const tables[] = {
+		worker_bindings,
+		qmp_bindings,
+	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)
 		for (const struct worker_binding *b = tables[i]; b->name; b++)

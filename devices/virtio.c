@@ -130,7 +130,7 @@ static bool may_run(const struct virtio *v, const struct virtio_queue *vq)
 
 bool virtio_runs(struct virtio *v, const struct virtq *q)
 {
-	return q->started && may_run(v, &v->queues[q->index]);
+	return may_run(v, &v->queues[q->index]) && q->started;  /* in this order: .started is main's while it may not run */
 }
 
 struct virtq_setup virtio_queue_setup(const struct virtio *v, const struct virtio_queue *vq)

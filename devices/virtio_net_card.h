@@ -110,7 +110,7 @@ static inline struct card *card_of(struct virtio *v) { return (struct card *)v; 
 /* virtio_net_io.c; the queues' loop */
 void card_receive(struct pair *);
 void card_send(struct pair *);
-void card_forget(struct pair *);                /* chains of a queue that was stopped */
+void card_forget(struct pair *);                /* chains of queues that were stopped; they do not run */
 
 /* virtio_net_ctrl.c */
 void card_control(struct card *, struct virtq *);

@@ -39,7 +39,7 @@ static void drop_first(struct pair *p)
 }
 
 /* Chains of a queue that was stopped meanwhile are nobody's. */
-void card_forget(struct pair *p)
+static void forget_received(struct pair *p)
 {
 	while (p->ahead_n && !ahead(p, 0)->q) {
 		struct chain *c = ahead(p, 0);
@@ -48,10 +48,20 @@ void card_forget(struct pair *p)
 		virtq_push(p->rx, c, 0);
 		p->pending = 0;
 	}
+}
+
+static void forget_held(struct pair *p)
+{
 	if (p->holding && !p->held.q) {
 		virtq_push(p->tx, &p->held, 0);
 		p->holding = false;
 	}
+}
+
+void card_forget(struct pair *p)
+{
+	forget_received(p);
+	forget_held(p);
 }
 
 /* --- receive --- */
@@ -93,6 +103,22 @@ static void pieces_copy(const struct iovec *v, unsigned n, size_t at, void *byte
 		len -= part;
 		at = 0;
 	}
+}
+
+/* The same pieces without the header's bytes at their start, for back ends that know none; how many. */
+static unsigned pieces_after_header(const struct iovec *v, unsigned n, struct iovec *to)
+{
+	size_t skip = NET_HEADER;
+	unsigned m = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t off = MIN(skip, v[i].iov_len);
+
+		skip -= off;
+		if (v[i].iov_len > off)
+			to[m++] = (struct iovec){ (uint8_t *)v[i].iov_base + off, v[i].iov_len - off };
+	}
+	return m;
 }
 
 /* Pieces of the first chains, up to the bytes; how many. */
@@ -156,56 +182,64 @@ static bool is_welcome(const struct card *c, struct net_header *h)
 	return !h->gso_type;
 }
 
+/* The frame that waited for chains. 1: done with it; 0: still too few. */
+static int receive_pending(struct pair *p, bool merge)
+{
+	struct net_header h = { 0 };
+	struct iovec v[IOV_MOST];
+	size_t shown;
+	unsigned n;
+
+	if (merge && p->ahead_n < CARD_AHEAD && !take_ahead(p, p->pending))
+		return 0;
+	if (!merge || p->room < p->pending) {
+		net_drop(p->card->net, p->index, true);
+		p->pending = 0;
+		return 1;
+	}
+	n = pieces_of(p, v, NET_HEADER, &shown);
+	pieces_copy(v, n, 0, &h, NET_HEADER, false);    /* the guest may have changed it since: its own loss */
+	deliver(p, &h, p->pending);
+	return 1;
+}
+
+/* From the back end into the pieces; with a header in any case. As net_recv. */
+static ssize_t take_frame(struct pair *p, const struct iovec *v, unsigned n)
+{
+	struct net *net = p->card->net;
+	static const struct net_header none;
+	struct iovec w[IOV_MOST + 2];
+	ssize_t got;
+
+	if (net_header(net))
+		return net_recv(net, p->index, v, n);
+	pieces_copy(v, n, 0, (void *)&none, NET_HEADER, true);
+	got = net_recv(net, p->index, w, pieces_after_header(v, n, w));
+	return got < 0 ? got : got + (ssize_t)NET_HEADER;
+}
+
 /* One frame, or the one that waits. 1: there may be more; 0: no chains; -EAGAIN: no frame. */
 static int receive_one(struct pair *p)
 {
 	struct card *c = p->card;
 	bool merge = virtio_has(&c->virtio, NET_F_MRG_RXBUF);
-	struct iovec v[IOV_MOST + 2];
+	struct iovec v[IOV_MOST + 1];
 	uint8_t head[HEAD] = { 0 };
 	struct net_header h = { 0 };
-	size_t shown, len;
+	size_t len;
 	unsigned n;
 	ssize_t got;
 
-	if (p->pending) {
-		if (merge && p->ahead_n < CARD_AHEAD && !take_ahead(p, p->pending))
-			return 0;
-		if (!merge || p->room < p->pending) {
-			net_drop(c->net, p->index, true);
-			p->pending = 0;
-			return 1;
-		}
-		n = pieces_of(p, v, NET_HEADER, &shown);
-		pieces_copy(v, n, 0, &h, NET_HEADER, false);    /* the guest may have changed it since: its own loss */
-		deliver(p, &h, p->pending);
-		return 1;
-	}
+	if (p->pending)
+		return receive_pending(p, merge);
 	(void)take_ahead(p, p->large && merge ? NET_FRAME_MAX : merge ? FEW : 1);
 	if (!p->ahead_n)
 		return 0;
 	n = pieces_of(p, v, !merge ? 1 : p->large ? NET_FRAME_MAX : FEW, &p->direct);
 	if (!n)         /* one chain of more pieces than we take */
 		p->direct = 0;
-	v[n] = (struct iovec){ p->bounce, NET_FRAME_MAX };
-	if (net_header(c->net)) {
-		got = net_recv(c->net, p->index, v, n + 1);
-	} else {
-		struct iovec w[IOV_MOST + 2];
-		size_t skip = NET_HEADER;
-		unsigned m = 0;
-
-		for (unsigned i = 0; i <= n; i++) {             /* the header's place is not the back end's */
-			size_t off = MIN(skip, v[i].iov_len);
-
-			skip -= off;
-			if (v[i].iov_len > off)
-				w[m++] = (struct iovec){ (uint8_t *)v[i].iov_base + off, v[i].iov_len - off };
-		}
-		pieces_copy(v, n + 1, 0, &h, NET_HEADER, true);
-		got = net_recv(c->net, p->index, w, m);
-		got = got < 0 ? got : got + (ssize_t)NET_HEADER;
-	}
+	v[n++] = (struct iovec){ p->bounce, NET_FRAME_MAX };
+	got = take_frame(p, v, n);
 	if (got == -EAGAIN)
 		return -EAGAIN;
 	len = (size_t)MAX(got, 0);
@@ -215,21 +249,20 @@ static int receive_one(struct pair *p)
 		return 1;
 	}
 	p->large = len > FEW;
-	pieces_copy(v, n + 1, 0, &h, NET_HEADER, false);
-	pieces_copy(v, n + 1, NET_HEADER, head, MIN(HEAD, len - NET_HEADER), false);
+	pieces_copy(v, n, 0, &h, NET_HEADER, false);
+	pieces_copy(v, n, NET_HEADER, head, MIN(HEAD, len - NET_HEADER), false);
 	if (!is_welcome(c, &h) || !card_filter_passes(c, head, len - NET_HEADER)) {
 		net_drop(c->net, p->index, true);
 		return 1;
 	}
-	if (merge ? !take_ahead(p, len) : p->ahead_n && ahead(p, 0)->in_len < len) {
-		if (merge && p->ahead_n < CARD_AHEAD) {
-			p->pending = len;
-			return 0;
-		}
+	if (merge ? take_ahead(p, len) : ahead(p, 0)->in_len >= len) {
+		deliver(p, &h, len);
+	} else if (merge && p->ahead_n < CARD_AHEAD) {
+		p->pending = len;
+		return 0;
+	} else {
 		net_drop(c->net, p->index, true);
-		return 1;
 	}
-	deliver(p, &h, len);
 	return 1;
 }
 
@@ -256,11 +289,12 @@ void card_receive(struct pair *p)
 	struct card *c = p->card;
 	int r = 1;
 
-	card_forget(p);
+	/* while it does not run, its chains may be main's: look before anything is touched */
 	if (!virtio_runs(virtio(p), p->rx) || p->index >= (unsigned)g_atomic_int_get(&c->used)) {
 		want(p, NET_RX, false);
 		return;
 	}
+	forget_received(p);
 	for (unsigned i = 0; i < BATCH && r == 1; i++)
 		r = g_atomic_int_get(&c->link_wanted) ? receive_one(p) : lose_one(p);
 	virtq_signal(p->rx);
@@ -290,16 +324,7 @@ static int send_chain(struct pair *p, struct chain *c)
 		return 0;
 	}
 	if (!net_header(card->net)) {
-		size_t skip = NET_HEADER;
-
-		n = 0;
-		for (unsigned i = 0; i < c->out_n; i++) {
-			size_t off = MIN(skip, v[i].iov_len);
-
-			skip -= off;
-			if (v[i].iov_len > off)
-				w[n++] = (struct iovec){ (uint8_t *)v[i].iov_base + off, v[i].iov_len - off };
-		}
+		n = pieces_after_header(v, n, w);
 		v = w;
 	}
 	put = net_send(card->net, p->index, v, n);
@@ -311,11 +336,11 @@ void card_send(struct pair *p)
 	struct card *c = p->card;
 	bool full = false, more = true;
 
-	card_forget(p);
 	if (!virtio_runs(virtio(p), p->tx)) {
 		want(p, NET_TX, false);
 		return;
 	}
+	forget_held(p);
 	for (unsigned i = 0; i < BATCH; i++) {
 		if (!p->holding)
 			more = p->holding = virtq_pop(p->tx, &p->held);

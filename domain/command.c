@@ -4,7 +4,11 @@
 
 #include <string.h>
 
-static const struct command *const tables[] = { kvmd_commands, worker_commands, qmp_commands };
+static const struct command *const tables[] = {
+	kvmd_commands,
+	worker_commands,
+	qmp_commands,
+};
 
 const struct command *command_next(const struct command *at)
 {
