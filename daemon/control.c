@@ -12,10 +12,12 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <grp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/auth.h"
@@ -33,6 +35,7 @@
 #define BACKLOG 1024
 #define BYTES_OUT (64u << 20)           /* unread by a client: it is cut off */
 #define ACCEPTS_A_TURN 64
+#define CUT_OFFS_A_SECOND 10            /* lines in the log */
 
 struct peer {
 	struct control *control;
@@ -50,6 +53,8 @@ struct control {
 	struct kvmd *kvmd;
 	int fd, spare;
 	bool ours;                      /* we made the socket: remove it at the end */
+	int64_t told_second;            /* of the clients that were cut off: in which second, how many got a line, how many none */
+	unsigned told, untold;
 	guint source;
 	GPtrArray *peers;
 	bool full;                      /* told once until there is room again */
@@ -289,16 +294,32 @@ static void peer_garbage(struct wire *w, const char *why)
 	json_object_put(o);
 }
 
+/* A crowd that leaves at once is a few lines and a number. */
+static void tell_cut_off(struct peer *p, const char *why)
+{
+	struct control *c = p->control;
+	g_autofree char *who = auth_text(&p->who);
+	int64_t second = g_get_monotonic_time() / G_USEC_PER_SEC;
+
+	if (second != c->told_second) {
+		if (c->untold)
+			log_info("control.sock: %u more clients were cut off", c->untold);
+		c->told_second = second;
+		c->told = c->untold = 0;
+	}
+	if (c->told++ < CUT_OFFS_A_SECOND)
+		log_info("%s: cut off: %s", who, why);
+	else
+		c->untold++;
+}
+
 static void peer_closed(struct wire *w, const char *why)
 {
 	struct peer *p = wire_owner(w);
 	struct request *r = p->request;
 
-	if (why) {
-		g_autofree char *who = auth_text(&p->who);
-
-		log_info("%s: cut off: %s", who, why);
-	}
+	if (why)
+		tell_cut_off(p, why);
 	if (p->stream)
 		p->stream_free(p->stream);
 	p->stream = NULL;
@@ -450,6 +471,16 @@ struct control *control_new(struct kvmd *k, GError **err)
 void control_open(struct control *c)
 {
 	c->source = g_unix_fd_add(c->fd, G_IO_IN, acceptable, c);
+}
+
+char *control_path(const struct control *c)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof at;
+
+	if (getsockname(c->fd, (struct sockaddr *)&at, &len) < 0 || len <= offsetof(struct sockaddr_un, sun_path) || !at.sun_path[0])
+		return g_strdup("without a name");
+	return g_strndup(at.sun_path, len - offsetof(struct sockaddr_un, sun_path));
 }
 
 unsigned control_clients(const struct control *c)

@@ -47,4 +47,5 @@ void request_stream_over(struct wire *);        /* the client on it gets no more
 struct control *control_new(struct kvmd *, GError **err);      /* listens, or takes systemd's socket; accepts after control_open */
 void control_open(struct control *);
 void control_free(struct control *);
+char *control_path(const struct control *);     /* where it listens. New */
 unsigned control_clients(const struct control *);

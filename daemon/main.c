@@ -137,11 +137,12 @@ static void autostart(struct kvmd *k)
 static void adopted(void *arg)
 {
 	struct kvmd *k = arg;
+	g_autofree char *path = control_path(k->control);
 
 	control_open(k->control);
 	autostart(k);
 	notify("READY=1\nSTATUS=serving");
-	log_info("ready: %u domains, groups: %s, control socket '%s'", doms_count(k->doms), cgroups_describe(k->cgroups), k->paths->control);
+	log_info("ready: %u domains, groups: %s, control socket '%s'", doms_count(k->doms), cgroups_describe(k->cgroups), path);
 }
 
 static gboolean on_end(gpointer data)

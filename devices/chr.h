@@ -93,7 +93,7 @@ void chr_ready(struct chr *);
 /* Holds input (machine paused) and lets it go on; done (may be NULL) ends when nothing is being put in. */
 void chr_hold(struct chr *, bool hold, struct done *);
 
-enum chr_attach_flags { CHR_WRITER = 1, CHR_FORCE = 2 /* the present writer becomes a reader */, CHR_NO_BACKLOG = 4 };
+enum chr_attach_flags { CHR_WRITER = 1, CHR_FORCE = 2 /* the present writer is told and disconnected */, CHR_NO_BACKLOG = 4 };
 /* One more console on a connected stream socket, taken over also on failure. It gets the backlog, then what comes. *id
  * names it. *err: BUSY names the present writer, LIMIT. */
 bool chr_attach(struct chr *, int fd, unsigned flags, const char *name, unsigned *id, GError **err);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Consoles: sockets handed over while the machine runs. Any number up to CHR_CONSOLES_MAX read, one
- * writes. One whose peer has left while its last input still waits for the guest counts no more as
+ * writes; who takes that place by force ends the other's connection. One whose peer has left while its last input still waits for the guest counts no more as
  * writer, and makes room for a new one when the list is full.
  */
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "devices/chr_core.h"
@@ -18,6 +20,15 @@ struct attach {
 	bool ok;
 	GError **err;
 };
+
+/* The one whose keyboard is taken is told and let go, for what he goes on to type would reach nobody. */
+static void displace(struct chr_end *e, const char *by)
+{
+	g_autofree char *text = g_strdup_printf("\r\n[kvmd] '%s' has taken this console\r\n", by);
+
+	(void)send(e->watch.fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);       /* full: he sees the end all the same */
+	e->closing = true;
+}
 
 static void attach_on_loop(void *arg)
 {
@@ -57,11 +68,12 @@ static void attach_on_loop(void *arg)
 	g_mutex_unlock(&c->lock);
 	if (a->flags & CHR_WRITER) {
 		if (writer)
-			writer->writer = false;
+			displace(writer, e->name);
 		e->writer = true;
 	}
 	a->id = e->id;
 	a->ok = chr_end_join(e, false, a->err);
+	chr_sweep(c);
 }
 
 bool chr_attach(struct chr *c, int fd, unsigned flags, const char *name, unsigned *id, GError **err)

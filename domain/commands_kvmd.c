@@ -77,7 +77,7 @@ ASK(domstate, "how much to say");
 static const struct field ask_console_fields[] = {
 	STR(T, device, NULL, POSITIONAL, "alias of the device (serial0); not given: the first serial port or console"),
 	FLAG(T, readonly, NULL, 0, "look only"),
-	FLAG(T, force, NULL, 0, "take the keyboard away from whoever has it"),
+	FLAG(T, force, NULL, 0, "take the keyboard away from whoever has it, who is told and disconnected"),
 	END,
 };
 #undef T

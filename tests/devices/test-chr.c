@@ -437,14 +437,15 @@ static void test_consoles(void)
 		g_assert_cmpint(write(fd[i], "abcdefg" + i, 1), ==, 1);
 	pass(&t);
 	g_assert_cmpstr(t.sink.got->str, ==, "c");
-	/* taken over by force: the old writer still reads */
+	/* taken over by force: the old writer is told, and disconnected */
 	fd[7] = attach(&t, CHR_WRITER | CHR_FORCE, "boss", &id2);
-	g_assert_cmpint(write(fd[2], "-", 1), ==, 1);
+	g_assert_cmpint(send(fd[2], "-", 1, MSG_NOSIGNAL), ==, -1);
+	g_assert_cmpstr(get(fd[2]), ==, "\r\n[kvmd] 'boss' has taken this console\r\n");
+	g_assert_cmpint(read(fd[2], extra, 1), ==, 0);
 	g_assert_cmpint(write(fd[7], "+", 1), ==, 1);
 	pass(&t);
 	g_assert_cmpstr(t.sink.got->str, ==, "c+");
 	put(&t, "all");
-	g_assert_cmpstr(get(fd[2]), ==, "all");
 	/* detach, and one that leaves by itself */
 	g_assert_true(chr_detach(t.chr, id[0], NULL));
 	g_assert_false(chr_detach(t.chr, id[0], &err));
@@ -455,7 +456,7 @@ static void test_consoles(void)
 	close(fd[1]);
 	pass(&t);
 	chr_info(t.chr, &info);
-	g_assert_cmpuint(info.consoles_n, ==, 6);
+	g_assert_cmpuint(info.consoles_n, ==, 5);
 	g_assert_cmpuint(info.out, ==, strlen("before afterall"));
 	g_assert_cmpuint(info.in, ==, 2);
 	/* half closed: no more input, output goes on */

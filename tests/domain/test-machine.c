@@ -278,6 +278,37 @@ static void test_metadata(void)
 	g_assert_cmpuint(m->test.exit_port, ==, 0xf4);
 }
 
+/* Rows whose text is not one of the engine's kinds but an element's own code: few, or the tables are not the description. */
+static void count_hooks(const struct schema *s, GHashTable *seen, unsigned *rows, unsigned *hooks)
+{
+	static const struct kind *const engine[] = { &kind_uint, &kind_int, &kind_hex, &kind_size, &kind_flag, &kind_enum, &kind_str, &kind_uuid,
+		&kind_mac, &kind_bytes, &kind_cpuset, &kind_resource, &kind_struct, &kind_opt, &kind_list, &kind_extras, &kind_json, &kind_none };
+
+	if (!g_hash_table_add(seen, (void *)s))
+		return;
+	for (const struct field *f = s->fields; f->name; f++) {
+		bool own = true;
+
+		for (size_t i = 0; i < G_N_ELEMENTS(engine); i++)
+			own &= f->kind != engine[i];
+		++*rows;
+		*hooks += own;
+		if (f->sub)
+			count_hooks(f->sub, seen, rows, hooks);
+	}
+}
+
+static void test_hooks(void)
+{
+	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+	unsigned rows = 0, hooks = 0;
+
+	count_hooks(&machine_schema, seen, &rows, &hooks);
+	g_test_message("%u rows, %u with code of their own", rows, hooks);
+	g_assert_cmpuint(rows, >, 500);
+	g_assert_cmpuint(hooks * 20, <=, rows);
+}
+
 int main(int argc, char **argv)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
@@ -298,5 +329,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/machine/tables", test_tables);
 	g_test_add_func("/machine/walk", test_walk);
 	g_test_add_func("/machine/metadata", test_metadata);
+	g_test_add_func("/machine/hooks", test_hooks);
 	return g_test_run();
 }
