@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "devices/block_mem.h"
 #include "devices/list.h"
 #include "devices/virtio_blk_disk.h"
 #include "domain/error.h"
@@ -86,15 +87,31 @@ static unsigned host_of(const struct vm *vm, const struct disk *d)
 	return d->driver.iothread ? (d->driver.iothread - 1) % vm->loops_n : 0;
 }
 
+/* For measuring: the same size, and nothing behind it. */
+static struct block *null_chain(struct block_host *h, struct block *image, GError **err)
+{
+	struct block_mem_config config = { .size = block_size(image), .null = true };
+	struct block_row row = { "mem", &config };
+	struct block_options options = { .align = BLK_SECTOR };
+
+	if (!block_close(image, err))
+		return NULL;
+	return block_open(h, &row, 1, &options, NULL, err);
+}
+
 static bool open_chain(struct blk *b, struct fdset *fds, GError **err)
 {
 	struct vm *vm = b->virtio.head.dev.vm;
+	struct block_host *h;
 
 	if (b->block)
 		return true;
 	if (!vm->block_hosts)
 		return kerr_set(err, KERR_STATE, "this machine was made without anything that serves disks");
-	b->block = block_open_disk(vm->block_hosts[host_of(vm, blk_config(b))], blk_config(b), fds, err);
+	h = vm->block_hosts[host_of(vm, blk_config(b))];
+	b->block = block_open_disk(h, blk_config(b), fds, err);
+	if (b->block && vm->def && vm->def->test.null_disks)
+		b->block = null_chain(h, b->block, err);
 	return b->block;
 }
 

@@ -68,6 +68,8 @@ static const struct field machine_schema_fields[] = {
 	F_NUM(M, description, char *, "description", kind_str, 0, 65536, LIVE, "more about it"),
 	HEX16(M, test.exit_port, "metadata/kvmd:test/kvmd:exit-port/@iobase", 0, 0xffff, GUEST,
 		"test guests: a byte written to this port ends the machine"),
+	FLAG(M, test.null_disks, "metadata/kvmd:test/kvmd:null-disks", GUEST,
+		"test guests: disks neither read nor write their images, so that all but these is measured"),
 	KEEP_SILENT("metadata"),
 	SIZE(M, memory.max, "maxMemory", 0, MEMORY_MAX, GUEST, "most memory it may have with all that is plugged"),
 	U32(M, memory.slots, "maxMemory/@slots", 1, 256, GUEST, "how many memory devices may be plugged"),

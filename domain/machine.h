@@ -58,6 +58,7 @@ struct pm {
 /* <kvmd:test xmlns:kvmd='urn:kvmd:domain:1'> inside <metadata>: knobs of test guests. Not for production. */
 struct machine_test {
 	uint16_t exit_port;             /* a byte written there ends the machine with that status; 0: off */
+	bool null_disks;                /* disks have the sizes of their images, but nothing is read or written */
 };
 
 struct machine {

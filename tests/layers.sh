@@ -41,7 +41,7 @@ home() {        # header, allowed files (regex)
 home 'libxml/' 'domain/xml'
 home 'seccomp.h' 'hv/lock_'
 home 'cap-ng.h' 'hv/lock'
-home 'liburing.h' 'hv/ring'
+home 'liburing.h' 'hv/ring|tools/benchmarks/blkhost'
 home 'zlib.h' 'domain/state|devices/qcow2|devices/block_qcow2'
 home 'zstd.h' 'devices/qcow2|devices/block_qcow2'
 out=$(grep -rnE '\bKVM_(CREATE_VM|CREATE_VCPU|RUN|SET_USER_MEMORY_REGION)\b' --include='*.c' hv devices daemon migration | grep -E 'ioctl' | grep -v '^hv/kvm')

@@ -270,12 +270,13 @@ static void test_walk(void)
 static void test_metadata(void)
 {
 	static const char xml[] = "<domain type='kvm'><name>a</name><memory>65536</memory><os><type>hvm</type></os><metadata>"
-		"<t:test xmlns:t='urn:kvmd:domain:1'><t:exit-port iobase='0xf4'/></t:test></metadata></domain>";
+		"<t:test xmlns:t='urn:kvmd:domain:1'><t:exit-port iobase='0xf4'/><t:null-disks/></t:test></metadata></domain>";
 	AUTO(report) r = NULL;
 	AUTO(machine) m = read_text(xml, strlen(xml), "metadata", &r);
 
 	g_assert_nonnull(m);
 	g_assert_cmpuint(m->test.exit_port, ==, 0xf4);
+	g_assert_true(m->test.null_disks);
 }
 
 /* Rows whose text is not one of the engine's kinds but an element's own code: few, or the tables are not the description. */

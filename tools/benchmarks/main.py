@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 
+import disk
 import many
 import one
 from ours import Kvmd
 from peers import LIBVIRTD, QEMU, Libvirt
 from rig import Console, Trouble, markdown_table, text_table
 
-ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, many.rate, many.xml)}
+ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, many.rate, many.xml, disk.blk, disk.blknull, disk.qcow2)}
 
 
 class Rig:

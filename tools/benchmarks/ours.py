@@ -42,6 +42,14 @@ def guest_xml(name, kernel, console, mib=128, cmdline=''):
             f"<devices><serial type='file'><source path='{console}'/><target port='0'/></serial></devices></domain>")
 
 
+def disk_xml(name, kernel, console, image, fmt, cmdline, mib=128, null=False):
+    """The same with a disk."""
+    disk = (f"<disk type='file' device='disk'><driver name='qemu' type='{fmt}' cache='none' io='io_uring'/>"
+            f"<source file='{image}'/><target dev='vda' bus='virtio'/></disk>")
+    test = "<metadata><kvmd:test xmlns:kvmd='urn:kvmd:domain:1'><kvmd:null-disks/></kvmd:test></metadata>" if null else ''
+    return guest_xml(name, kernel, console, mib, cmdline).replace('<devices>', '<devices>' + disk).replace('<memory ', test + '<memory ', 1)
+
+
 class Api:
     """A control connection."""
 

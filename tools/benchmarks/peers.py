@@ -25,6 +25,18 @@ def qemu_argv(kernel, console, mib=128, cmdline=''):
             '-serial', f'file:{console}', '-kernel', kernel] + (['-append', cmdline] if cmdline else [])
 
 
+def qemu_disk_argv(kernel, console, image, fmt, cmdline, mib=128, null=0):
+    """null: bytes of a null disk instead of the image."""
+    file = f'driver=file,filename={image},aio=io_uring,cache.direct=on'
+    node = f'driver=null-co,node-name=d,size={null},read-zeroes=off' if null else \
+        'driver=raw,node-name=d,cache.direct=on,' + ','.join('file.' + o for o in file.split(',')) if fmt == 'raw' else \
+        f'driver={fmt},node-name=d,cache.direct=on,discard=unmap,' + ','.join('file.' + o for o in file.split(','))
+    argv = qemu_argv(kernel, console, mib, cmdline)
+    argv[2] = 'microvm,pcie=on'
+    return argv + ['-name', 'bench,debug-threads=on', '-object', 'iothread,id=io', '-blockdev', node,
+                   '-device', 'virtio-blk-pci,drive=d,iothread=io,disable-legacy=on,num-queues=1']
+
+
 def bare_argv(build, kernel, mib=128, cmdline=''):
     return [os.path.abspath(f'{build}/tools/benchmarks/bare'), kernel, str(mib), cmdline]
 

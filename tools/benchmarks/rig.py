@@ -51,6 +51,27 @@ def alive(pid, may_succeed=False):
     return check
 
 
+def cpu_of(pid):
+    """ns of CPU time of a machine's threads but its vCPUs', which poll; the kernel's helpers count."""
+    ns = {}
+    for tid in os.listdir(f'/proc/{pid}/task'):
+        try:
+            with open(f'/proc/{pid}/task/{tid}/comm', encoding='ascii') as f:
+                comm = f.read()
+            if comm.startswith(('CPU ', 'vcpu')):
+                continue
+            with open(f'/proc/{pid}/task/{tid}/schedstat', encoding='ascii') as f:
+                ns[tid] = int(f.read().split()[0])
+        except FileNotFoundError:
+            pass                                # it has just ended
+    return ns
+
+
+def cpu_between(before, after):
+    """What was used from one cpu_of to the next; threads that ended in between are not known any more."""
+    return sum(ns - before.get(tid, 0) for tid, ns in after.items())
+
+
 def run(argv, log=None):
     """Seconds from spawn to a successful end."""
     start = time.perf_counter()
@@ -91,13 +112,16 @@ class Console:
             yield data[at + 16:at + 16 + length].rstrip(b'\0').decode()
             at += 16 + length
 
+    def forget(self):
+        for _ in self._events():
+            pass
+
     def fresh(self, name):
         """Forgets what was: the file is made anew by whoever writes it."""
         path = self.path(name)
         if os.path.exists(path):
             os.unlink(path)
-        for _ in self._events():
-            pass
+        self.forget()
         return path
 
     def wait(self, name, alive=None):
