@@ -3,6 +3,7 @@
 #include "daemon/paths.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +74,26 @@ void paths_free(struct paths *p)
 	g_free(p);
 }
 
+/* A new folder survives a power cut when its parent is synced. */
+static bool make_folder(const char *path, mode_t mode, GError **err)
+{
+	g_autofree char *parent = g_path_get_dirname(path);
+	bool there = !access(path, F_OK), synced;
+	int fd;
+
+	if (g_mkdir_with_parents(path, (int)mode) < 0)
+		return kerr_errno(err, errno, "make folder '%s'", path);
+	if (there)
+		return true;
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	synced = fd >= 0 && !fsync(fd);
+	if (!synced)
+		kerr_errno(err, errno, "sync folder '%s'", parent);
+	if (fd >= 0)
+		close(fd);
+	return synced;
+}
+
 bool paths_make(const struct paths *p, GError **err)
 {
 	const struct { const char *path; mode_t mode; } dirs[] = {
@@ -80,8 +101,8 @@ bool paths_make(const struct paths *p, GError **err)
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(dirs); i++)
-		if (g_mkdir_with_parents(dirs[i].path, (int)dirs[i].mode) < 0)
-			return kerr_errno(err, errno, "make folder '%s'", dirs[i].path);
+		if (!make_folder(dirs[i].path, dirs[i].mode, err))
+			return false;
 	return true;
 }
 
