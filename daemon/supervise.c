@@ -229,6 +229,7 @@ enum dom_state dom_state_of_run_state(const char *run_state, const char **reason
 	static const struct { const char *name; enum dom_state state; const char *reason; } map[] = {
 		{ "running", DOM_RUNNING, "adopted" },
 		{ "paused", DOM_PAUSED, "by request" },
+		{ "io-error", DOM_PAUSED, "I/O error" },
 		{ "prelaunch", DOM_PAUSED, "not yet run" },
 		{ "inmigrate", DOM_PAUSED, "migrating" },
 		{ "shutdown", DOM_SHUTDOWN, "kept after power-off" },
@@ -245,14 +246,30 @@ enum dom_state dom_state_of_run_state(const char *run_state, const char **reason
 	return DOM_UNKNOWN;
 }
 
+/* A disk of the machine failed: is that why it pauses now? */
+static void follow_disk(struct dom *d, json_object *data)
+{
+	json_object *v;
+
+	if (!data || !json_object_object_get_ex(data, "action", &v) || g_strcmp0(json_object_get_string(v), "stop"))
+		return;
+	d->stops = json_object_object_get_ex(data, "nospace", &v) && json_object_get_boolean(v) ? "no space left for a disk" : "I/O error";
+	if (d->state == DOM_PAUSED)
+		dom_set_state(d, DOM_PAUSED, d->stops);
+}
+
 static void follow_state(struct dom *d, const char *name, json_object *data)
 {
 	json_object *v;
 
-	if (!strcmp(name, "STOP")) {
+	if (!strcmp(name, "BLOCK_IO_ERROR")) {
+		follow_disk(d, data);
+	} else if (!strcmp(name, "STOP")) {
 		if (d->state == DOM_RUNNING)
-			dom_set_state(d, DOM_PAUSED, "by request");
+			dom_set_state(d, DOM_PAUSED, d->stops ? d->stops : "by request");
+		d->stops = NULL;
 	} else if (!strcmp(name, "RESUME")) {
+		d->stops = NULL;
 		if (d->state != DOM_RUNNING)
 			dom_set_state(d, DOM_RUNNING, "resumed");
 	} else if (!strcmp(name, "RESET")) {

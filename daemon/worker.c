@@ -83,6 +83,7 @@ static const struct worker_binding *binding_of(const char *name)
 	static const struct worker_binding *const tables[] = {
 		worker_bindings,
 		qmp_bindings,
+		qmp_block_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_disks.h"
 #include "daemon/worker_vcpus.h"
 #include "hv/accel.h"
 #include "hv/vcpu.h"
@@ -374,11 +375,20 @@ static void on_crash(struct worker *w, const char *detail)
 static void on_io_error(struct worker *w, unsigned value, const char *disk)
 {
 	bool write = value & VM_IO_WRITE, stop = value & VM_IO_STOP, space = value & VM_IO_NO_SPACE;
+	const char *action = stop ? "stop" : value & VM_IO_IGNORE ? "ignore" : "report";
+	struct device *d = disk ? disk_by_name(w, disk) : NULL;
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "device", json_object_new_string(disk ? disk : ""));
+	if (d) {
+		g_autofree char *name = disk_drive_name(d), *qdev = disk_qdev(d), *node = disk_node_name(d, 0, false);
+
+		json_object_object_add(o, "device", json_object_new_string(name));
+		json_object_object_add(o, "qom-path", json_object_new_string(qdev));
+		json_object_object_add(o, "node-name", json_object_new_string(node));
+	}
+	json_object_object_add(o, "target", json_object_new_string(disk ? disk : ""));
 	json_object_object_add(o, "operation", json_object_new_string(write ? "write" : "read"));
-	json_object_object_add(o, "action", json_object_new_string(stop ? "stop" : "report"));
+	json_object_object_add(o, "action", json_object_new_string(action));
 	json_object_object_add(o, "nospace", json_object_new_boolean(space));
 	json_object_object_add(o, "reason", json_object_new_string(space ? "no space left on the host" : "input/output error of the host"));
 	worker_event(w, "BLOCK_IO_ERROR", o);

@@ -44,6 +44,8 @@ static void count_request(struct block_chain *c, struct block_req *r, int64_t re
 		count(&s->errors, 1);
 	else if (r->op != BLOCK_FLUSH && r->op != BLOCK_RESIZE)
 		count(&s->bytes, r->bytes);
+	if (r->op == BLOCK_WRITE && result >= 0 && r->offset + r->bytes > c->stats.highest)
+		__atomic_store_n(&c->stats.highest, r->offset + r->bytes, __ATOMIC_RELAXED);
 }
 
 void block_stats(const struct block *b, struct block_stats *out)
@@ -142,8 +144,11 @@ void block_submit(struct block *b, struct block_req *r)
 	}
 	rc = check(b, r);
 	if (rc < 0 || is_nothing(b, r)) {
-		if (rc < 0 && b == c->root)
+		if (rc < 0 && b == c->root) {
 			count(&c->stats.bad, 1);
+			if ((unsigned)r->op < BLOCK_OPS)
+				count(&c->stats.op[r->op].refused, 1);
+		}
 		block_done_soon(b, r, rc < 0 || r->op == BLOCK_RESIZE ? rc : (int64_t)r->bytes);
 		return;
 	}

@@ -84,9 +84,11 @@ struct block_req {
 struct block_stats {
 	struct block_op_stats {
 		uint64_t ops, bytes, errors, ns;        /* ns: sum of latencies */
+		uint64_t refused;                       /* at the door */
 		uint64_t hist[BLOCK_HIST];
 	} op[BLOCK_OPS];
 	uint64_t bad;                   /* refused at the door */
+	uint64_t highest;               /* end of the furthest write that was done, bytes */
 	uint32_t inflight;
 };
 extern const char *const block_op_names[BLOCK_OPS];
@@ -101,6 +103,13 @@ struct block_info {
 	bool corrupt;                   /* qcow2: found damaged, writes are refused */
 	bool repaired; /* qcow2: it had not been closed; reference counts were made anew */
 	unsigned images;                /* in the chain, backing images included */
+	/* qcow2, as its header has it */
+	unsigned version, refcount_bits;
+	bool lazy_refcounts, dirty, zstd;
+	const char *backing;            /* as the image names it, while it is open; NULL: none */
+	const char *leaf;               /* driver that reaches the host: "uring", "threads" */
+	bool readonly;                  /* this image is only read */
+	uint64_t file_size;             /* bytes of the file or device below the format */
 };
 
 /* --- what the chains of one loop share: ring, threads, throttle groups. Main thread; freed after its chains --- */
@@ -143,8 +152,11 @@ void block_unplug(struct block *);
  * background work starts until undrain. The caller must not submit meanwhile. Any thread. */
 void block_drain(struct block *, struct done *);
 void block_undrain(struct block *);             /* any thread */
-/* New limits (NULL: none) while running, the change that <iotune> allows. *err: STATE when the chain has no throttle. */
+/* New limits (NULL: none) while running, and perhaps another group of disks that share them; what waits is not lost. *err: STATE when the chain has no throttle. */
 bool block_set_iotune(struct block *, const struct iotune *, GError **err);
 void block_stats(const struct block *,
 	struct block_stats *out); /* any thread; no lock: sums may differ by one request */
 void block_info(struct block *, struct block_info *out);
+/* Of each image of the chain, the top one first (all as block_info tells of the top, which .images counts). At most n are
+ * written; how many there are. */
+unsigned block_images(struct block *, struct block_info *out, unsigned n);

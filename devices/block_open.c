@@ -201,6 +201,46 @@ void block_info(struct block *root, struct block_info *out)
 	loop_call(root->loop, collect_info, args);
 }
 
+struct images { struct block *root; struct block_info *out; unsigned n, found; };
+
+static void collect_images(void *arg)
+{
+	struct images *a = arg;
+	GPtrArray *nodes = a->root->chain->nodes;
+	unsigned first = 0;
+
+	for (unsigned i = 0; i < nodes->len; i++) {     /* an image: what stands above a leaf, and the leaf */
+		struct block *leaf = nodes->pdata[i], *top = NULL;
+		struct block_info info;
+
+		if (!leaf->ops->leaf)
+			continue;
+		for (unsigned k = first; k <= i && !top; k++)
+			if (((struct block *)nodes->pdata[k])->ops->format || k == i)
+				top = nodes->pdata[k];
+		info = (struct block_info){ .driver = top->ops->name, .format = "raw", .size = top->size, .can = top->can, .images = 1,
+			.leaf = leaf->ops->name, .readonly = top->readonly || !(top->can & BLOCK_CAN_WRITE), .file_size = leaf->size };
+		for (unsigned k = i + 1; k-- > first;) {
+			struct block *b = nodes->pdata[k];
+
+			if (b->ops->info)
+				b->ops->info(b, &info);
+		}
+		if (a->found < a->n)
+			a->out[a->found] = info;
+		a->found++;
+		first = i + 1;
+	}
+}
+
+unsigned block_images(struct block *root, struct block_info *out, unsigned n)
+{
+	struct images a = { root, out, n, 0 };
+
+	loop_call(root->loop, collect_images, &a);
+	return a.found;
+}
+
 struct update { struct block *node; const void *config; GError **err; bool ok; };
 
 static void run_update(void *arg)

@@ -161,6 +161,12 @@ static void qcow2_info(struct block *b, struct block_info *out)
 	out->snapshots = q->info.snapshots;
 	out->corrupt = q->corrupt;
 	out->repaired = q->repaired;
+	out->version = q->info.version;
+	out->backing = q->info.backing;
+	out->refcount_bits = 1u << q->info.refcount_order;
+	out->lazy_refcounts = q->lazy;
+	out->dirty = q->info.incompatible & IMAGE_DIRTY;
+	out->zstd = q->info.compression == IMAGE_ZSTD;
 }
 
 const struct block_ops block_qcow2_ops = {

@@ -390,13 +390,17 @@ static void join(void *arg)
 		g_ptr_array_add(m->group->members, m);
 }
 
+static char *group_name(const struct member *m, const struct iotune *t)
+{
+	return t && t->group_name && *t->group_name ? g_strdup_printf("throttle %s", t->group_name) :
+		g_strdup_printf("throttle of %p", (const void *)m);
+}
+
 static bool throttle_open(struct block *b, const void *config, struct fdset *fds, GError **err)
 {
 	const struct block_throttle_config *c = config;
 	struct member *m = (struct member *)b;
-	bool named = c->limits && c->limits->group_name && *c->limits->group_name;
-	g_autofree char *name = named ? g_strdup_printf("throttle %s", c->limits->group_name) :
-		g_strdup_printf("throttle of %p", (void *)b);
+	g_autofree char *name = group_name(m, c->limits);
 	struct joining j = { m, c->limits, err, false };
 
 	for (int d = 0; d < DIRS; d++)
@@ -430,9 +434,29 @@ static int throttle_close(struct block *b)
 	return 0;
 }
 
+/* On the loop, while main waits: so what is main's, the list of groups, may be used. What waits comes along. */
 static bool throttle_update(struct block *b, const void *config, GError **err)
 {
-	return set_limits(((struct member *)b)->group, config, err);
+	struct member *m = (struct member *)b;
+	struct group *old = m->group, *now;
+	g_autofree char *name = group_name(m, config);
+
+	if (!strcmp(name, old->shared.name))
+		return set_limits(old, config, err);
+	now = (struct group *)block_host_shared(b->host, name, group_make, err);
+	if (!now)
+		return false;
+	if (!set_limits(now, config, err)) {
+		block_host_unshare(b->host, &now->shared);
+		return false;
+	}
+	leave(m);
+	m->group = now;
+	m->vtime = now->vtime;
+	g_ptr_array_add(now->members, m);
+	block_host_unshare(b->host, &old->shared);
+	dispatch(now);
+	return true;
 }
 
 const struct block_ops block_throttle_ops = {

@@ -268,6 +268,12 @@ struct block *virtio_blk_chain(struct device *d)
 	return d->ops == &virtio_blk_ops ? blk_of(virtio_of(d))->block : NULL;
 }
 
+int virtio_blk_trouble(struct device *d)
+{
+	g_assert(d->ops == &virtio_blk_ops);
+	return g_atomic_int_get(&blk_of(virtio_of(d))->trouble);
+}
+
 struct resize {
 	struct block_req io;
 	struct blk *b;
@@ -306,7 +312,7 @@ void virtio_blk_resize(struct device *d, uint64_t bytes, struct done *done)
 
 	g_assert(d->ops == &virtio_blk_ops);
 	done_begin(done);
-	if (d->state != DEVICE_REALIZED || b->drains) {
+	if (d->state != DEVICE_REALIZED && d->state != DEVICE_PAUSED) {
 		done_end(done, -EBUSY);
 		return;
 	}

@@ -9,5 +9,8 @@
 void virtio_blk_give(struct device *, struct block *);
 /* Its chain, for statistics and information; NULL when the device is no disk. */
 struct block *virtio_blk_chain(struct device *);
-/* Another size in bytes, told to the guest. Ends `done` with 0 or -errno: -EBUSY while paused, what BLOCK_RESIZE says. */
+/* Another size in bytes, told to the guest; also while paused. Ends `done` with 0 or -errno: what BLOCK_RESIZE says. Not
+ * while the machine's state is saved. */
 void virtio_blk_resize(struct device *, uint64_t bytes, struct done *);
+/* What failed last with a policy to stop, since the machine went on: 0, -ENOSPC or -EIO. Any thread. */
+int virtio_blk_trouble(struct device *);

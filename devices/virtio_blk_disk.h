@@ -76,6 +76,7 @@ struct blk {
 	struct request *free, *failed, **failed_end;
 	bool stopped;                   /* takes no more until it goes on */
 	int64_t told;                   /* ns, the last error */
+	int trouble;                    /* atomic; -errno of what is kept: virtio_blk_trouble() */
 	/* waiting for the end: main waits, the loop signals */
 	GMutex lock;
 	GCond idle;

@@ -65,6 +65,7 @@ static void tell(struct blk *b, bool write, bool stop, int64_t result)
 		return;
 	b->told = now;
 	vm_request(b->virtio.head.dev.vm, VM_REQ_IO_ERROR, (write ? VM_IO_WRITE : 0u) | (stop ? VM_IO_STOP : 0u) |
+		(b->on_error[write] == DISK_ERROR_IGNORE ? VM_IO_IGNORE : 0u) |
 		(result == -ENOSPC ? VM_IO_NO_SPACE : 0u), blk_config(b)->target.dev);
 }
 
@@ -77,13 +78,14 @@ static bool keep_failed(struct blk *b, struct request *r, int64_t *result)
 
 	if (*result == -EINVAL || *result == -EROFS || !r->chain.q)
 		return false;           /* the guest's fault, or nobody's business any more */
+	tell(b, write, stop, *result);
 	if (policy == DISK_ERROR_IGNORE) {
 		*result = 0;
 		return false;
 	}
-	tell(b, write, stop, *result);
 	if (!stop)
 		return false;
+	g_atomic_int_set(&b->trouble, *result == -ENOSPC ? -ENOSPC : -EIO);
 	b->stopped = true;
 	r->next = NULL;
 	*b->failed_end = r;
@@ -384,6 +386,7 @@ static void go_on(void *arg)
 	struct request *r = b->failed, *next;
 
 	b->stopped = false;
+	g_atomic_int_set(&b->trouble, 0);
 	b->failed = NULL;
 	b->failed_end = &b->failed;
 	block_plug(b->block);
@@ -419,5 +422,6 @@ void blk_reset(struct virtio *v)
 	}
 	b->failed_end = &b->failed;
 	b->stopped = false;
+	g_atomic_int_set(&b->trouble, 0);
 	__atomic_store_n(&b->space.writeback, b->wce, __ATOMIC_RELAXED);
 }

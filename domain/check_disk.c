@@ -214,6 +214,22 @@ static void check_rate(const struct iotune *t, const struct limit dirs[3][LIMITS
 	}
 }
 
+bool iotune_check(const struct iotune *t, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, false);
+
+	schema_check_report(&iotune_schema, t, r);
+	check_rate(t, limits[0], r);
+	check_rate(t, limits[1], r);
+	for (unsigned i = 0; i < r->findings->len; i++) {
+		const struct finding *f = r->findings->pdata[i];
+
+		if (f->level == FINDING_ERROR)
+			return kerr_set(err, KERR_ARGS, "%s%s%s", f->text, f->cure ? ": " : "", f->cure ? f->cure : "");
+	}
+	return true;
+}
+
 /* Disks of one group share one set of limits, so it must be one. */
 static void check_group(const struct disk *d, GHashTable *groups, struct report *r)
 {

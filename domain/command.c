@@ -8,6 +8,7 @@ static const struct command *const tables[] = {
 	kvmd_commands,
 	worker_commands,
 	qmp_commands,
+	qmp_block_commands,
 };
 
 const struct command *command_next(const struct command *at)

@@ -310,8 +310,18 @@ static S(event_crash_schema, T, "KVMD_CRASH", "the guest cannot go on");
 
 struct event_machine { char *changed; uint32_t vcpus; };
 #define T struct event_machine
-static const struct field event_machine_schema_fields[] = { TEXT(changed, "which part of its description"), N32(vcpus, "vCPUs it has now"), END };
+static const struct field event_machine_schema_fields[] = { TEXT(changed, "which part of its description"), U32(T, vcpus, NULL, 0, UINT32_MAX, UNSAID, "vCPUs it has now"), END };
 static S(event_machine_schema, T, "KVMD_MACHINE", "the machine is another one now");
+#undef T
+
+struct event_io { char *device, *path, *node, *operation, *action, *reason, *target; bool nospace; };
+#define T struct event_io
+static const struct field event_io_schema_fields[] = {
+	TEXT(device, "name of the disk"), TEXT(path, "the device in the tree of objects", .name = "qom-path"),
+	TEXT(node, "top of its chain", .name = "node-name"), TEXT(operation, "read or write"),
+	TEXT(action, "stop: the machine pauses; report: the guest is told; ignore"), BOOL(nospace, "the host has no space left"),
+	TEXT(reason, "for people"), TEXT(target, "the disk as its definition names it"), END };
+static S(event_io_schema, T, "BLOCK_IO_ERROR", "a disk failed");
 #undef T
 
 struct event_command { char *command, *id; bool ok; uint32_t vcpus; char *code, *desc; };
@@ -336,6 +346,7 @@ const struct event_row worker_events[] = {
 	{ "DEVICE_UNPLUG_GUEST_ERROR", "the guest did not give a device up", &event_device_schema },
 	{ "ACPI_DEVICE_OST", "the guest said something about a slot", &event_ost_schema },
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
+	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },
 	{ "KVMD_CRASH", "KVM cannot go on with the guest", &event_crash_schema },
 	{ "KVMD_MACHINE", "the machine's description has changed", &event_machine_schema },
@@ -367,9 +378,6 @@ const struct command qmp_commands[] = {
 	{ "query-memory-size-summary", NULL, "show how much memory there is", IN_WORKER, ASK, NULL, &qmp_memory_schema },
 	{ "query-memory-devices", NULL, "list the memory devices", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-balloon", NULL, "show what the guest has left of its memory", IN_WORKER, ASK, NULL, &qmp_balloon_schema },
-	{ "query-block", NULL, "list the disks", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-blockstats", NULL, "show the disks' counters", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-named-block-nodes", NULL, "list the parts of the disks' chains", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-pci", NULL, "list the PCI functions", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-rx-filter", NULL, "list the networks' receive filters", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-migrate", NULL, "show how a migration goes", IN_WORKER, ASK | CMD_ANY },

@@ -149,5 +149,7 @@ bool disk_stands_in(const struct disk *);
 int disk_bus_of_target(const char *dev);
 /* Number of a target name ("vdb" 1, "vdaa" 26); -1 when it is none. */
 int disk_target_index(const char *dev);
+/* Do the limits make sense together (check_disk.c)? *err: ARGS, what is wrong and what to write. */
+bool iotune_check(const struct iotune *, GError **err);
 /* Is any limit set? */
 bool iotune_any(const struct iotune *);

@@ -70,6 +70,7 @@ enum field_flags {
 	KEEP_XML = 1 << 7,      /* row of KEEP */
 	REFUSE_XML = 1 << 8,    /* row of REFUSE */
 	OPTIONAL_DEVICE = 1 << 9, /* a refusal becomes a warning under --lenient */
+	UNSAID = 1 << 10,       /* replies: left out at its default, also where the others are told */
 };
 
 enum resource_use { RES_NONE, RES_READ, RES_WRITE, RES_DISK, RES_LOG, RES_SOCKET_LISTEN, RES_SOCKET_CONNECT, RES_PTY, RES_DEVICE, RES_DIR };

@@ -25,7 +25,7 @@ json_object *json_from_struct(const struct schema *s, const void *obj, unsigned 
 		json_object *v;
 
 		if (f->kind->shape == SHAPE_NONE || (f->flags & SECRET && !(flags & JSON_SECRETS)) ||
-		    (field_is_default(f, obj) && !(f->flags & REQUIRED) && !(flags & JSON_ALL)))
+		    (field_is_default(f, obj) && !(f->flags & REQUIRED) && (f->flags & UNSAID || !(flags & JSON_ALL))))
 			continue;
 		if (f->kind->shape == SHAPE_EXTRAS && field_is_default(f, obj))
 			continue;

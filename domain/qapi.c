@@ -106,7 +106,7 @@ static bool is_optional(const struct field *f, bool reply)
 {
 	if (f->flags & REQUIRED)
 		return false;
-	if (!reply)
+	if (!reply || f->flags & UNSAID)
 		return true;
 	return f->kind->shape == SHAPE_TEXT || f->kind->shape == SHAPE_OPT || (f->kind == &kind_enum && !*f->names[0] && !f->def);
 }

@@ -286,6 +286,37 @@ static void test_live(void)
 	rig_finish(&r);
 }
 
+/* From a group of its own to a shared one and back, while requests wait. */
+static void test_move(void)
+{
+	struct iotune slow = { .total_bytes_sec = 1000 }, g = { .total_bytes_sec = 8000000, .group_name = "g" },
+		      own = { .total_bytes_sec = 3000000 };
+	GError *err = NULL;
+	struct load a, b;
+	struct rig r;
+
+	rig_init(&r, true, false);
+	load_start(&a, &r, &g, BLOCK_READ, 4096);
+	load_start(&b, &r, &slow, BLOCK_READ, 65536);
+	let_run(&r, 2 * SECOND);
+	g_assert_cmpuint(b.ops, ==, 1);
+	g_assert_true(block_set_iotune(b.block, &g, &err));
+	let_run(&r, 2 * SECOND);
+	a.bytes = b.bytes = 0;
+	let_run(&r, 30 * SECOND);
+	near(a.bytes, 4000000 * 30, 50);
+	near(b.bytes, 4000000 * 30, 50);
+	g_assert_true(block_set_iotune(a.block, &own, &err));
+	let_run(&r, 2 * SECOND);
+	a.bytes = b.bytes = 0;
+	let_run(&r, 30 * SECOND);
+	near(a.bytes, 3000000 * 30, 50);
+	near(b.bytes, 8000000 * 30, 50);
+	load_end(&a);
+	load_end(&b);
+	rig_finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -297,6 +328,7 @@ int main(int argc, char **argv)
 	}
 	g_test_add_func("/throttle/burst", test_burst);
 	g_test_add_func("/throttle/group", test_group);
+	g_test_add_func("/throttle/move", test_move);
 	g_test_add_func("/throttle/directions", test_directions);
 	g_test_add_func("/throttle/live", test_live);
 	return g_test_run();

@@ -47,6 +47,11 @@ differences = {
         '~': 'the devices differ: another chipset',
         '-[].devices[].class_info.desc': 'a text for people: the class says it',
     },
+    'blocks query-blockstats': {
+        '-[].parent': 'kvmd counts where the guest asks, not at each file below',
+        '-[].backing': 'the same',
+    },
+    'blocks block_resize smaller': {'~': 'what is cut off would be lost: kvmd refuses'},
     'human-monitor-command': {'~': 'refused: there is no monitor for people'},
 }
 
@@ -226,7 +231,7 @@ class Client:
                 self.events.append(m)
 
 
-def machine(k, name='q', current=1, guest='spin'):
+def machine(k, name='q', current=1, guest='spin', disks=''):
     k.define(f'''<domain type='kvm'>
   <name>{name}</name>
   <memory unit='MiB'>{MIB}</memory>
@@ -236,6 +241,7 @@ def machine(k, name='q', current=1, guest='spin'):
   <devices>
     <serial type='pty'><target port='0'/></serial>
     <memballoon model='none'/>
+    {disks}
   </devices>
 </domain>''')
     k.ctl('start', name, '--paused')
@@ -243,13 +249,13 @@ def machine(k, name='q', current=1, guest='spin'):
 
 
 class Qemu:
-    def __init__(self):
+    def __init__(self, *options):
         if not shutil.which('qemu-system-x86_64'):
             skip('qemu-system-x86 is not installed')
         self.dir = tempfile.mkdtemp(prefix='kvmd-qemu-')
         self.path = f'{self.dir}/qmp'
         self.proc = subprocess.Popen(['qemu-system-x86_64', '-M', 'pc,accel=kvm', '-S', '-nodefaults', '-display', 'none', '-m', str(MIB),
-                                      '-smp', '1,maxcpus=4', '-name', 'q', '-serial', 'pty', '-qmp', f'unix:{self.path},server=on,wait=off'],
+                                      '-smp', '1,maxcpus=4', '-name', 'q', '-serial', 'pty', '-qmp', f'unix:{self.path},server=on,wait=off', *options],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 30
         while True:
@@ -323,9 +329,78 @@ def conformance(k):
             judge(f'event {name}', theirs.wait(name), ours.wait(name), seen, wrong)
     finally:
         q.close()
-    gone = [f'{n}: {a}' for n, paths in differences.items() if '*' not in n for a in paths if (n, a) not in seen]
+    gone = [f'{n}: {a}' for n, paths in differences.items() if '*' not in n and not n.startswith('blocks ') for a in paths
+            if (n, a) not in seen]
     assert not wrong and not gone, '\n# '.join(['differences that are not listed:'] + wrong + ['listed, but not there any more:'] + gone)
     return f'{len(dialogue)} commands, {len({s for s in seen if s[1] not in ("+error.code", "+seq")})} differences, all listed'
+
+
+LIMITS = {'bps': 0, 'bps_rd': 0, 'bps_wr': 0, 'iops': 0, 'iops_rd': 0, 'iops_wr': 0}
+
+
+def blocks(k):
+    """Disks: what is told of them, their counters, sizes and limits, beside QEMU with the same images."""
+    def images(folder):
+        os.mkdir(folder)
+        raw, base, top = (f'{folder}/{n}' for n in ('raw.img', 'base.qcow2', 'top.qcow2'))
+        for args in (['-f', 'raw', raw, '8M'], ['-f', 'qcow2', base, '16M'], ['-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', top]):
+            subprocess.run(['qemu-img', 'create', '-q', *args], check=True)
+        return raw, base, top
+
+    if not shutil.which('qemu-img'):
+        skip('qemu-img is not installed')
+    raw, base, top = images(f'{k.root}/kvmd')
+    path = machine(k, disks=f'''<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{raw}'/>
+      <target dev='vda' bus='virtio'/></disk>
+      <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{top}'/><target dev='vdb' bus='virtio'/>
+      <iotune><total_bytes_sec>1000000</total_bytes_sec></iotune></disk>''')
+    qraw, _, qtop = images(f'{k.root}/qemu')
+    ours, wrong, seen = Client(path), [], set()
+    q = Qemu('-drive', f'file={qraw},format=raw,if=none,id=drive-virtio-disk0', '-device', 'virtio-blk-pci,drive=drive-virtio-disk0,id=virtio-disk0',
+             '-drive', f'file={qtop},format=qcow2,if=none,id=drive-virtio-disk1,bps=1000000', '-device',
+             'virtio-blk-pci,drive=drive-virtio-disk1,id=virtio-disk1')
+    device = '/machine/peripheral/virtio-disk0/virtio-backend'
+    asked = [(None, n, {}) for n in ('query-block', 'query-blockstats', 'query-named-block-nodes')]
+    asked += [('block_resize ' + n, 'block_resize', a) for n, a in (
+        ('nix', {'device': 'nix', 'size': 1 << 20}), ('nix', {'node-name': 'nix', 'size': 1 << 20}), ('none', {'size': 1 << 20}),
+        ('both', {'device': 'a', 'node-name': 'b', 'size': 1 << 20}), ('negative', {'device': 'drive-virtio-disk0', 'size': -1}),
+        ('no size', {'device': 'drive-virtio-disk0'}), ('raw', {'device': 'drive-virtio-disk0', 'size': 12 << 20}),
+        ('odd', {'device': 'drive-virtio-disk0', 'size': (12 << 20) + 1000}), ('qcow2', {'device': 'drive-virtio-disk1', 'size': 1 << 40}),
+        ('smaller', {'device': 'drive-virtio-disk0', 'size': 1 << 20}))]
+    asked += [('throttle ' + n, 'block_set_io_throttle', {**({} if n == 'none' else {'id': device}), **LIMITS, **a}) for n, a in (
+        ('none', {}), ('nix', {'id': 'nix'}), ('both', {'device': 'drive-virtio-disk0'}), ('contradiction', {'bps': 1, 'bps_rd': 1}),
+        ('negative', {'bps': -1}), ('burst below', {'bps': 1000, 'bps_max': 10}), ('burst alone', {'bps_max': 10}),
+        ('length alone', {'bps': 100, 'bps_max_length': 3}), ('size alone', {'iops_size': 4096}), ('too much', {'iops': 10**16}),
+        ('all', {'bps_rd': 1000, 'bps_rd_max': 2000, 'bps_rd_max_length': 3, 'iops': 10, 'iops_max': 20, 'iops_size': 4096, 'group': 'g'}),
+        ('stays', {'bps': 77777}))]
+    asked.append((None, 'query-block', {}))
+    try:
+        for c in ours, q.client:
+            c.run('qmp_capabilities')
+        for name, command, args in asked:
+            message = {'execute': command, 'arguments': args}
+            judge(f'blocks {name or command}', q.client.ask(message), ours.ask(message), seen, wrong)
+        gone = [f'{n}: {a}' for n, paths in differences.items() if n.startswith('blocks ') for a in paths if (n, a) not in seen]
+        assert not wrong and not gone, '\n# '.join(wrong + gone)
+        theirs, mine = q.client.run('query-block'), ours.run('query-block')
+    finally:
+        q.close()
+    for a in theirs:
+        b = [x for x in mine if x['device'] == a['device']][0]
+        for key in 'bps', 'bps_rd', 'iops', 'group', 'iops_size', 'bps_rd_max', 'drv', 'ro', 'backing_file_depth', 'detect_zeroes', 'cache', 'encrypted':
+            assert a['inserted'].get(key) == b['inserted'].get(key), (key, a, b)
+        assert a['device'] == 'drive-virtio-disk0' or a['inserted']['image']['virtual-size'] == b['inserted']['image']['virtual-size'], (a, b)
+        for key in 'format', 'cluster-size', 'format-specific', 'backing-filename', 'backing-filename-format', 'dirty-flag':
+            assert a['inserted']['image'].get(key) == b['inserted']['image'].get(key), (key, a, b)
+        assert a['io-status'] == b['io-status'] == 'ok' and a['removable'] == b['removable']
+    xml = k.ctl('dumpxml', 'q').stdout
+    assert '<total_bytes_sec>77777</total_bytes_sec>' in xml and '<group_name>g</group_name>' in xml, xml
+    k.ctl('destroy', 'q')
+    for path, size in ((raw, (12 << 20) + 1024), (top, 1 << 40)):
+        info = json.loads(subprocess.run(['qemu-img', 'info', '--output', 'json', path], capture_output=True, check=True).stdout)
+        assert info['virtual-size'] == size, info
+    subprocess.run(['qemu-img', 'check', '-q', top], check=True)
+    return f'{len(asked)} questions'
 
 
 def schema(k):
@@ -584,5 +659,5 @@ def clients(k):
     return ', '.join(said)
 
 
-cases = {f.__name__: f for f in (conformance, schema, order, descriptors, dump, clients)}
+cases = {f.__name__: f for f in (conformance, blocks, schema, order, descriptors, dump, clients)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
