@@ -197,6 +197,27 @@ static void log_rotate(const char *path)
 		(void)rename(path, old);
 }
 
+/*
+ * How many I/O rings the worker makes before its fence: one for everyone's thread and one per <iothread>. From the text, for the
+ * worker starts before the XML is parsed, as with --assist: one too many does no harm, and disks without one use threads.
+ */
+unsigned launch_rings(const char *text)
+{
+	const char *count, *at = text;
+	unsigned long n;
+	unsigned listed = 0;
+
+	if (!text || !strstr(text, "<disk"))
+		return 0;
+	count = strstr(text, "<iothreads>");
+	n = count ? strtoul(count + strlen("<iothreads>"), NULL, 10) : 0;
+	while ((at = strstr(at, "<iothread "))) {
+		listed++;
+		at++;
+	}
+	return 1 + (unsigned)MIN(MAX(n, listed), IOTHREADS_RUN);
+}
+
 static bool spawn_worker(struct launch *l)
 {
 	g_autofree char *log = g_strdup_printf("%s/%s.log", l->paths->log, l->name);
@@ -222,9 +243,11 @@ static bool spawn_worker(struct launch *l)
 		argv[argc++] = (char *)"--assist";
 		argv[argc++] = (char *)ASSIST_PLACES;
 	}
-	if (l->text && strstr(l->text, "<disk")) {      /* before the XML is parsed, as with --assist: one too many does no harm */
+	g_autofree char *rings = g_strdup_printf("%u", launch_rings(l->text));
+
+	if (strcmp(rings, "0")) {
 		argv[argc++] = (char *)"--rings";
-		argv[argc++] = (char *)"1";
+		argv[argc++] = rings;
 	}
 	argv[argc] = NULL;
 	log_rotate(log);

@@ -169,5 +169,8 @@ bool launch_supported(const struct machine *m, GPtrArray *notes, GError **err)
 	if (!os_has_kernel(&m->os))
 		return kerr_set(err, KERR_UNSUPPORTED, "it has no kernel of its own: firmware and disks to boot from come with a later part of the release; "
 			"give <os><kernel> and, where needed, <initrd> and <cmdline>");
+	if (list_len(m->iothreads.list) > IOTHREADS_RUN)
+		return kerr_set(err, KERR_UNSUPPORTED, "%u I/O threads: at most %d, and each serves as many disks as one likes", list_len(m->iothreads.list),
+			IOTHREADS_RUN);
 	return devices_each(&m->devices, look_at, &l);
 }

@@ -513,7 +513,7 @@ int main(int argc, char **argv)
 		return probe(fd);
 	lock_on_violation(on_violation);
 	if (rings)
-		make_rings(&w, MIN(rings, 64));
+		make_rings(&w, MIN(rings, IOTHREADS_RUN + 1u));
 	if ((assist && !make_native(&w, MIN(assist, 64), &err)) || !lock_self(&lock, &err)) {
 		json_object *o = wire_error(NULL, err);
 

@@ -228,18 +228,50 @@ static void lock_disk_thread(void)
 	lock_thread(LOCK_LOOP);
 }
 
+static struct loop *loop_make(struct worker *w, const char *name, GError **err)
+{
+	struct loop *l = loop_new(name, w->vm.clock);
+
+	if (!l) {
+		kerr_set(err, KERR_LIMIT, "make an I/O loop: out of descriptors");
+		return NULL;
+	}
+	if (!loop_start(l, err)) {
+		loop_free(l);
+		return NULL;
+	}
+	loop_post(l, lock_loop, NULL);
+	return l;
+}
+
+/* One more thread that serves disks, with a ring of its own while there are any. */
+static void host_add(struct worker *w, struct loop *l, uint32_t iothread)
+{
+	unsigned n = w->vm.block_hosts_n++;
+
+	w->vm.block_hosts[n] = block_host_new(l, n < w->rings_n ? &w->rings[n] : NULL, w->vm.clock, lock_disk_thread);
+	block_host_set_iothread(w->vm.block_hosts[n], iothread);
+}
+
 static bool loops_make(struct worker *w, GError **err)
 {
+	const GPtrArray *threads = w->machine->iothreads.list;
+
 	w->vm.loops = g_new0(struct loop *, 1);
-	w->vm.loops[0] = loop_new("io0", w->vm.clock);
+	w->vm.loops[0] = loop_make(w, "io0", err);
 	if (!w->vm.loops[0])
-		return kerr_set(err, KERR_LIMIT, "make an I/O loop: out of descriptors");
-	w->vm.loops_n = 1;
-	if (!loop_start(w->vm.loops[0], err))
 		return false;
-	loop_post(w->vm.loops[0], lock_loop, NULL);
-	w->vm.block_hosts = g_new0(struct block_host *, 1);
-	w->vm.block_hosts[0] = block_host_new(w->vm.loops[0], w->rings_n ? &w->rings[0] : NULL, w->vm.clock, lock_disk_thread);
+	w->vm.loops_n = 1;
+	w->vm.block_hosts = g_new0(struct block_host *, list_len(threads) + 1);
+	host_add(w, w->vm.loops[0], 0);
+	list_each(iothread, t, threads) {
+		g_autofree char *name = g_strdup_printf("io%u", t->id);
+		struct loop *l = loop_make(w, name, err);
+
+		if (!l)
+			return false;
+		host_add(w, l, t->id);
+	}
 	return true;
 }
 

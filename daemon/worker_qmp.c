@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/worker_qmp.h"
+#include "devices/block.h"
 #include "devices/virtio_balloon.h"
 #include "domain/json.h"
 #include "domain/qapi.h"
@@ -156,6 +157,20 @@ static QMP(idle)
 	return RUN_DONE;
 }
 
+/* A poll of 0 ns: these threads sleep while there is nothing to do. */
+static QMP(query_iothreads)
+{
+	*reply = json_object_new_array();
+	for (unsigned i = 1; i < c->worker->vm.block_hosts_n; i++) {
+		const struct block_host *h = c->worker->vm.block_hosts[i];
+		g_autofree char *id = g_strdup_printf("iothread%u", block_host_iothread(h));
+		struct qmp_iothread t = { .id = id, .tid = (uint32_t)loop_thread_id(block_host_loop(h)) };
+
+		json_object_array_add(*reply, full(&qmp_iothread_schema, &t));
+	}
+	return RUN_DONE;
+}
+
 const struct worker_binding qmp_bindings[] = {
 	{ "query-version", qmp_query_version },
 	{ "query-commands", qmp_query_commands },
@@ -170,7 +185,7 @@ const struct worker_binding qmp_bindings[] = {
 	{ "query-chardev", qmp_query_chardev },
 	{ "query-memory-size-summary", qmp_query_memory_size_summary },
 	{ "query-balloon", qmp_query_balloon },
-	{ "query-iothreads", qmp_none },
+	{ "query-iothreads", qmp_query_iothreads },
 	{ "query-jobs", qmp_none },
 	{ "query-block-jobs", qmp_none },
 	{ "query-memory-devices", qmp_none },

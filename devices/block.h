@@ -118,6 +118,10 @@ struct block_info {
 struct block_host *block_host_new(
 	struct loop *, struct ring *ring, struct clock *, void (*thread_start)(void));
 void block_host_free(struct block_host *);
+/* Which <iothread> it serves; 0 (the default): none, it is the one of all other disks. Before the first chain. */
+void block_host_set_iothread(struct block_host *, uint32_t id);
+uint32_t block_host_iothread(const struct block_host *);
+struct loop *block_host_loop(const struct block_host *);
 
 /* --- chains --- */
 /*

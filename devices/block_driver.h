@@ -57,6 +57,7 @@ struct block_host {
 	struct loop *loop;
 	struct clock *clock;
 	struct ring *ring;
+	uint32_t iothread;              /* its <iothread>'s id; 0: everyone's */
 	void (*thread_start)(void);
 	GPtrArray *shared;              /* struct block_shared; main thread */
 	GMutex lock;                    /* slots */

@@ -32,6 +32,21 @@ void block_host_free(struct block_host *h)
 	g_free(h);
 }
 
+void block_host_set_iothread(struct block_host *h, uint32_t id)
+{
+	h->iothread = id;
+}
+
+uint32_t block_host_iothread(const struct block_host *h)
+{
+	return h->iothread;
+}
+
+struct loop *block_host_loop(const struct block_host *h)
+{
+	return h->loop;
+}
+
 struct block_shared *block_host_shared(struct block_host *h, const char *name,
 	struct block_shared *(*make)(struct block_host *, GError **err), GError **err)
 {

@@ -82,9 +82,15 @@ static void set_policies(struct blk *b, const struct disk *d)
 	b->on_error[1] = d->driver.error_policy ? d->driver.error_policy : DISK_ERROR_ENOSPACE;
 }
 
-static unsigned host_of(const struct vm *vm, const struct disk *d)
+/* That of the disk's <driver iothread='…'>; NULL: there is no such thread. */
+static struct block_host *host_of(const struct vm *vm, const struct disk *d)
 {
-	return d->driver.iothread ? (d->driver.iothread - 1) % vm->loops_n : 0;
+	if (!d->driver.iothread)
+		return vm->block_hosts[0];
+	for (unsigned i = 0; i < vm->block_hosts_n; i++)
+		if (block_host_iothread(vm->block_hosts[i]) == d->driver.iothread)
+			return vm->block_hosts[i];
+	return NULL;
 }
 
 /* For measuring: the same size, and nothing behind it. */
@@ -108,7 +114,9 @@ static bool open_chain(struct blk *b, struct fdset *fds, GError **err)
 		return true;
 	if (!vm->block_hosts)
 		return kerr_set(err, KERR_STATE, "this machine was made without anything that serves disks");
-	h = vm->block_hosts[host_of(vm, blk_config(b))];
+	h = host_of(vm, blk_config(b));
+	if (!h)
+		return kerr_set(err, KERR_ARGS, "the running machine has no I/O thread %u", blk_config(b)->driver.iothread);
 	b->block = block_open_disk(h, blk_config(b), fds, err);
 	if (b->block && vm->def && vm->def->test.null_disks)
 		b->block = null_chain(h, b->block, err);

@@ -20,6 +20,14 @@ static S(args_capabilities_schema, T, "qmp_capabilities", "what the client can d
 
 /* --- vCPUs --- */
 
+#define T struct qmp_iothread
+static const struct field qmp_iothread_schema_fields[] = {
+	TEXT(id, "its name: iothread and its number"), N32(tid, "its thread on the host", .name = "thread-id"),
+	N64(poll_max, "ns it polls before it sleeps, at most", .name = "poll-max-ns"), N64(poll_grow, "factor by which that grows", .name = "poll-grow"),
+	N64(poll_shrink, "and shrinks", .name = "poll-shrink"), N64(batch, "requests in one system call; 0: no limit", .name = "aio-max-batch"), END };
+S(qmp_iothread_schema, T, "IOThreadInfo", "an I/O thread");
+#undef T
+
 #define T struct qmp_props
 static const struct field qmp_props_schema_fields[] = {
 	N32(socket, "package", .name = "socket-id"), N32(die, "die", .name = "die-id"), N32(core, "core", .name = "core-id"),
@@ -372,7 +380,7 @@ const struct command qmp_commands[] = {
 	{ "query-current-machine", NULL, "show what the running machine can do", IN_WORKER, ASK, NULL, &qmp_wakeup_schema },
 	{ "query-target", NULL, "show the architecture", IN_WORKER, ASK, NULL, &qmp_arch_schema },
 	{ "query-chardev", NULL, "list the character devices", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_chardev_schema },
-	{ "query-iothreads", NULL, "list the I/O threads that were asked for", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
+	{ "query-iothreads", NULL, "list the I/O threads that were asked for", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_iothread_schema },
 	{ "query-jobs", NULL, "list the jobs", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-block-jobs", NULL, "list the jobs on disks", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-memory-size-summary", NULL, "show how much memory there is", IN_WORKER, ASK, NULL, &qmp_memory_schema },

@@ -10,6 +10,7 @@
 enum expansion_type { EXPANSION_STATIC, EXPANSION_FULL, EXPANSION_N };
 struct qmp_props { uint32_t socket, die, core, thread; };
 struct qmp_cpu { uint32_t index, tid; char *path; struct qmp_props props; char *target; };
+struct qmp_iothread { char *id; uint32_t tid; uint64_t poll_max, poll_grow, poll_shrink, batch; };
 struct qmp_slot { char *type; uint32_t count; struct qmp_props props; char *path; };
 struct qmp_model { char *name, *props; };
 struct ask_expansion { int type; struct qmp_model model; };
@@ -59,7 +60,7 @@ enum dump_status { DUMP_NONE, DUMP_ACTIVE, DUMP_COMPLETED, DUMP_FAILED, DUMP_N }
 struct args_dump { bool paging, detach; char *protocol, *format; uint64_t begin, length; };
 struct tell_dump { int status; uint64_t completed, total; };
 
-extern const struct schema args_vcpus_set_schema, tell_vcpus_schema, qmp_cpu_schema, qmp_slot_schema, vcpu_row_schema,
+extern const struct schema args_vcpus_set_schema, tell_vcpus_schema, qmp_cpu_schema, qmp_iothread_schema, qmp_slot_schema, vcpu_row_schema,
 	tell_expansion_schema, qmp_ost_schema, qmp_machine_schema, qmp_arch_schema, qmp_version_schema, qmp_name_schema,
 	qmp_memory_schema, qmp_wakeup_schema, qmp_chardev_schema, qmp_property_schema, tell_add_fd_schema, qmp_fdset_schema,
 	qmp_stats_schema, qmp_stats_schema_schema, tell_dump_schema, qmp_balloon_schema;

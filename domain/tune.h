@@ -72,6 +72,7 @@ struct numatune {
 	GPtrArray *memnodes;            /* struct memnode */
 	struct extras extras;
 };
+#define IOTHREADS_RUN 63                /* of a running machine, at most */
 struct iothread {
 	uint32_t id;                    /* from 1 */
 	int32_t pool_min, pool_max;     /* -1: not given */

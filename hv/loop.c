@@ -34,6 +34,7 @@ struct loop {
 	int epoll, wake;
 	GThread *thread;
 	int started;            /* atomic; main */
+	int tid;                /* atomic; 0: the thread does not run yet */
 	int stop;               /* atomic */
 	GMutex lock;            /* the rest of this block */
 	GCond called;           /* a loop_call has run */
@@ -52,6 +53,11 @@ static __thread struct loop *current;
 struct loop *loop_current(void)
 {
 	return current;
+}
+
+int loop_thread_id(const struct loop *l)
+{
+	return g_atomic_int_get(&l->tid);
 }
 
 static bool is_mine(struct loop *l)
@@ -347,6 +353,7 @@ static void *loop_main(void *arg)
 	struct loop *l = arg;
 
 	current = l;
+	g_atomic_int_set(&l->tid, (int)gettid());
 	while (!g_atomic_int_get(&l->stop))
 		turn(l, NEVER);
 	run_posts(l);

@@ -16,6 +16,7 @@ struct loop *loop_new(const char *name, struct clock *clock);   /* NULL and errn
 bool loop_start(struct loop *, GError **err);   /* makes the thread */
 void loop_stop(struct loop *);                  /* ends and joins it; from outside */
 void loop_free(struct loop *);
+int loop_thread_id(const struct loop *);         /* as the host numbers threads; 0: not started. Any thread */
 struct loop *loop_current(void);                /* NULL outside any loop thread */
 bool loop_step(struct loop *, int timeout_ms);  /* tests: runs what is due once; true when anything ran */
 

@@ -34,9 +34,11 @@ struct vm {
 	struct ram ram;
 	struct bus *pio, *mmio;
 	struct clock *clock;
-	struct loop **loops;            /* I/O threads; loops[0] always exists */
+	struct loop **loops;            /* I/O threads any device may use; loops[0] always exists */
 	unsigned loops_n;
-	struct block_host **block_hosts;        /* of each loop, for disks (devices/block.h); NULL: no disks */
+	/* What serves disks (devices/block.h): the first is on loops[0], others have an <iothread>'s loop. NULL: no disks. */
+	struct block_host **block_hosts;
+	unsigned block_hosts_n;
 	GPtrArray *vcpus, *devices;     /* changed by the main thread only; vCPUs by index, unplugged ones included, the first is index 0 */
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */

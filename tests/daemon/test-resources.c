@@ -338,6 +338,17 @@ static void test_share(void)
 	place_clear(&p);
 }
 
+static void test_rings(void)
+{
+	g_assert_cmpuint(launch_rings(NULL), ==, 0);
+	g_assert_cmpuint(launch_rings("<domain><iothreads>4</iothreads></domain>"), ==, 0);
+	g_assert_cmpuint(launch_rings("<domain><disk type='file'/></domain>"), ==, 1);
+	g_assert_cmpuint(launch_rings("<domain><iothreads>4</iothreads><disk/></domain>"), ==, 5);
+	g_assert_cmpuint(launch_rings("<iothreadids><iothread id='3'/><iothread id='9'/></iothreadids><disk/>"), ==, 3);
+	g_assert_cmpuint(launch_rings("<iothreads>1000</iothreads><disk/>"), ==, IOTHREADS_RUN + 1);
+	g_assert_cmpuint(launch_rings("<iothreads>-1</iothreads><disk/>"), <=, IOTHREADS_RUN + 1);
+}
+
 static void test_lock(void)
 {
 	struct place p = place_new();
@@ -371,5 +382,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/chain", test_chain);
 	g_test_add_func("/resources/share", test_share);
 	g_test_add_func("/resources/lock", test_lock);
+	g_test_add_func("/resources/rings", test_rings);
 	return g_test_run();
 }

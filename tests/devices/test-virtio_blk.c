@@ -562,6 +562,7 @@ static void test_refused(void)
 	struct fake *f = fake_vm();
 	struct disk odd = { .logical_block_size = 1000, .target.dev = (char *)"vda" }, many = { .driver.queues = 1000, .target.dev = (char *)"vda" };
 	struct disk gone = { .type = DISK_FILE, .target.dev = (char *)"vda", .source.file = { .path = (char *)"/x", .fd = (char *)"disk" } };
+	struct disk lost = { .driver.iothread = 3, .target.dev = (char *)"vda" };
 	struct block_host *hosts[1] = { block_host_new(f->loop, NULL, f->clock, NULL) };
 	GError *err = NULL;
 
@@ -576,6 +577,11 @@ static void test_refused(void)
 	g_assert_error(err, kerr_quark(), KERR_STATE);
 	g_clear_error(&err);
 	f->vm.block_hosts = hosts;
+	f->vm.block_hosts_n = 1;
+	g_assert_null(fake_try(f, "virtio-blk", &lost, &err));
+	g_assert_error(err, kerr_quark(), KERR_ARGS);
+	g_assert_nonnull(strstr(err->message, "no I/O thread 3"));
+	g_clear_error(&err);
 	g_assert_null(fake_try(f, "virtio-blk", &gone, &err));
 	g_assert_nonnull(err);
 	g_clear_error(&err);

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that drives disks' queues itself (flat-blk): each block written once in mixed order, then read back by the guest
 and by the host."""
+import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -32,11 +34,13 @@ def xml(image, fmt, cmdline, driver='', extra='', test=''):
 '''
 
 
-def boot(k, *args, **kw):
+def boot(k, *args, meanwhile=None, **kw):
     """One run of the guest to its end; what it told."""
     before = len(k.console('disk'))
     k.define(xml(*args, **kw))
     k.ctl('start', 'disk')
+    if meanwhile:
+        meanwhile()
     k.until(lambda: 'done\n' in k.console('disk')[before:].replace('\r', '') or 'failed' in k.console('disk')[before:], 60, 'the guest is done')
     k.until(lambda: k.state('disk') == 'shut off', 20, 'the guest ends by itself')
     k.ctl('undefine', 'disk')
@@ -81,6 +85,35 @@ def queues(k):
     whole(k, 'raw', driver="queues='4'", bs=512 * 16, more='queues=4')
 
 
+def iothreads(k):
+    """Two disks' worth of threads: each has its ring, and the disk is served by the one it names."""
+    names = []
+
+    def look():
+        pid = k.json('dominfo', 'disk')['pid']
+        for t in os.listdir(f'/proc/{pid}/task'):
+            with open(f'/proc/{pid}/task/{t}/comm') as f:
+                names.append(f.read().strip())
+        rings = [fd for fd in os.listdir(f'/proc/{pid}/fd') if os.readlink(f'/proc/{pid}/fd/{fd}').startswith('anon_inode:[io_uring]')]
+        assert len(rings) == 3, rings
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(k.json('dominfo', 'disk')['qmp'])
+            with s.makefile('rw') as f:
+                f.readline()
+                for command in ('qmp_capabilities', 'query-iothreads'):
+                    f.write(json.dumps({'execute': command}) + '\n')
+                    f.flush()
+                    told = json.loads(f.readline())['return']
+        threads = [(t['id'], os.path.exists(f'/proc/{pid}/task/{t["thread-id"]}')) for t in told]
+        assert sorted(threads) == [('iothread1', True), ('iothread7', True)], told
+    path = image(k, 'disk.img', 'raw')
+    extra = "<iothreads>2</iothreads><iothreadids><iothread id='7'/></iothreadids>"
+    blocks = SIZE // 4096
+    assert boot(k, path, 'raw', f'op=scatter qd=32 ops={blocks} ms=60000', driver="iothread='7'", extra=extra, meanwhile=look) == blocks
+    assert {'io0', 'io1', 'io7'} <= set(names), names
+    assert boot(k, path, 'raw', 'op=randread qd=16 ops=500 check=1', extra=extra) == 500
+
+
 def null(k):
     path = image(k, 'disk.img', 'raw')
     test = "<kvmd:test xmlns:kvmd='urn:kvmd:domain:1'><kvmd:null-disks/></kvmd:test>"
@@ -89,4 +122,4 @@ def null(k):
         assert not f.read().strip(b'\0'), 'nothing was written'
 
 
-run([(f.__name__, f) for f in (raw, qcow2, queues, null)], build)
+run([(f.__name__, f) for f in (raw, qcow2, queues, iothreads, null)], build)
