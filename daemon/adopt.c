@@ -52,7 +52,7 @@ static bool unlink_listener(struct resource_visit *v, void *arg, GError **err)
 
 void dom_clean(struct dom *d)
 {
-	static const char *const files[] = { "qmp.sock", "kvmd.sock", "exit", "seen", "lock" };
+	static const char *const files[] = { "qmp.sock", "kvmd.sock", "exit", "seen", "stats", "lock" };
 	g_autofree char *dir = dom_run_dir(d);
 	g_autofree char *link = g_strdup_printf("%s/%s.qmp", d->kvmd->paths->vms, d->name);
 

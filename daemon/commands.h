@@ -8,3 +8,4 @@ void cmd_host(struct request *);        /* host.c */
 void cmd_setvcpus(struct request *);    /* vcpus.c */
 void cmd_vcpucount(struct request *);
 void cmd_vcpuinfo(struct request *);
+extern const struct command_binding watch_bindings[];   /* stats.c */

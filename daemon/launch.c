@@ -22,6 +22,7 @@
 #include "daemon/spawn.h"
 #include "domain/config.h"
 #include "domain/json.h"
+#include "domain/statpage.h"
 
 #define LOG_KEEP (1 << 20)
 
@@ -286,6 +287,30 @@ static bool parse(struct launch *l)
 	return launch_supported(l->machine, l->notes, &l->err);
 }
 
+/* All of it is allocated now: a file system that fills up must not hit who writes to the mapped page. */
+static bool give_stats(struct launch *l, const char *dir)
+{
+	g_autofree char *path = g_build_filename(dir, "stats", NULL);
+	unsigned slots[STAT_KINDS];
+	g_autofree void *page = NULL;
+	size_t len;
+	int fd, rc;
+
+	statpage_plan(l->machine, slots);
+	len = statpage_size(slots);
+	page = g_malloc0(len);
+	statpage_format(page, slots);
+	(void)unlink(path);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return kerr_errno(&l->err, errno, "open '%s'", path);
+	give(l, "stats", fd);
+	rc = posix_fallocate(fd, 0, (off_t)len);
+	if (rc)
+		return kerr_errno(&l->err, rc, "make '%s', %zu bytes", path, len);
+	return pwrite(fd, page, len, 0) == (ssize_t)len || kerr_errno(&l->err, errno, "write '%s'", path);
+}
+
 static bool give_runtime_files(struct launch *l, const char *dir)
 {
 	g_autofree char *exit_path = g_build_filename(dir, "exit", NULL);
@@ -296,7 +321,7 @@ static bool give_runtime_files(struct launch *l, const char *dir)
 	l->seen_fd = open(seen, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (l->seen_fd < 0)
 		return kerr_errno(&l->err, errno, "open '%s'", seen);
-	return give_file(l, "exit", exit_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) &&
+	return give_stats(l, dir) && give_file(l, "exit", exit_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600) &&
 		give_file(l, "console-log", log, O_RDWR | O_CREAT | O_APPEND, 0640) &&
 		give_file(l, "console-log-old", old, O_RDWR | O_CREAT, 0640) &&
 		give_listener(l, "qmp", dir, "qmp.sock", 0660) && give_listener(l, "kvmd", dir, "kvmd.sock", 0600);

@@ -18,6 +18,7 @@
 
 #include "domain/json.h"
 #include "hv/lock.h"
+#include "hv/stats.h"
 #include "hv/x86/assist_native.h"
 #include "hv/x86/host.h"
 
@@ -60,6 +61,7 @@ static gboolean on_violation_fd(gint fd, GIOCondition cond, gpointer data)
 	if (read(fd, &n, sizeof n) != sizeof n)
 		return G_SOURCE_CONTINUE;
 	total = lock_violations(&nr);
+	stats_vm_set(&w->vm, STAT_VM_FENCE, total);
 	g_printerr("fence: system call %s refused (%" G_GUINT64_FORMAT " so far)\n", lock_syscall_name(nr), total);
 	o = json_object_new_object();
 	json_object_object_add(o, "syscall", json_object_new_string(lock_syscall_name(nr)));

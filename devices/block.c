@@ -33,7 +33,7 @@ static void count(uint64_t *at, uint64_t more)
 
 static void count_request(struct block_chain *c, struct block_req *r, int64_t result)
 {
-	struct block_op_stats *s = &c->stats.op[r->op];
+	struct block_op_stats *s = &c->stats->op[r->op];
 	int64_t ns = MAX(clock_now(c->host->clock, CLOCK_HOST) - r->started, 1);
 	int log2 = 63 - __builtin_clzll((uint64_t)ns);
 
@@ -44,19 +44,30 @@ static void count_request(struct block_chain *c, struct block_req *r, int64_t re
 		count(&s->errors, 1);
 	else if (r->op != BLOCK_FLUSH && r->op != BLOCK_RESIZE)
 		count(&s->bytes, r->bytes);
-	if (r->op == BLOCK_WRITE && result >= 0 && r->offset + r->bytes > c->stats.highest)
-		__atomic_store_n(&c->stats.highest, r->offset + r->bytes, __ATOMIC_RELAXED);
+	if (r->op == BLOCK_WRITE && result >= 0 && r->offset + r->bytes > c->stats->highest)
+		__atomic_store_n(&c->stats->highest, r->offset + r->bytes, __ATOMIC_RELAXED);
 }
 
 void block_stats(const struct block *b, struct block_stats *out)
 {
-	const uint64_t *from = (const uint64_t *)&b->chain->stats;
+	const uint64_t *from = (const uint64_t *)b->chain->stats;
 	uint64_t *to = (uint64_t *)out;
 
 	G_STATIC_ASSERT(sizeof(*out) % sizeof(uint64_t) == 0);
 	for (size_t i = 0; i < sizeof(*out) / sizeof(uint64_t); i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 	out->inflight = __atomic_load_n(&b->chain->inflight, __ATOMIC_RELAXED);
+}
+
+G_STATIC_ASSERT(BLOCK_OPS == (int)STAT_BLOCK_OPS && sizeof(struct block_op_stats) == STAT_OP_WORDS * sizeof(uint64_t));
+G_STATIC_ASSERT(offsetof(struct block_stats, op[0].hist) == STAT_OP_HIST * sizeof(uint64_t));
+G_STATIC_ASSERT(offsetof(struct block_stats, inflight) == STAT_BLOCK_INFLIGHT * sizeof(uint64_t));
+G_STATIC_ASSERT(offsetof(struct block_stats, size) == STAT_BLOCK_SIZE * sizeof(uint64_t) && sizeof(struct block_stats) == STAT_BLOCK_WORDS * sizeof(uint64_t));
+
+void block_count_in(struct block *b, struct block_stats *s)
+{
+	b->chain->stats = s ? s : &b->chain->counted;
+	__atomic_store_n(&b->chain->stats->size, b->size, __ATOMIC_RELAXED);
 }
 
 /* --- the door --- */
@@ -137,6 +148,7 @@ void block_submit(struct block *b, struct block_req *r)
 	r->top = b;
 	r->state = 0;
 	__atomic_store_n(&c->inflight, c->inflight + 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->stats->inflight, c->inflight, __ATOMIC_RELAXED);
 	if (b == c->root) {
 		r->started = clock_now(c->host->clock, CLOCK_HOST);
 		if (c->options.writethrough && (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO))
@@ -145,9 +157,9 @@ void block_submit(struct block *b, struct block_req *r)
 	rc = check(b, r);
 	if (rc < 0 || is_nothing(b, r)) {
 		if (rc < 0 && b == c->root) {
-			count(&c->stats.bad, 1);
+			count(&c->stats->bad, 1);
 			if ((unsigned)r->op < BLOCK_OPS)
-				count(&c->stats.op[r->op].refused, 1);
+				count(&c->stats->op[r->op].refused, 1);
 		}
 		block_done_soon(b, r, rc < 0 || r->op == BLOCK_RESIZE ? rc : (int64_t)r->bytes);
 		return;
@@ -166,6 +178,7 @@ static void grown(struct block_chain *c)
 		if (!b->ops->leaf && !b->ops->format)
 			b->size = b->lower->size;
 	}
+	__atomic_store_n(&c->stats->size, c->root->size, __ATOMIC_RELAXED);
 }
 
 static void fua_done(struct block_req *r, int64_t result)
@@ -221,6 +234,7 @@ void block_done(struct block_req *r, int64_t result)
 	r->state = 0;
 	r->done(r, result);
 	__atomic_store_n(&c->inflight, c->inflight - 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->stats->inflight, c->inflight, __ATOMIC_RELAXED);
 	if (!c->inflight && c->drains->len) {
 		for (unsigned i = 0; i < c->drains->len; i++)
 			done_end(c->drains->pdata[i], 0);

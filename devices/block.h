@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "domain/statpage.h"
 #include "hv/device.h"
 #include "hv/fdset.h"
 #include "hv/loop.h"
@@ -80,7 +81,8 @@ struct block_req {
 	unsigned state;
 };
 
-#define BLOCK_HIST 32 /* bucket i: latency < 2^(i + 9) ns; the last takes the rest */
+#define BLOCK_HIST STAT_HIST /* bucket i: latency < 2^(i + 9) ns; the last takes the rest */
+/* A slot of the statistics page (domain/statpage.h): 64-bit words, new ones at the end. */
 struct block_stats {
 	struct block_op_stats {
 		uint64_t ops, bytes, errors, ns;        /* ns: sum of latencies */
@@ -89,7 +91,9 @@ struct block_stats {
 	} op[BLOCK_OPS];
 	uint64_t bad;                   /* refused at the door */
 	uint64_t highest;               /* end of the furthest write that was done, bytes */
-	uint32_t inflight;
+	uint64_t inflight;
+	uint64_t throttled;             /* ns that requests waited for <iotune> */
+	uint64_t size;                  /* bytes that the guest sees */
 };
 extern const char *const block_op_names[BLOCK_OPS];
 
@@ -160,6 +164,8 @@ void block_undrain(struct block *);             /* any thread */
 bool block_set_iotune(struct block *, const struct iotune *, GError **err);
 void block_stats(const struct block *,
 	struct block_stats *out); /* any thread; no lock: sums may differ by one request */
+/* From now on counts there (NULL: in memory of its own). Before the first request, or while nothing is in flight; main. */
+void block_count_in(struct block *, struct block_stats *);
 void block_info(struct block *, struct block_info *out);
 /* Of each image of the chain, the top one first (all as block_info tells of the top, which .images counts). At most n are
  * written; how many there are. */

@@ -45,7 +45,8 @@ struct block_chain {
 	unsigned quiet;                 /* nested drains */
 	GPtrArray *drains;              /* struct done */
 	struct block_fua *fua;          /* block.c's, unused ones */
-	struct block_stats stats;       /* of the root; written by the loop, read by anyone */
+	struct block_stats *stats;      /* of the root, in the statistics page or `counted`; written by the loop, read by anyone */
+	struct block_stats counted;
 };
 
 /* Work for the end of a batch. The struct belongs to the driver or engine. */

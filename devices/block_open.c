@@ -110,6 +110,7 @@ struct block *block_open(struct block_host *h, const struct block_row *rows, uns
 	struct block_chain *c = g_new0(struct block_chain, 1);
 
 	c->host = h;
+	c->stats = &c->counted;
 	c->loop = h->loop;
 	c->nodes = g_ptr_array_new();
 	c->drains = g_ptr_array_new();

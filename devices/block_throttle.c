@@ -228,6 +228,10 @@ static struct member *least(struct group *g, const bool blocked[DIRS])
 
 static void release(struct member *m, struct block_req *r)
 {
+	struct block_stats *s = m->block.chain->stats;
+
+	if (r->top == m->block.chain->root)     /* else its start is not known */
+		__atomic_store_n(&s->throttled, s->throttled + (uint64_t)MAX(m->group->filled - r->started, 0), __ATOMIC_RELAXED);
 	charge(m, r);
 	m->group->vtime = MAX(m->group->vtime, m->vtime);
 	block_submit(m->block.lower, r);

@@ -7,6 +7,7 @@
 
 #include "devices/net_mem.h"
 #include "domain/error.h"
+#include "domain/statpage.h"
 
 /* --- building --- */
 
@@ -25,8 +26,10 @@ static struct net *node_open(const struct net_plan *plan, const struct net_row *
 	n->clock = plan->clock;
 	n->queues = plan->queues;
 	n->queue = g_new0(struct net_queue, plan->queues);
-	for (unsigned q = 0; q < plan->queues; q++)
+	for (unsigned q = 0; q < plan->queues; q++) {
 		n->queue[q].loop = plan->loops[q % plan->loops_n];
+		n->queue[q].stats = &n->queue[q].counted;
+	}
 	n->linked = 1;
 	if (lower) {
 		n->header = lower->header;
@@ -149,7 +152,7 @@ static struct net *able(struct net *n, size_t op)
 ssize_t net_recv(struct net *n, unsigned queue, const struct iovec *iov, unsigned iov_n)
 {
 	struct net *to = ABLE(n, recv);
-	struct net_stats *s = &n->queue[queue].stats;
+	struct net_stats *s = n->queue[queue].stats;
 	ssize_t got = to->ops->recv(to, queue, iov, iov_n);
 
 	if (got >= 0) {
@@ -157,6 +160,8 @@ ssize_t net_recv(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 		count(&s->rx_bytes, (uint64_t)got - MIN((uint64_t)got, n->header));
 	} else if (got == -EMSGSIZE) {
 		count(&s->rx_dropped, 1);
+	} else if (got != -EAGAIN) {
+		count(&s->rx_errors, 1);
 	}
 	return got;
 }
@@ -164,7 +169,7 @@ ssize_t net_recv(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 ssize_t net_send(struct net *n, unsigned queue, const struct iovec *iov, unsigned iov_n)
 {
 	struct net *to = ABLE(n, send);
-	struct net_stats *s = &n->queue[queue].stats;
+	struct net_stats *s = n->queue[queue].stats;
 	ssize_t put = to->ops->send(to, queue, iov, iov_n);
 
 	if (put >= 0) {
@@ -172,6 +177,7 @@ ssize_t net_send(struct net *n, unsigned queue, const struct iovec *iov, unsigne
 		count(&s->tx_bytes, (uint64_t)put - MIN((uint64_t)put, n->header));
 	} else if (put != -EAGAIN) {
 		count(&s->tx_dropped, 1);
+		count(&s->tx_errors, put != -ENETDOWN && put != -ENOTCONN);
 	}
 	return put;
 }
@@ -196,7 +202,7 @@ void net_want(struct net *n, unsigned queue, unsigned wishes)
 
 void net_drop(struct net *n, unsigned queue, bool rx)
 {
-	struct net_stats *s = &n->queue[queue].stats;
+	struct net_stats *s = n->queue[queue].stats;
 
 	count(rx ? &s->rx_dropped : &s->tx_dropped, 1);
 }
@@ -252,7 +258,7 @@ void net_stats(const struct net *n, struct net_stats *out)
 {
 	*out = (struct net_stats){ 0 };
 	for (unsigned q = 0; q < n->queues; q++) {
-		const struct net_stats *s = &n->queue[q].stats;
+		const struct net_stats *s = n->queue[q].stats;
 
 #define ADD(m) out->m += __atomic_load_n(&s->m, __ATOMIC_RELAXED)
 		ADD(rx_frames);
@@ -261,6 +267,16 @@ void net_stats(const struct net *n, struct net_stats *out)
 		ADD(tx_frames);
 		ADD(tx_bytes);
 		ADD(tx_dropped);
+		ADD(rx_errors);
+		ADD(tx_errors);
 #undef ADD
 	}
+}
+
+G_STATIC_ASSERT(sizeof(struct net_stats) == STAT_NET_WORDS * sizeof(uint64_t));
+G_STATIC_ASSERT(offsetof(struct net_stats, rx_errors) == STAT_NET_RX_ERRS * sizeof(uint64_t));
+
+void net_count_in(struct net *n, unsigned queue, struct net_stats *s)
+{
+	n->queue[queue].stats = s ? s : &n->queue[queue].counted;
 }

@@ -41,7 +41,8 @@ struct net_front {
 	void (*linked)(void *arg, bool up);             /* the other end came or went; loop of queue 0. May be NULL */
 };
 
-struct net_stats { uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped; };
+/* A slot of the statistics page (domain/statpage.h): new ones at the end. */
+struct net_stats { uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped, rx_errors, tx_errors; };
 
 /* What to build: queues and the loop of each. */
 struct net_plan {
@@ -84,6 +85,8 @@ bool net_update(struct net *, const struct iface *, GError **err);      /* LIVE 
 /* A new descriptor for the other end, taken over also on failure. *err: UNSUPPORTED. */
 bool net_reconnect(struct net *, int fd, GError **err);
 void net_stats(const struct net *, struct net_stats *out);      /* sums; no lock: may be one frame apart */
+/* A queue counts there from now on (NULL: in memory of its own). Before the first frame, or after the last; main. */
+void net_count_in(struct net *, unsigned queue, struct net_stats *);
 
 /* --- seen from a driver --- */
 
@@ -109,7 +112,8 @@ struct net_ops {
 struct net_queue {
 	struct loop *loop;
 	unsigned wishes;                /* loop */
-	struct net_stats stats;         /* loop writes, any reads; of the top node */
+	struct net_stats *stats;        /* loop writes, any reads; of the top node; in the statistics page or `counted` */
+	struct net_stats counted;
 };
 struct net {                            /* a node; owns the one below */
 	const struct net_ops *ops;

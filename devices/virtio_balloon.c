@@ -17,6 +17,7 @@
 #include "domain/balloon.h"
 #include "domain/error.h"
 #include "domain/machine.h"
+#include "hv/stats.h"
 
 #define F_STATS (1ull << 1)
 #define F_DEFLATE_ON_OOM (1ull << 2)
@@ -42,6 +43,7 @@ struct balloon_device {
 	uint32_t period;                /* s; loop */
 	bool ask;                       /* the buffer goes back as soon as it comes; loop */
 	uint64_t ram;                   /* bytes of the machine's memory */
+	uint64_t *page;                 /* slot of the statistics page; NULL: none */
 	int64_t stats_at;               /* lock, as the next two */
 	uint64_t stats[BALLOON_STATS];
 	uint64_t reported;
@@ -62,6 +64,7 @@ struct change_post {
 const char *const balloon_stat_names[] = { "stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-faults",
 	"stat-free-memory", "stat-total-memory", "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail" };
 G_STATIC_ASSERT(G_N_ELEMENTS(balloon_stat_names) == BALLOON_STATS);
+G_STATIC_ASSERT(STAT_BALLOON_STATS + BALLOON_STATS == (int)STAT_BALLOON_AT && BALLOON_NO_STAT == STAT_UNKNOWN);
 
 static struct balloon_device *balloon_of(struct virtio *v)
 {
@@ -71,6 +74,21 @@ static struct balloon_device *balloon_of(struct virtio *v)
 static GMutex *lock_of(struct balloon_device *b)
 {
 	return &b->virtio.head.dev.lock;
+}
+
+/* What changed goes to the statistics page. Lock held, or nobody else is there. */
+static void publish(struct balloon_device *b)
+{
+	uint64_t *to = b->page;
+
+	if (!to)
+		return;
+	__atomic_store_n(&to[STAT_BALLOON_ACTUAL], b->ram - MIN(b->space.actual * PAGE, b->ram), __ATOMIC_RELAXED);
+	__atomic_store_n(&to[STAT_BALLOON_TARGET], b->ram - MIN(b->space.num_pages * PAGE, b->ram), __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < BALLOON_STATS; i++)
+		__atomic_store_n(&to[STAT_BALLOON_STATS + i], b->stats_at ? b->stats[i] : STAT_UNKNOWN, __ATOMIC_RELAXED);
+	__atomic_store_n(&to[STAT_BALLOON_AT], b->stats_at ? (uint64_t)(b->stats_at / SECOND) : STAT_UNKNOWN, __ATOMIC_RELAXED);
+	__atomic_store_n(&to[STAT_BALLOON_REPORTED], b->reported, __ATOMIC_RELAXED);
 }
 
 /* What queue q is, by what was negotiated. */
@@ -152,6 +170,7 @@ static void take_buffers(struct balloon_device *b, struct chain *c)
 	}
 	g_mutex_lock(lock_of(b));
 	b->reported += total;
+	publish(b);
 	g_mutex_unlock(lock_of(b));
 }
 
@@ -175,6 +194,7 @@ static void read_stats(struct balloon_device *b, struct chain *c)
 		if (s.tag < BALLOON_STATS)
 			b->stats[s.tag] = s.value;
 	b->stats_at = clock_now(b->virtio.head.dev.vm->clock, CLOCK_WALL);
+	publish(b);
 	g_mutex_unlock(lock_of(b));
 }
 
@@ -263,6 +283,7 @@ static bool balloon_write(struct virtio *v, unsigned offset, unsigned size, uint
 		bool news = b->space.actual != value;
 
 		b->space.actual = value;
+		publish(b);
 		if (news && b->watch && !__atomic_exchange_n(&b->change->queued, 1, __ATOMIC_SEQ_CST)) {
 			g_atomic_int_inc(&b->change->refs);
 			g_idle_add(tell_change, b->change);
@@ -302,6 +323,7 @@ bool balloon_set_target(struct device *d, uint64_t bytes, GError **err)
 	g_mutex_lock(&d->lock);
 	if (b->space.num_pages != pages) {
 		b->space.num_pages = pages;
+		publish(b);
 		virtio_changed(&b->virtio);
 	}
 	g_mutex_unlock(&d->lock);
@@ -361,6 +383,8 @@ static bool balloon_realize(struct virtio *v, struct fdset *fds, GError **err)
 		v->offered |= F_REPORTING | F_PAGE_POISON;
 	if (vm->def->memory.current && vm->def->memory.current < b->ram)
 		b->space.num_pages = (uint32_t)MIN((b->ram - vm->def->memory.current) / PAGE, UINT32_MAX);
+	b->page = stats_take(vm, STAT_BALLOON, config->alias, NULL);
+	publish(b);
 	return virtio_set_queues(v, config->free_page_reporting == ONOFF_ON ? Q_N : Q_REPORTING, 0, vm->loops[0], err);
 }
 
@@ -382,6 +406,7 @@ static void balloon_unrealize(struct virtio *v)
 		change_unref(b->change);
 	}
 	b->change = NULL;
+	stats_give(v->head.dev.vm, g_steal_pointer(&b->page));
 }
 
 static void balloon_reset(struct virtio *v)
@@ -394,6 +419,7 @@ static void balloon_reset(struct virtio *v)
 	b->stats_at = 0;
 	for (unsigned i = 0; i < BALLOON_STATS; i++)
 		b->stats[i] = BALLOON_NO_STAT;
+	publish(b);
 }
 
 static bool balloon_update(struct virtio *v, const void *config, GError **err)

@@ -120,7 +120,11 @@ static bool open_chain(struct blk *b, struct fdset *fds, GError **err)
 	b->block = block_open_disk(h, blk_config(b), fds, err);
 	if (b->block && vm->def && vm->def->test.null_disks)
 		b->block = null_chain(h, b->block, err);
-	return b->block;
+	if (!b->block)
+		return false;
+	b->stats = stats_take(vm, STAT_BLOCK, blk_config(b)->alias, blk_config(b)->target.dev);
+	block_count_in(b->block, (struct block_stats *)b->stats);
+	return true;
 }
 
 static bool blk_realize(struct virtio *v, struct fdset *fds, GError **err)
@@ -221,6 +225,8 @@ static void blk_unrealize(struct virtio *v)
 		vm_request(v->head.dev.vm, VM_REQ_IO_ERROR, VM_IO_WRITE, blk_config(b)->target.dev);
 	}
 	b->block = NULL;
+	stats_give(v->head.dev.vm, b->stats);
+	b->stats = NULL;
 	while (b->free) {
 		struct request *r = b->free;
 

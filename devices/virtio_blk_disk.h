@@ -4,6 +4,7 @@
 #include "devices/block_driver.h"
 #include "devices/virtio.h"
 #include "domain/disk.h"
+#include "hv/stats.h"
 
 /* virtio 1.2, 5.2.3 */
 #define BLK_F_SIZE_MAX (1ull << 1)
@@ -66,6 +67,7 @@ struct blk_queue {
 struct blk {
 	struct virtio virtio;
 	struct block *block;
+	uint64_t *stats;                /* slot of the statistics page; NULL: none */
 	struct loop *loop;
 	struct blk_queue *queues;       /* as many as virtio has */
 	unsigned drains;                /* of the chain, not yet taken back; main */

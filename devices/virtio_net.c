@@ -148,6 +148,12 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 	return true;
 }
 
+static void give_slots(struct card *c)
+{
+	for (unsigned q = 0; c->pairs && q < c->pairs_n; q++)
+		stats_give(c->virtio.head.dev.vm, g_steal_pointer(&c->pairs[q].stats));
+}
+
 static struct loop *loop_of(struct vm *vm, unsigned pair)
 {
 	return vm->loops[pair % vm->loops_n];
@@ -181,6 +187,20 @@ static bool make_pairs(struct card *c, GError **err)
 	return true;
 }
 
+/* In the statistics page: one per pair, whose sum is the card's; so all or none. */
+static void take_slots(struct card *c)
+{
+	const struct iface *i = config_of(c);
+	unsigned q = 0;
+
+	while (q < c->pairs_n && (c->pairs[q].stats = stats_take(c->virtio.head.dev.vm, STAT_NET, i->alias, i->target)))
+		q++;
+	if (q < c->pairs_n)
+		give_slots(c);
+	for (q = 0; q < c->pairs_n; q++)
+		net_count_in(c->net, q, (struct net_stats *)c->pairs[q].stats);
+}
+
 static bool net_realize(struct virtio *v, struct fdset *fds, GError **err)
 {
 	struct card *c = card_of(v);
@@ -199,6 +219,7 @@ static bool net_realize(struct virtio *v, struct fdset *fds, GError **err)
 	c->net = net_open_iface(&plan, i, &card_front, c, fds, err);
 	if (!c->net)
 		return false;
+	take_slots(c);
 	c->space = (struct net_space){ .max_pairs = (uint16_t)c->pairs_n, .mtu = (uint16_t)i->mtu, .speed = SPEED, .duplex = 1 };
 	v->offered |= features(c);
 	if (!on(i->driver.event_idx))
@@ -212,6 +233,7 @@ static void net_unrealize(struct virtio *v)
 
 	net_close(c->net);
 	c->net = NULL;
+	give_slots(c);
 	for (unsigned n = 0; c->pairs && n < c->pairs_n; n++) {
 		struct pair *p = &c->pairs[n];
 

@@ -6,6 +6,7 @@
 #pragma once
 #include "devices/net.h"
 #include "devices/virtio.h"
+#include "hv/stats.h"
 
 /* virtio 1.2, 5.1.3 */
 #define NET_F_CSUM (1ull << 0)
@@ -65,6 +66,7 @@ struct pair {
 	struct card *card;
 	unsigned index;
 	struct virtq *rx, *tx;
+	uint64_t *stats;                /* slot of the statistics page; NULL: none */
 	/* receive: chains that were popped and not used yet, a ring buffer so that they stay in place */
 	struct chain *ahead;            /* [CARD_AHEAD] */
 	unsigned ahead_at, ahead_n;

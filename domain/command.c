@@ -9,6 +9,7 @@ static const struct command *const tables[] = {
 	worker_commands,
 	qmp_commands,
 	qmp_block_commands,
+	watch_commands,
 };
 
 const struct command *command_next(const struct command *at)

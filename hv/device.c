@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "domain/state.h"
+#include "hv/stats.h"
 #include "hv/vm.h"
 
 #define LOG_EVERY_NS 1000000000ll
@@ -319,6 +320,7 @@ void guest_error(struct device *d, const char *fmt, ...)
 	va_list ap;
 
 	__atomic_add_fetch(&d->guest_errors, 1, __ATOMIC_RELAXED);
+	stats_vm_add(d->vm, STAT_VM_GUEST_ERRORS, 1);
 	now = clock_now(d->vm->clock, CLOCK_HOST) + 1;  /* so that 0 means never */
 	if ((last && now - last < LOG_EVERY_NS) ||
 		!__atomic_compare_exchange_n(&d->last_log, &last, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))

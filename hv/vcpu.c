@@ -19,6 +19,7 @@
 #include "domain/error.h"
 #include "hv/accel.h"
 #include "hv/lock.h"
+#include "hv/stats.h"
 #include "hv/vm.h"
 #include "hv/x86/cpuid.h"
 
@@ -29,6 +30,8 @@ enum { VCPU_ASK_PARK = 1 << 0, VCPU_ASK_QUIT = 1 << 1 };
 #ifndef KVM_SYSTEM_EVENT_CRASH
 #define KVM_SYSTEM_EVENT_CRASH 3
 #endif
+
+G_STATIC_ASSERT(VCPU_STATS == (int)STAT_VCPU_INDEX && STAT_VCPU_COUNTS == 0);
 
 static void count(struct vcpu *v, enum vcpu_stat what)
 {
@@ -189,6 +192,8 @@ static gpointer vcpu_thread(gpointer arg)
 
 	lock_thread(LOCK_VCPU);
 	__atomic_store_n(&v->tid, (int)syscall(SYS_gettid), __ATOMIC_RELAXED);
+	if (v->stats != v->counted)
+		__atomic_store_n(&v->stats[STAT_VCPU_TID], (uint64_t)v->tid, __ATOMIC_RELAXED);
 	for (;;) {
 		int r;
 
@@ -216,6 +221,13 @@ static gpointer vcpu_thread(gpointer arg)
 	}
 }
 
+static void leave_page(struct vcpu *v)
+{
+	if (v->stats != v->counted)
+		stats_give(v->vm, v->stats);
+	v->stats = v->counted;
+}
+
 bool vcpu_init(struct vcpu *v, struct vm *vm, unsigned index, GError **err)
 {
 	*v = (struct vcpu){ .vm = vm, .index = index, .id = index, .ask = VCPU_ASK_PARK };
@@ -225,10 +237,16 @@ bool vcpu_init(struct vcpu *v, struct vm *vm, unsigned index, GError **err)
 		cpu_layout_init(&layout, vm->def);
 		v->id = cpu_layout_apic_id(&layout, index);
 	}
+	v->stats = stats_take(vm, STAT_VCPU, NULL, NULL);
+	if (v->stats)
+		__atomic_store_n(&v->stats[STAT_VCPU_INDEX], index, __ATOMIC_RELAXED);
+	else
+		v->stats = v->counted;
 	g_mutex_init(&v->lock);
 	g_cond_init(&v->changed);
 	if (vm->accel->vcpu_open(v, err))
 		return true;
+	leave_page(v);
 	g_prefix_error(err, "vcpu %u: ", index);
 	g_mutex_clear(&v->lock);
 	g_cond_clear(&v->changed);
@@ -261,6 +279,7 @@ void vcpu_finish(struct vcpu *v)
 		g_thread_join(v->thread);
 	}
 	v->vm->accel->vcpu_close(v);
+	leave_page(v);
 	g_mutex_clear(&v->lock);
 	g_cond_clear(&v->changed);
 }

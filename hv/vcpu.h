@@ -26,7 +26,8 @@ struct vcpu {
 	bool parked;                    /* under lock */
 	GMutex lock;
 	GCond changed;
-	uint64_t stats[VCPU_STATS];     /* written by its thread, read by anyone (relaxed) */
+	uint64_t *stats;                /* [VCPU_STATS], in the statistics page or `counted`: written by its thread, read by anyone (relaxed) */
+	uint64_t counted[VCPU_STATS];
 };
 
 bool vcpu_init(struct vcpu *, struct vm *, unsigned index, GError **err);  /* and accel->vcpu_open */

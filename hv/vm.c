@@ -8,6 +8,7 @@
 
 #include "hv/accel.h"
 #include "hv/msi.h"
+#include "hv/stats.h"
 #include "hv/vcpu.h"
 #include "hv/x86/boot.h"
 
@@ -41,6 +42,7 @@ void vm_finish(struct vm *vm)
 	boot_free(vm->boot);
 	msis_free(vm);
 	ram_finish(&vm->ram);
+	stats_close(vm);
 	bus_free(vm->pio);
 	bus_free(vm->mmio);
 	g_mutex_clear(&vm->irqs.lock);

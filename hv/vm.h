@@ -50,6 +50,8 @@ struct vm {
 	unsigned native_n;
 	bool emulated;                  /* the host emulates guest kernel code (hv/x86/host.h) */
 	bool reset_pending;             /* atomic: set by a request that ends the guest's life; vCPUs park. vm_boot clears it */
+	void *stats;                    /* hv/stats.h: the statistics page; NULL: none */
+	size_t stats_len;
 	struct boot *boot;              /* hv/x86/boot.c: kernel and initrd, kept for the next reset */
 };
 

@@ -74,7 +74,7 @@ static void usage_line(const struct command *c, GString *out)
 		g_autofree char *name = upper(f->name);
 
 		if (f->flags & POSITIONAL)
-			g_string_append_printf(out, f->flags & REQUIRED ? " %s" : " [%s]", f->flags & FILE_TEXT ? "FILE" : name);
+			g_string_append_printf(out, f->flags & REQUIRED ? " %s%s" : " [%s%s]", f->flags & FILE_TEXT ? "FILE" : name, f->kind == &kind_list ? "…" : "");
 	}
 	if (c->where == IN_CLIENT)
 		g_string_append(out, "…");
@@ -207,6 +207,22 @@ static bool set_field(struct call *c, const struct field *f, const char *text, G
 	return field_set_text(f, c->args, text, err);
 }
 
+/* A list takes all words that are left; the first member of an entry is the word. */
+static bool add_to_list(struct call *c, const struct field *f, const char *text, GError **err)
+{
+	GPtrArray **list = field_at(f, c->args);
+	void *item = schema_new(f->sub);
+
+	if (!field_set_text(&f->sub->fields[0], item, text, err)) {
+		schema_free(f->sub, item);
+		return false;
+	}
+	if (!*list)
+		*list = g_ptr_array_new();
+	g_ptr_array_add(*list, item);
+	return true;
+}
+
 static bool take_positionals(struct call *c, char **rest, GError **err)
 {
 	const struct command *k = c->command;
@@ -225,7 +241,11 @@ static bool take_positionals(struct call *c, char **rest, GError **err)
 			c->files = g_strdupv(rest);
 			return true;
 		}
-		if (*rest) {
+		if (f->kind == &kind_list) {
+			for (; *rest; rest++)
+				if (!add_to_list(c, f, *rest, err))
+					return false;
+		} else if (*rest) {
 			if (!set_field(c, f, *rest++, err))
 				return false;
 		} else if (f->flags & REQUIRED) {

@@ -263,6 +263,25 @@ static void print_vcpucount(const struct call *c, json_object *o)
 	}
 }
 
+/* As virsh prints them. */
+static void print_domstats(const struct call *c, json_object *o)
+{
+	json_object *rows = list(o, "domains");
+
+	for (size_t i = 0; rows && i < json_object_array_length(rows); i++) {
+		json_object *row = json_object_array_get_idx(rows, i), *stats;
+
+		printf("%sDomain: '%s'\n", i ? "\n" : "", str(row, "name"));
+		if (!json_object_object_get_ex(row, "stats", &stats) || !json_object_is_type(stats, json_type_object))
+			continue;
+		json_object_object_foreach(stats, key, v) {
+			printf("  %s=", key);
+			put_text(stdout, json_object_get_string(v));
+			putchar('\n');
+		}
+	}
+}
+
 static const struct {
 	const char *command;
 	void (*print)(const struct call *, json_object *);
@@ -270,6 +289,7 @@ static const struct {
 	const char *key;        /* instead of both: this value alone */
 } forms[] = {
 	{ "list", print_list },
+	{ "domstats", print_domstats },
 	{ "define", print_define },
 	{ "start", print_start },
 	{ "domstate", print_state },

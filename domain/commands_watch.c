@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The commands that watch machines: names, arguments, replies. */
+#include "domain/commands_watch.h"
+
+#define ASK(T, text) \
+	const struct schema ask_##T##_schema = { .name = #T, .doc = text, .size = sizeof(struct ask_##T), .fields = ask_##T##_fields }
+#define TELL(T, text) \
+	const struct schema tell_##T##_schema = { .name = #T, .doc = text, .size = sizeof(struct tell_##T), .fields = tell_##T##_fields }
+
+#define T struct watch_name
+static const struct field watch_name_fields[] = { STR(T, name, NULL, REQUIRED, "name, uuid or number of a domain"), END };
+#undef T
+static const struct schema watch_name_schema = { .name = "name", .doc = "a domain", .size = sizeof(struct watch_name), .fields = watch_name_fields };
+
+#define T struct ask_domstats
+static const struct field ask_domstats_fields[] = {
+	LIST(T, domains, NULL, watch_name_schema, 100000, POSITIONAL, "only these; none given: all"),
+	FLAG(T, state, NULL, 0, "state and why"),
+	FLAG(T, cpu_total, NULL, 0, "CPU time of the machine's process"),
+	FLAG(T, balloon, NULL, 0, "memory, and what the guest says of it"),
+	FLAG(T, vcpu, NULL, 0, "vCPUs: time, delay (steal), exits, assists"),
+	FLAG(T, interface, NULL, 0, "network cards"),
+	FLAG(T, block, NULL, 0, "disks"),
+	FLAG(T, dirtyrate, NULL, 0, "the last measured dirty rate"),
+	FLAG(T, vm, NULL, 0, "guest errors, fence violations"),
+	FLAG(T, latency, NULL, 0, "with --block: histograms of latencies too"),
+	FLAG(T, list_active, NULL, 0, "only domains that have a process"),
+	FLAG(T, list_inactive, NULL, 0, "only domains that are off"),
+	FLAG(T, list_running, NULL, 0, "only running domains"),
+	FLAG(T, list_paused, NULL, 0, "only paused domains"),
+	FLAG(T, list_shutoff, NULL, 0, "only domains that are shut off"),
+	FLAG(T, nowait, NULL, 0, "for scripts made for virsh: nothing ever waits"),
+	END,
+};
+#undef T
+ASK(domstats, "which statistics");
+
+#define T struct tell_domstats_row
+static const struct field tell_domstats_row_fields[] = {
+	STR(T, name, NULL, 0, "name"),
+	UUID(T, uuid, NULL, 0, "uuid"),
+	JSON(T, stats, "any", 0, "numbers and names by key: \"cpu.time\", \"block.0.rd.reqs\" …; the reference lists them"),
+	END,
+};
+#undef T
+static TELL(domstats_row, "one domain's statistics");
+
+#define T struct tell_domstats
+static const struct field tell_domstats_fields[] = { LIST(T, domains, NULL, tell_domstats_row_schema, 1000000, 0, "the domains, by name"), END };
+#undef T
+TELL(domstats, "statistics of domains");
+
+const struct command watch_commands[] = {
+	{ "domstats", "domstats", "print statistics of domains", IN_KVMD, CMD_READ, &ask_domstats_schema, &tell_domstats_schema,
+	  "kvmctl domstats\nkvmctl domstats web --block --latency -o json\nkvmctl domstats --list-running --vcpu -o jsonl",
+	  "Keys are those of virsh domstats. kvmd reads them from a page that the machine's process counts in, and from /proc; the "
+	  "process is never asked, so this answers at once also when it hangs. Without options all groups are printed." },
+	{ NULL },
+};
