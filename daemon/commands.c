@@ -552,5 +552,6 @@ static const struct command_binding bindings[] = {
 const struct command_binding *const kvmd_bindings[] = {
 	bindings,
 	watch_bindings,
+	disk_bindings,
 	NULL,
 };

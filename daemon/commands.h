@@ -3,6 +3,7 @@
 #pragma once
 #include "daemon/control.h"
 
+extern const struct command_binding disk_bindings[];    /* disk_commands.c */
 void cmd_define(struct request *);      /* define.c */
 void cmd_host(struct request *);        /* host.c */
 void cmd_setvcpus(struct request *);    /* vcpus.c */

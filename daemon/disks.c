@@ -89,7 +89,7 @@ static bool give(struct resource *r, const struct image *i, const struct disk *d
 
 /* --- what stands on what --- */
 
-static bool read_start(struct image_reader *reader, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err)
+bool disks_read_start(struct image_reader *reader, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err)
 {
 	int fd = resource_open_file(path, O_RDONLY, 0, err);
 	ssize_t len;
@@ -116,7 +116,7 @@ out:
 
 static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GError **err)
 {
-	struct image_reader reader = { read_start };
+	struct image_reader reader = { disks_read_start };
 	struct resource *r = disk_source_resource(d->type, &d->source);
 	bool direct = d->driver.cache == CACHE_NONE || d->driver.cache == CACHE_DIRECTSYNC;
 	struct image top = { r ? r->path : NULL, !d->readonly && d->device != DISK_DEVICE_CDROM, d->shareable, direct };

@@ -13,3 +13,7 @@
  * name a holder; may be NULL. *err: the disk, the image and what to do. May block; any thread.
  */
 bool disks_open(struct machine *, GPtrArray *fds, GHashTable *machines, GError **err);
+
+/* struct image_reader's read: the first bytes of an image. */
+struct image_reader;
+bool disks_read_start(struct image_reader *, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err);

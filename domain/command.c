@@ -6,6 +6,7 @@
 
 static const struct command *const tables[] = {
 	kvmd_commands,
+	disk_commands,
 	worker_commands,
 	qmp_commands,
 	qmp_block_commands,

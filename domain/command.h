@@ -36,6 +36,7 @@ struct command {
 extern const struct command kvmd_commands[];    /* domain/commands_kvmd.c */
 extern const struct command worker_commands[];  /* domain/commands_worker.c */
 extern const struct command qmp_commands[];     /* domain/commands_qmp.c */
+extern const struct command disk_commands[];    /* domain/commands_disk.c */
 extern const struct command qmp_block_commands[];       /* domain/commands_qmp_block.c */
 extern const struct command watch_commands[];   /* domain/commands_watch.c */
 /* Every row once: pass NULL to begin, NULL comes back at the end. */

@@ -122,7 +122,7 @@ static S(args_block_resize_schema, T, "block_resize", "a new size");
 #define T struct args_io_throttle
 static const struct field args_io_throttle_schema_fields[] = {
 	TEXT(device, "name of the disk: drive-ALIAS or the target (vda)"), TEXT(id, "or the device's id or path"), LIMITS(REQUIRED), END };
-static S(args_io_throttle_schema, T, "block_set_io_throttle", "limits: 0 is none");
+S(args_io_throttle_schema, T, "block_set_io_throttle", "limits: 0 is none");
 #undef T
 
 #define ASK CMD_READ | CMD_VM

@@ -38,4 +38,4 @@ struct qmp_blockstats { char *device, *qdev, *node; struct qmp_disk_stats stats;
 struct args_block_resize { char *device, *node; uint64_t size; };
 struct args_io_throttle { char *device, *id; struct iotune tune; };
 
-extern const struct schema qmp_node_schema, qmp_block_schema, qmp_blockstats_schema;
+extern const struct schema args_io_throttle_schema, qmp_node_schema, qmp_block_schema, qmp_blockstats_schema;

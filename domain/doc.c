@@ -60,7 +60,7 @@ char *doc_type(const struct field *f)
 			g_string_append(s, "..");
 			num(f, f->max, s);
 		}
-		if (f->def) {
+		if (f->def && !(f->kind == &kind_uint && f->def > f->max)) {
 			g_string_append(s, " (default ");
 			num(f, f->def, s);
 			g_string_append_c(s, ')');

@@ -4,6 +4,7 @@
 #include <glib.h>
 #include <json-c/json.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "domain/command.h"
 
@@ -49,3 +50,12 @@ void print_error(const struct call *, const GError *err);
 /* --- kvmctl_console.c --- */
 /* Copies between the terminal (or pipe) and the console until one ends; takes fd. Exit status. */
 int console_run(int fd, const char *vm, const char *device, bool readonly);
+/* What a guest or an XML wrote must not drive the reader's terminal. */
+void put_text(FILE *, const char *);
+
+/* --- kvmctl_table.c --- */
+/* The lists of a reply as tables. */
+void print_table(const struct call *, json_object *reply);
+void print_rows(const struct schema *, json_object *rows, const char *const *hidden /* names of columns, ends with NULL; may be NULL */);
+void print_tune(const struct call *, json_object *reply);
+void print_resized(const struct call *, json_object *reply);

@@ -39,7 +39,7 @@ static json_object *list(json_object *o, const char *key)
 }
 
 /* What a guest or an XML wrote must not drive the reader's terminal. */
-static void put_text(FILE *f, const char *s)
+void put_text(FILE *f, const char *s)
 {
 	bool tty = isatty(fileno(f));
 
@@ -299,6 +299,12 @@ static const struct {
 	{ "console-log", print_log },
 	{ "host", print_host },
 	{ "vcpucount", print_vcpucount },
+	{ "domblklist", print_table },
+	{ "domblkinfo", print_table },
+	{ "domblkstat", print_table },
+	{ "domblkerror", print_table },
+	{ "blkdeviotune", print_tune },
+	{ "blockresize", print_resized },
 	{ "setvcpus", .said = "domain '%s': the number of vCPUs is changed\n" },
 	{ "undefine", .said = "domain '%s' undefined\n" },
 	{ "destroy", .said = "domain '%s' destroyed\n" },

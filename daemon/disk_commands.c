@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The code behind the rows of domain/commands_disk.c: disks of a domain, looked at and changed. */
+#include <string.h>
+
+#include "daemon/change.h"
+#include "daemon/commands.h"
+#include "daemon/disk_look.h"
+#include "daemon/kvmd.h"
+#include "daemon/link.h"
+#include "daemon/supervise.h"
+#include "domain/commands_disk.h"
+#include "domain/commands_qmp_block.h"
+#include "domain/json.h"
+
+static bool no_disk(const char *name, GError **err)
+{
+	return kerr_set(err, KERR_NO_DEVICE, "it has no disk '%s': domblklist names them", name);
+}
+
+/* --- what is meant: the machine that runs, or the definition --- */
+
+/* New, for a thread's own; NULL: there is none. */
+static struct machine *machine_now(const struct dom *d, bool config, GError **err)
+{
+	AUTO(report) report = report_new(NULL, false, true);
+
+	if (!config && d->live)
+		return schema_dup(&machine_schema, d->live);
+	if (!d->text || d->trouble) {
+		kerr_set(err, KERR_STATE, "it has no definition that could be read");
+		return NULL;
+	}
+	return machine_from_xml(d->text, strlen(d->text), report, err);
+}
+
+/* --- blkdeviotune --- */
+
+/* What is left out of a kind that is given becomes 0; other kinds stay. */
+enum tune_kind { TUNE_BYTES, TUNE_IOPS, TUNE_BYTES_MAX, TUNE_IOPS_MAX, TUNE_BYTES_LENGTH, TUNE_IOPS_LENGTH, TUNE_SIZE, TUNE_KINDS };
+#define THREE(unit, more, kind) \
+	{ offsetof(struct iotune, total_##unit##_sec##more), kind }, { offsetof(struct iotune, read_##unit##_sec##more), kind }, \
+	{ offsetof(struct iotune, write_##unit##_sec##more), kind }
+static const struct { size_t off; enum tune_kind kind; } tune_rows[] = {
+	THREE(bytes, , TUNE_BYTES), THREE(iops, , TUNE_IOPS), THREE(bytes, _max, TUNE_BYTES_MAX), THREE(iops, _max, TUNE_IOPS_MAX),
+	THREE(bytes, _max_length, TUNE_BYTES_LENGTH), THREE(iops, _max_length, TUNE_IOPS_LENGTH), { offsetof(struct iotune, size_iops_sec), TUNE_SIZE },
+};
+
+static uint64_t *tune_at(const struct iotune *t, unsigned row)
+{
+	return (uint64_t *)((char *)(uintptr_t)t + tune_rows[row].off);
+}
+
+static bool tune_given(const struct iotune *t)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(tune_rows); i++)
+		if (*tune_at(t, i) != TUNE_SAME)
+			return true;
+	return t->group_name != NULL;
+}
+
+static bool any_of(const struct iotune *t, enum tune_kind kind)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(tune_rows); i++)
+		if (tune_rows[i].kind == kind && *tune_at(t, i))
+			return true;
+	return false;
+}
+
+static void clear_kind(struct iotune *t, enum tune_kind kind)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(tune_rows); i++)
+		if (tune_rows[i].kind == kind)
+			*tune_at(t, i) = 0;
+}
+
+/* *out borrows its text. */
+static void tune_merge(const struct iotune *old, const struct iotune *given, struct iotune *out)
+{
+	bool kinds[TUNE_KINDS] = { false };
+	static const enum tune_kind needs[][2] = { { TUNE_BYTES_MAX, TUNE_BYTES }, { TUNE_IOPS_MAX, TUNE_IOPS }, { TUNE_BYTES_LENGTH, TUNE_BYTES_MAX },
+		{ TUNE_IOPS_LENGTH, TUNE_IOPS_MAX }, { TUNE_SIZE, TUNE_IOPS } };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(tune_rows); i++)
+		kinds[tune_rows[i].kind] |= *tune_at(given, i) != TUNE_SAME;
+	*out = (struct iotune){ .group_name = given->group_name ? given->group_name : old->group_name };
+	for (unsigned i = 0; i < G_N_ELEMENTS(tune_rows); i++) {
+		uint64_t now = *tune_at(given, i);
+
+		*tune_at(out, i) = !kinds[tune_rows[i].kind] ? *tune_at(old, i) : now == TUNE_SAME ? 0 : now;
+	}
+	/* what stood on a limit that is gone goes with it, unless it was just asked for */
+	for (unsigned i = 0; i < G_N_ELEMENTS(needs); i++)
+		if (!kinds[needs[i][0]] && !any_of(out, needs[i][1]))
+			clear_kind(out, needs[i][0]);
+}
+
+struct tuning {
+	char *device;
+	struct iotune given;            /* borrows from the request */
+	struct tell_blkdeviotune told;
+	bool live;
+};
+
+static void tuning_free(void *arg)
+{
+	struct tuning *t = arg;
+
+	schema_clear(&iotune_schema, &t->told.tune);
+	g_free(t->device);
+	g_free(t);
+}
+
+static void tune_set(struct iotune *to, const struct iotune *from)
+{
+	struct extras kept = to->extras;
+
+	to->extras = (struct extras){ 0 };
+	schema_clear(&iotune_schema, to);
+	schema_copy(&iotune_schema, to, from);
+	to->extras = kept;
+}
+
+static bool tuning_edit(struct machine *m, void *arg, GError **err)
+{
+	struct tuning *t = arg;
+	struct disk *d = disk_find(m, t->device);
+	struct iotune now;
+	g_autofree char *group = NULL;
+
+	if (!d)
+		return no_disk(t->device, err);
+	tune_merge(&d->iotune, &t->given, &now);
+	group = now.group_name = g_strdup(now.group_name);
+	if (group && !*group)
+		now.group_name = NULL;
+	if (!iotune_check(&now, err))
+		return false;
+	tune_set(&d->iotune, &now);
+	list_each(disk, other, m->devices.disks)
+		if (other != d && now.group_name && !g_strcmp0(other->iotune.group_name, now.group_name))
+			tune_set(&other->iotune, &now);
+	tune_set(&t->told.tune, &now);
+	return true;
+}
+
+static void tuning_apply(struct change *c, struct dom *d, void *arg)
+{
+	struct tuning *t = arg;
+	const struct disk *disk = d->live ? disk_find(d->live, t->device) : NULL;
+	struct args_io_throttle args = { 0 };
+	g_autoptr(GError) err = NULL;
+
+	if (!disk) {
+		no_disk(t->device, &err);
+		change_done(c, err);
+		return;
+	}
+	tune_merge(&disk->iotune, &t->given, &args.tune);
+	if (!iotune_check(&args.tune, &err)) {
+		change_done(c, err);
+		return;
+	}
+	args.id = disk->target.dev;
+	change_ask(c, "block_set_io_throttle", json_from_struct(&args_io_throttle_schema, &args, 0));
+}
+
+static void tuning_answer(struct request *r, void *arg)
+{
+	struct tuning *t = arg;
+	const struct disk *disk = t->live && r->dom->live ? disk_find(r->dom->live, t->device) : NULL;
+
+	if (disk)
+		request_reply(r, &(struct tell_blkdeviotune){ disk->iotune });
+	else
+		request_reply(r, &t->told);
+}
+
+static const struct change_ops tuning_ops = { tuning_edit, tuning_apply, tuning_answer, tuning_free };
+
+static void show_tune(struct request *r, bool config)
+{
+	const struct ask_blkdeviotune *a = r->args;
+	g_autoptr(GError) err = NULL;
+	AUTO(machine) m = machine_now(r->dom, config, &err);
+	const struct disk *d = m ? disk_find(m, a->device) : NULL;
+
+	if (d) {
+		request_reply(r, &(struct tell_blkdeviotune){ d->iotune });
+		return;
+	}
+	if (m)
+		no_disk(a->device, &err);
+	request_fail(r, err);
+}
+
+static void cmd_blkdeviotune(struct request *r)
+{
+	const struct ask_blkdeviotune *a = r->args;
+	bool given = tune_given(&a->tune), live = false, config = false;
+	g_autoptr(GError) err = NULL;
+	struct tuning *t;
+
+	if (!given && a->live && a->config)
+		kerr_set(&err, KERR_ARGS, "which limits are to be printed: those of --live, or those of --config?");
+	if (err || !change_scope(r, a->live, a->config, a->current, &live, &config, &err)) {
+		request_fail(r, err);
+		return;
+	}
+	if (!given) {
+		show_tune(r, config);
+		return;
+	}
+	t = g_new0(struct tuning, 1);
+	*t = (struct tuning){ .device = g_strdup(a->device), .given = a->tune, .live = live };
+	change_run(r, live, config, &tuning_ops, t);
+}
+
+/* --- blockresize --- */
+
+static void resized(void *arg, json_object *reply, const GError *err)
+{
+	struct request *r = arg;
+	struct tell_blockresize *t = r->data;
+
+	if (err)
+		request_fail(r, err);
+	else
+		request_reply(r, t);
+	g_free(t->target);
+	g_free(t);
+}
+
+static void cmd_blockresize(struct request *r)
+{
+	const struct ask_blockresize *a = r->args;
+	g_autoptr(GError) err = NULL;
+	const struct disk *d = NULL;
+	struct tell_blockresize *t;
+	json_object *args;
+	uint64_t unit;
+
+	if (!dom_is_active(r->dom)) {
+		kerr_set(&err, KERR_STATE, "the domain is not running: 'qemu-img resize' changes its image");
+	} else if (dom_can_ask(r->dom, &err)) {
+		d = r->dom->live ? disk_find(r->dom->live, a->device) : NULL;
+		if (!d)
+			no_disk(a->device, &err);
+	}
+	if (!d) {
+		request_fail(r, err);
+		return;
+	}
+	unit = d->logical_block_size ? d->logical_block_size : 512;
+	t = g_new(struct tell_blockresize, 1);
+	*t = (struct tell_blockresize){ g_strdup(d->target.dev), (a->size + unit - 1) / unit * unit };
+	r->data = t;
+	args = json_object_new_object();
+	json_object_object_add(args, "device", json_object_new_string(t->target));
+	json_object_object_add(args, "size", json_object_new_uint64(t->size));
+	link_call(r->dom->link, "block_resize", args, NULL, 0, r->kvmd->config->answer_timeout, resized, r);
+}
+
+/* --- domblklist, domblkinfo --- */
+
+static char *source_text(const struct disk *d)
+{
+	const struct disk_source *s = &d->source;
+	const struct resource *r = disk_source_resource(d->type, (struct disk_source *)s);
+
+	if (r)
+		return r->path;
+	return s->volume ? s->volume : s->name ? s->name : s->dir;
+}
+
+static void cmd_domblklist(struct request *r)
+{
+	const struct ask_domblklist *a = r->args;
+	g_autoptr(GError) err = NULL;
+	AUTO(machine) m = machine_now(r->dom, a->inactive, &err);
+	struct tell_domblklist t;
+
+	if (!m) {
+		request_fail(r, err);
+		return;
+	}
+	t.disks = g_ptr_array_new_with_free_func(g_free);
+	list_each(disk, d, m->devices.disks) {
+		struct tell_domblk *row = g_new(struct tell_domblk, 1);         /* borrows its texts */
+
+		*row = (struct tell_domblk){ (char *)disk_type_names[d->type ? d->type : DISK_FILE], (char *)disk_device_names[d->device ? d->device : DISK_DEVICE_DISK],
+			d->target.dev, source_text(d) };
+		g_ptr_array_add(t.disks, row);
+	}
+	request_reply(r, &t);
+	g_ptr_array_unref(t.disks);
+}
+
+struct looking {
+	struct request *request;
+	struct machine *machine;
+	char *target;
+	GPtrArray *found;
+};
+
+static void look(void *arg)
+{
+	struct looking *l = arg;
+
+	disk_look(l->machine, l->target, l->found);
+}
+
+static void looked(void *arg)
+{
+	struct looking *l = arg;
+	struct tell_domblkinfo t = { g_ptr_array_new_with_free_func(g_free) };
+
+	for (unsigned i = 0; i < l->found->len; i++) {
+		const struct looked_image *f = l->found->pdata[i];
+		struct tell_image *row = g_new(struct tell_image, 1);
+
+		*row = (struct tell_image){ f->target, f->path, (char *)disk_format_names[f->format], f->virtual, f->allocated, f->physical, f->depth,
+			f->err ? f->err->message : NULL };
+		g_ptr_array_add(t.images, row);
+	}
+	request_reply(l->request, &t);
+	g_ptr_array_unref(t.images);
+	g_ptr_array_unref(l->found);
+	machine_free(l->machine);
+	g_free(l->target);
+	g_free(l);
+}
+
+static void cmd_domblkinfo(struct request *r)
+{
+	const struct ask_domblk *a = r->args;
+	g_autoptr(GError) err = NULL;
+	struct machine *m = machine_now(r->dom, false, &err);
+	const struct disk *d = m && a->device ? disk_find(m, a->device) : NULL;
+	struct looking *l;
+
+	if (m && a->device && !d)
+		no_disk(a->device, &err);
+	if (err) {
+		machine_free(m);
+		request_fail(r, err);
+		return;
+	}
+	l = g_new(struct looking, 1);
+	*l = (struct looking){ r, m, d ? g_strdup(d->target.dev) : NULL, g_ptr_array_new_with_free_func(looked_image_free) };
+	work_run(r->kvmd->work, look, looked, l);
+}
+
+/* --- domblkstat, domblkerror --- */
+
+static json_object *member(json_object *o, const char *key)
+{
+	json_object *v = NULL;
+
+	return json_object_object_get_ex(o, key, &v) ? v : NULL;
+}
+
+static uint64_t number(json_object *o, const char *key)
+{
+	return json_object_get_uint64(member(o, key));
+}
+
+/* The machine's answer about a disk: which? Its chain's top is TARGET-0-format. NULL: not known any more. */
+static const struct disk *disk_of(const struct dom *d, const char *node)
+{
+	list_each(disk, disk, d->live ? d->live->devices.disks : NULL) {
+		g_autofree char *top = g_strdup_printf("%s-0-format", disk->target.dev);
+
+		if (!g_strcmp0(top, node))
+			return disk;
+	}
+	return NULL;
+}
+
+static void have_stats(void *arg, json_object *reply, const GError *failed)
+{
+	struct request *r = arg;
+	const struct ask_domblk *a = r->args;
+	const struct disk *only = a->device && r->dom->live ? disk_find(r->dom->live, a->device) : NULL;
+	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
+	struct tell_domblkstat t;
+
+	if (!err && a->device && !only)
+		no_disk(a->device, &err);
+	if (err) {
+		request_fail(r, err);
+		return;
+	}
+	t.disks = g_ptr_array_new_with_free_func(g_free);
+	for (size_t i = 0; json_object_is_type(reply, json_type_array) && i < json_object_array_length(reply); i++) {
+		json_object *o = json_object_array_get_idx(reply, i), *s = member(o, "stats");
+		const struct disk *d = disk_of(r->dom, json_object_get_string(member(o, "node-name")));
+		struct tell_domblkstat_row *row;
+
+		if (!d || !s || (only && only != d))
+			continue;
+		row = g_new(struct tell_domblkstat_row, 1);
+		*row = (struct tell_domblkstat_row){ .target = d->target.dev, .rd_req = number(s, "rd_operations"), .rd_bytes = number(s, "rd_bytes"),
+			.wr_req = number(s, "wr_operations"), .wr_bytes = number(s, "wr_bytes"), .flush_req = number(s, "flush_operations"),
+			.unmap_req = number(s, "unmap_operations"), .unmap_bytes = number(s, "unmap_bytes"),
+			.errs = number(s, "failed_rd_operations") + number(s, "failed_wr_operations") + number(s, "failed_flush_operations") +
+				number(s, "failed_unmap_operations"),
+			.rd_total_times = number(s, "rd_total_time_ns"), .wr_total_times = number(s, "wr_total_time_ns"),
+			.flush_total_times = number(s, "flush_total_time_ns") };
+		g_ptr_array_add(t.disks, row);
+	}
+	request_reply(r, &t);
+	g_ptr_array_unref(t.disks);
+}
+
+static void have_errors(void *arg, json_object *reply, const GError *err)
+{
+	struct request *r = arg;
+	struct tell_domblkerror t;
+
+	if (err) {
+		request_fail(r, err);
+		return;
+	}
+	t.disks = g_ptr_array_new_with_free_func(g_free);
+	for (size_t i = 0; json_object_is_type(reply, json_type_array) && i < json_object_array_length(reply); i++) {
+		json_object *o = json_object_array_get_idx(reply, i);
+		const struct disk *d = disk_of(r->dom, json_object_get_string(member(member(o, "inserted"), "node-name")));
+		const char *status = json_object_get_string(member(o, "io-status"));
+		struct tell_domblkerror_row *row;
+
+		if (!d || !status || !strcmp(status, "ok"))
+			continue;
+		row = g_new(struct tell_domblkerror_row, 1);
+		*row = (struct tell_domblkerror_row){ d->target.dev, (char *)(!strcmp(status, "nospace") ? "no space" : "unspecified error") };
+		g_ptr_array_add(t.disks, row);
+	}
+	request_reply(r, &t);
+	g_ptr_array_unref(t.disks);
+}
+
+static void ask(struct request *r, const char *command, link_reply *done)
+{
+	g_autoptr(GError) err = NULL;
+
+	if (dom_can_ask(r->dom, &err))
+		link_call(r->dom->link, command, NULL, NULL, 0, r->kvmd->config->answer_timeout, done, r);
+	else
+		request_fail(r, err);
+}
+
+static void cmd_domblkstat(struct request *r)
+{
+	ask(r, "query-blockstats", have_stats);
+}
+
+static void cmd_domblkerror(struct request *r)
+{
+	ask(r, "query-block", have_errors);
+}
+
+const struct command_binding disk_bindings[] = {
+	{ "blkdeviotune", cmd_blkdeviotune },
+	{ "blockresize", cmd_blockresize },
+	{ "domblklist", cmd_domblklist },
+	{ "domblkinfo", cmd_domblkinfo },
+	{ "domblkstat", cmd_domblkstat },
+	{ "domblkerror", cmd_domblkerror },
+	{ NULL },
+};
