@@ -626,12 +626,18 @@ def clients(k):
         said.append('socat')
     else:
         said.append('socat is not installed')
+    sys.path.insert(0, f'{build}/qemu-python')
     try:
         from qemu.qmp import QMPClient
     except ImportError:
-        said.append('qemu.qmp cannot be had here (PYTHONPATH to the python/ of a QEMU source tree): only our own client drove a session')
+        said.append('qemu.qmp is not there (tests/system/qemu-python.sh fetches it): only our own client drove a session')
         return '; '.join(said)
     import asyncio
+
+    shell = subprocess.run([sys.executable, '-m', 'qemu.qmp.qmp_shell', path], input='query-status\nquery-kvm\nnix\n', capture_output=True, text=True,
+                           timeout=20, env=dict(os.environ, PYTHONPATH=f'{build}/qemu-python'))
+    assert '"status": "prelaunch"' in shell.stdout and '"enabled": true' in shell.stdout and 'CommandNotFound' in shell.stdout, shell
+    said.append('qmp-shell')
 
     async def session():
         q = QMPClient('test')
