@@ -553,5 +553,6 @@ const struct command_binding *const kvmd_bindings[] = {
 	bindings,
 	watch_bindings,
 	disk_bindings,
+	net_bindings,
 	NULL,
 };

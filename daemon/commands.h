@@ -10,3 +10,4 @@ void cmd_setvcpus(struct request *);    /* vcpus.c */
 void cmd_vcpucount(struct request *);
 void cmd_vcpuinfo(struct request *);
 extern const struct command_binding watch_bindings[];   /* stats.c */
+extern const struct command_binding net_bindings[];     /* net_commands.c */

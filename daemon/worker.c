@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/worker_qmp_net.h"
 #include "domain/json.h"
 #include "hv/lock.h"
 #include "hv/stats.h"
@@ -86,6 +87,7 @@ static const struct worker_binding *binding_of(const char *name)
 		worker_bindings,
 		qmp_bindings,
 		qmp_block_bindings,
+		qmp_net_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

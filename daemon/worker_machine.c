@@ -12,6 +12,7 @@
 #include "devices/block.h"
 #include "devices/chr.h"
 #include "devices/serial.h"
+#include "devices/virtio_console.h"
 #include "domain/json.h"
 #include "domain/report.h"
 #include "hv/accel.h"
@@ -198,16 +199,30 @@ static struct device *serial_by_name(struct worker *w, const char *name)
 	return NULL;
 }
 
+/* The serial port or virtio console (or channel) of that name; without a name the first that can be a console. */
+static struct chr *chr_by_name(struct worker *w, const char *name)
+{
+	struct device *d = serial_by_name(w, name);
+	struct chr *chr = d ? serial_chr(d) : NULL;
+
+	for (guint i = 0; !chr && i < w->vm.devices->len; i++) {
+		d = w->vm.devices->pdata[i];
+		if (!strcmp(d->ops->name, "virtio-console"))
+			chr = virtio_console_chr(d, name);
+	}
+	return chr;
+}
+
 bool worker_console_attach(struct worker *w, const struct args_console *a, int fd, GError **err)
 {
-	struct device *d = serial_by_name(w, a->device);
+	struct chr *chr = chr_by_name(w, a->device);
 	unsigned id;
 
-	if (!d) {
+	if (!chr) {
 		close(fd);
 		return kerr_set(err, KERR_NO_DEVICE, a->device ? "there is no serial port or console '%s'" : "the domain has no serial port or console%.0s", a->device);
 	}
-	return chr_attach(serial_chr(d), fd, (a->writer ? CHR_WRITER : 0) | (a->force ? CHR_FORCE : 0), a->name ? a->name : "console", &id, err);
+	return chr_attach(chr, fd, (a->writer ? CHR_WRITER : 0) | (a->force ? CHR_FORCE : 0), a->name ? a->name : "console", &id, err);
 }
 
 /* --- making it --- */
@@ -286,15 +301,15 @@ static bool vcpus_start(struct worker *w, GError **err)
 
 static bool console_log(struct worker *w, GError **err)
 {
-	struct device *d = serial_by_name(w, NULL);
+	struct chr *chr = chr_by_name(w, NULL);
 	int fd, old = -1;
 
-	if (!d || !fdset_has(w->fds, "console-log"))
+	if (!chr || !fdset_has(w->fds, "console-log"))
 		return true;
 	fd = fdset_take(w->fds, "console-log", err);
 	if (fdset_has(w->fds, "console-log-old"))
 		old = fdset_take(w->fds, "console-log-old", err);
-	return chr_set_log(serial_chr(d), fd, old, err);
+	return chr_set_log(chr, fd, old, err);
 }
 
 static bool make(struct worker *w, GError **err)

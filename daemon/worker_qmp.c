@@ -189,7 +189,6 @@ const struct worker_binding qmp_bindings[] = {
 	{ "query-jobs", qmp_none },
 	{ "query-block-jobs", qmp_none },
 	{ "query-memory-devices", qmp_none },
-	{ "query-rx-filter", qmp_none },
 	{ "query-migrate", qmp_idle },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-hotpluggable-cpus", qmp_query_hotpluggable_cpus },

@@ -275,18 +275,53 @@ static bool net_update_config(struct virtio *v, const void *config, GError **err
 	return true;
 }
 
-static void net_resumed(struct virtio *v)
-{
-	struct card *c = card_of(v);
+/* --- announcing --- */
 
-	if (!g_atomic_int_compare_and_exchange(&c->announce, 1, 0))
-		return;
+#define ETHERTYPE_RARP 0x8035
+struct announcement { struct card *card; bool sent; };
+
+/* "Who am I, 52:54:…?", to all: RFC 903's request, by which switches learn the port. Loop of queue 0. */
+static void send_rarp(void *arg)
+{
+	struct announcement *a = arg;
+	struct net *net = a->card->net;
+	struct virtio_net_filter f;
+	struct { uint8_t header[NET_HEADER], frame[60]; } __attribute__((packed)) all = { 0 };
+	uint8_t *b = all.frame, request[] = { ETHERTYPE_RARP >> 8, ETHERTYPE_RARP & 0xff, 0, 1, 8, 0, 6, 4, 0, 3 };
+	struct iovec v = { net_header(net) ? all.header : all.frame, net_header(net) + sizeof(all.frame) };
+
+	card_filter_tell(a->card, &f);
+	memset(b, 0xff, 6);
+	memcpy(b + 6, f.mac, 6);
+	memcpy(b + 12, request, sizeof(request));
+	memcpy(b + 22, f.mac, 6);
+	memcpy(b + 32, f.mac, 6);
+	a->sent = net_send(net, 0, &v, 1) > 0;
+	net_flush(net, 0);
+}
+
+/* false: the driver cannot. */
+static bool ask_guest(struct card *c)
+{
+	struct virtio *v = &c->virtio;
+	bool can;
+
 	g_mutex_lock(&v->head.dev.lock);
-	if (virtio_has(v, NET_F_GUEST_ANNOUNCE) && c->space.status & NET_STATUS_LINK_UP) {
+	can = virtio_has(v, NET_F_GUEST_ANNOUNCE) && c->space.status & NET_STATUS_LINK_UP;
+	if (can) {
 		c->space.status |= NET_STATUS_ANNOUNCE;
 		virtio_changed(v);
 	}
 	g_mutex_unlock(&v->head.dev.lock);
+	return can;
+}
+
+static void net_resumed(struct virtio *v)
+{
+	struct card *c = card_of(v);
+
+	if (g_atomic_int_compare_and_exchange(&c->announce, 1, 0))
+		(void)ask_guest(c);
 }
 
 /* --- state --- */
@@ -395,12 +430,37 @@ bool virtio_net_reconnect(struct device *d, int fd, GError **err)
 	return net_reconnect(virtio_net_backend(d), fd, err);
 }
 
-void virtio_net_announce(struct device *d)
+bool virtio_net_announce(struct device *d)
+{
+	struct card *c = card_from(d);
+	struct announcement a = { .card = c };
+
+	if (!virtio_net_is_linked(d))
+		return false;
+	if (ask_guest(c))
+		return true;
+	loop_call(loop_of(d->vm, 0), send_rarp, &a);
+	return a.sent;
+}
+
+void virtio_net_set_link(struct device *d, bool up)
 {
 	struct card *c = card_from(d);
 
-	g_atomic_int_set(&c->announce, 1);
-	net_resumed(&c->virtio);
+	g_atomic_int_set(&c->link_wanted, up);
+	link_update(c);
+}
+
+bool virtio_net_is_linked(struct device *d)
+{
+	struct card *c = card_from(d);
+
+	return g_atomic_int_get(&c->link_wanted) && net_is_linked(c->net);
+}
+
+void virtio_net_filter(struct device *d, struct virtio_net_filter *out)
+{
+	card_filter_tell(card_from(d), out);
 }
 
 static const struct virtio_ops net_virtio_ops = {

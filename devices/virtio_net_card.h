@@ -7,6 +7,7 @@
 #include "devices/net.h"
 #include "devices/virtio.h"
 #include "hv/stats.h"
+#include "devices/virtio_net.h"
 
 /* virtio 1.2, 5.1.3 */
 #define NET_F_CSUM (1ull << 0)
@@ -57,8 +58,8 @@ struct net_space {
 } __attribute__((packed));
 
 #define CARD_AHEAD 256u         /* receive chains taken beforehand */
-#define CARD_TABLE 64u          /* addresses of a filter table; more: all pass */
-#define CARD_VLANS 4096u
+#define CARD_TABLE VIRTIO_NET_TABLE
+#define CARD_VLANS VIRTIO_NET_VLANS
 
 struct card;
 /* A pair of queues: the loop's that they belong to. */
@@ -118,6 +119,7 @@ void card_forget(struct pair *);                /* chains of queues that were st
 void card_control(struct card *, struct virtq *);
 void card_filter_reset(struct card *);
 bool card_filter_passes(struct card *, const uint8_t frame[18], size_t n);
+void card_filter_tell(struct card *, struct virtio_net_filter *out);
 /* What the driver accepted, as enum net_offload of frames to the guest. */
 unsigned card_offloads(uint64_t features);
 /* Tells the back end offloads and pairs. Loop or main. false: it refused. */

@@ -62,6 +62,28 @@ bool card_filter_passes(struct card *c, const uint8_t frame[18], size_t n)
 	return passes;
 }
 
+void card_filter_tell(struct card *c, struct virtio_net_filter *out)
+{
+	struct net_filter *f = &c->filter;
+
+	*out = (struct virtio_net_filter){ 0 };
+	g_mutex_lock(&c->lock);
+	out->promisc = f->promisc;
+	out->broadcast = !f->nobcast;
+	out->multi_overflow = f->multi_all;
+	out->uni_overflow = f->uni_all;
+	out->multicast = f->nomulti ? VIRTIO_NET_RX_NONE : f->allmulti ? VIRTIO_NET_RX_ALL : VIRTIO_NET_RX_NORMAL;
+	out->unicast = f->nouni ? VIRTIO_NET_RX_NONE : f->alluni ? VIRTIO_NET_RX_ALL : VIRTIO_NET_RX_NORMAL;
+	out->vlan = virtio_has(&c->virtio, NET_F_CTRL_VLAN) ? VIRTIO_NET_RX_NORMAL : VIRTIO_NET_RX_ALL;
+	memcpy(out->mac, f->mac, 6);
+	out->multi_n = f->multi_n;
+	out->uni_n = f->uni_n;
+	memcpy(out->multi, f->multi, f->multi_n * 6);
+	memcpy(out->uni, f->uni, f->uni_n * 6);
+	memcpy(out->vlans, f->vlans, sizeof(f->vlans));
+	g_mutex_unlock(&c->lock);
+}
+
 static bool set_mode(struct card *c, uint8_t cmd, struct chain *ch)
 {
 	struct net_filter *f = &c->filter;

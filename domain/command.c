@@ -7,10 +7,12 @@
 static const struct command *const tables[] = {
 	kvmd_commands,
 	disk_commands,
+	net_commands,
 	worker_commands,
 	qmp_commands,
 	qmp_block_commands,
 	watch_commands,
+	qmp_net_commands,
 };
 
 const struct command *command_next(const struct command *at)

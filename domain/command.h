@@ -34,11 +34,13 @@ struct command {
 
 /* The rows, by the program that runs them; each table ends with a row without a name. */
 extern const struct command kvmd_commands[];    /* domain/commands_kvmd.c */
+extern const struct command net_commands[];     /* domain/commands_net.c */
 extern const struct command worker_commands[];  /* domain/commands_worker.c */
 extern const struct command qmp_commands[];     /* domain/commands_qmp.c */
 extern const struct command disk_commands[];    /* domain/commands_disk.c */
 extern const struct command qmp_block_commands[];       /* domain/commands_qmp_block.c */
 extern const struct command watch_commands[];   /* domain/commands_watch.c */
+extern const struct command qmp_net_commands[]; /* domain/commands_qmp_net.c */
 /* Every row once: pass NULL to begin, NULL comes back at the end. */
 const struct command *command_next(const struct command *);
 const struct command *command_by_name(const char *name);

@@ -387,7 +387,6 @@ const struct command qmp_commands[] = {
 	{ "query-memory-devices", NULL, "list the memory devices", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-balloon", NULL, "show what the guest has left of its memory", IN_WORKER, ASK, NULL, &qmp_balloon_schema },
 	{ "query-pci", NULL, "list the PCI functions", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-rx-filter", NULL, "list the networks' receive filters", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-migrate", NULL, "show how a migration goes", IN_WORKER, ASK | CMD_ANY },
 	{ "query-stats", NULL, "show counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schema, &qmp_stats_schema },
 	{ "query-stats-schemas", NULL, "describe the counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schemas_schema, &qmp_stats_schema_schema },

@@ -59,3 +59,8 @@ void print_table(const struct call *, json_object *reply);
 void print_rows(const struct schema *, json_object *rows, const char *const *hidden /* names of columns, ends with NULL; may be NULL */);
 void print_tune(const struct call *, json_object *reply);
 void print_resized(const struct call *, json_object *reply);
+/* --- kvmctl_net.c --- */
+void print_domiflist(const struct call *, json_object *reply);
+void print_domif_getlink(const struct call *, json_object *reply);
+void print_domifstat(const struct call *, json_object *reply);
+void print_domiftune(const struct call *, json_object *reply);

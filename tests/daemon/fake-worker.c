@@ -166,6 +166,23 @@ static json_object *replay(json_object *args)
 	return list;
 }
 
+/* Its only network card changes as it is told. */
+static json_object *net_change(const char *name, json_object *args, GError **err)
+{
+	json_object *devices, *cards, *card, *v;
+
+	if (!json_object_object_get_ex(f.machine, "devices", &devices) || !json_object_object_get_ex(devices, "interfaces", &cards) ||
+		!(card = json_object_array_get_idx(cards, 0))) {
+		kerr_set(err, KERR_NO_DEVICE, "this fake has no card");
+		return NULL;
+	}
+	if (!strcmp(name, "set_link") && json_object_object_get_ex(args, "up", &v))
+		json_object_object_add(card, "link", json_object_new_string(json_object_get_boolean(v) ? "up" : "down"));
+	else if (!strcmp(name, "net-tune") && json_object_object_get_ex(args, "bandwidth", &v))
+		json_object_object_add(card, "bandwidth", json_object_get(v));
+	return json_object_new_object();
+}
+
 static json_object *run(const char *name, json_object *args, int *fds, unsigned n, GError **err)
 {
 	json_object *v = NULL;
@@ -183,6 +200,10 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		return replay(args);
 	if (!strcmp(name, "console-attach"))
 		return console(fds, n, err);
+	if (!strcmp(name, "set_link") || !strcmp(name, "net-tune"))
+		return net_change(name, args, err);
+	if (!strcmp(name, "net-list"))
+		return json_tokener_parse("[{\"id\":\"net0\",\"up\":true,\"linked\":true,\"rx_bytes\":11,\"rx_packets\":2,\"tx_bytes\":33,\"tx_drop\":4}]");
 	if (!strcmp(name, "query-status"))
 		return str_data("status", f.state);
 	if (!strcmp(name, "stop")) {

@@ -328,6 +328,63 @@ static void test_link(void)
 	g_assert_cmpuint(space(&r, 6, 2), ==, NET_STATUS_LINK_UP | NET_STATUS_ANNOUNCE);
 	g_assert_cmpuint(control(&r, 3, 0, NULL, 0), ==, 0);
 	g_assert_cmpuint(space(&r, 6, 2), ==, NET_STATUS_LINK_UP);
+	/* by command */
+	virtio_net_set_link(r.dev, false);
+	g_assert_false(virtio_net_is_linked(r.dev));
+	g_assert_cmpuint(space(&r, 6, 2), ==, 0);
+	g_assert_false(virtio_net_announce(r.dev));
+	virtio_net_set_link(r.dev, true);
+	g_assert_true(virtio_net_is_linked(r.dev));
+	g_assert_cmpuint(space(&r, 6, 2), ==, NET_STATUS_LINK_UP);
+	rig_close(&r);
+}
+
+/* A guest that cannot announce itself: a RARP frame goes out in its name, with the address it has set. */
+static void test_rarp(void)
+{
+	static const uint8_t mac[6] = { 2, 9, 8, 7, 6, 5 };
+	uint8_t want[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 9, 8, 7, 6, 5, 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3, 2, 9, 8, 7, 6, 5,
+		0, 0, 0, 0, 2, 9, 8, 7, 6, 5 };
+	struct rig r;
+
+	rig_open(&r, "");
+	drive(&r, ALL & ~PACKED & ~NET_F_GUEST_ANNOUNCE, 4);
+	g_assert_cmpuint(control(&r, 1, 1, mac, 6), ==, 0);
+	g_assert_true(virtio_net_announce(r.dev));
+	assert_sent(&r, 0, want, sizeof want);
+	g_assert_cmpuint(space(&r, 6, 2), ==, NET_STATUS_LINK_UP);
+	net_mem_link(r.leaf, false);
+	g_assert_false(virtio_net_announce(r.dev));
+	g_assert_null(net_mem_take(r.leaf, 0));
+	rig_close(&r);
+}
+
+/* What the guest set is told. */
+static void test_filter_told(void)
+{
+	static const uint8_t tables[] = { 1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 1, 0, 0, 0, 1, 0, 0x5e, 0, 0, 7 };
+	uint8_t off = 0, on = 1;
+	uint16_t vlan = 300;
+	struct virtio_net_filter f;
+	struct rig r;
+
+	rig_open(&r, "");
+	drive(&r, ALL & ~PACKED, 4);
+	virtio_net_filter(r.dev, &f);
+	g_assert_true(f.promisc && f.broadcast && f.multicast == VIRTIO_NET_RX_NORMAL);
+	g_assert_cmpint(memcmp(f.mac, own, 6), ==, 0);
+	g_assert_cmpuint(control(&r, 0, 0, &off, 1), ==, 0);
+	g_assert_cmpuint(control(&r, 0, 1, &on, 1), ==, 0);
+	g_assert_cmpuint(control(&r, 0, 4, &on, 1), ==, 0);
+	g_assert_cmpuint(control(&r, 1, 0, tables, sizeof tables), ==, 0);
+	g_assert_cmpuint(control(&r, 2, 0, &vlan, 2), ==, 0);
+	virtio_net_filter(r.dev, &f);
+	g_assert_true(!f.promisc && f.multicast == VIRTIO_NET_RX_ALL && f.unicast == VIRTIO_NET_RX_NONE && f.vlan == VIRTIO_NET_RX_NORMAL);
+	g_assert_cmpuint(f.uni_n, ==, 1);
+	g_assert_cmpuint(f.multi_n, ==, 1);
+	g_assert_cmpuint(f.uni[0][5], ==, 9);
+	g_assert_cmpuint(f.multi[0][5], ==, 7);
+	g_assert_cmpuint(f.vlans[300 / 8], ==, 1u << 300 % 8);
 	rig_close(&r);
 }
 
@@ -579,6 +636,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/virtio-net/filter", test_filter);
 	g_test_add_func("/virtio-net/pairs", test_pairs);
 	g_test_add_func("/virtio-net/link", test_link);
+	g_test_add_func("/virtio-net/rarp", test_rarp);
+	g_test_add_func("/virtio-net/filter-told", test_filter_told);
 	g_test_add_func("/virtio-net/full", test_full);
 	g_test_add_func("/virtio-net/pause", test_pause);
 	g_test_add_func("/virtio-net/move", test_move);

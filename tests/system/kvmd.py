@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,33 @@ def need_kvm():
 
 class Failed(Exception):
     pass
+
+
+class Qmp:
+    """A machine's own socket: qmp('query-status'), qmp.error('set_link', name='x', up=True)."""
+    def __init__(self, path):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(60)
+        self.s.connect(path)
+        self.f = self.s.makefile('rw')
+        json.loads(self.f.readline())
+        self('qmp_capabilities')
+
+    def ask(self, command, args):
+        self.f.write(json.dumps({'execute': command, 'arguments': {k.replace('_', '-'): v for k, v in args.items()}}) + '\n')
+        self.f.flush()
+        while 'event' in (m := json.loads(self.f.readline())):
+            pass
+        return m
+
+    def __call__(self, command, **args):
+        m = self.ask(command, args)
+        if 'error' in m:
+            raise Failed(f'{command}: {m["error"]}')
+        return m['return']
+
+    def error(self, command, **args):
+        return self.ask(command, args)['error']
 
 
 class Kvmd:
@@ -70,6 +98,9 @@ class Kvmd:
 
     def events(self):
         return [json.loads(x) for x in self.ctl('event', '-o', 'jsonl').stdout.splitlines()]
+
+    def qmp(self, name):
+        return Qmp(f'{self.root}/run/kvmd/vm/{self.json("domuuid", name)["uuid"]}/qmp.sock')
 
     def until(self, what, seconds, text):
         """Polls, for there is nothing to wait on from outside; says so every 10 s."""
