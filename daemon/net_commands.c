@@ -12,20 +12,40 @@
 #include "domain/commands_qmp_net.h"
 #include "domain/json.h"
 
+static bool is_mac(const struct iface *i, const char *text)
+{
+	return i->mac && !g_ascii_strcasecmp(i->mac, text);
+}
+
 /* The card by the name of its tap, its MAC address or its alias. */
-static struct iface *card_find(const struct machine *m, const char *name, GError **err)
+static struct iface *card_named(const struct machine *m, const char *name, GError **err)
 {
 	list_each(iface, i, m->devices.interfaces)
-		if (!g_strcmp0(i->target, name) || !g_strcmp0(i->alias, name) || (i->mac && !g_ascii_strcasecmp(i->mac, name)))
+		if (!g_strcmp0(i->target, name) || !g_strcmp0(i->alias, name) || is_mac(i, name))
 			return i;
 	kerr_set(err, KERR_NO_DEVICE, "it has no network card '%s': domiflist lists them", name);
 	return NULL;
 }
 
-static struct revise_scope scope_of(const struct request *r)
+static struct iface *card_find(const struct machine *m, const struct request *r, GError **err)
 {
-	const struct ask_scope *a = r->args;
+	const struct ask_card *a = r->args;
 
+	if (*a->mac)
+		list_each(iface, i, m->devices.interfaces)
+			if (is_mac(i, a->mac))
+				return i;
+	return card_named(m, a->interface, err);
+}
+
+/* The names of taps that kvmd gives are the machine's only: its definition knows the card by its address. */
+static struct revise_scope scope_of(struct request *r)
+{
+	struct ask_card *a = r->args;
+	const struct iface *i = r->dom->live ? card_named(r->dom->live, a->interface, NULL) : NULL;
+
+	if (i && i->mac)
+		g_strlcpy(a->mac, i->mac, sizeof(a->mac));
 	return (struct revise_scope){ a->live, a->config, a->current };
 }
 
@@ -39,7 +59,7 @@ static enum net_state state_of(const struct iface *i)
 static bool link_edit(const struct request *r, struct machine *m, GError **err)
 {
 	const struct ask_domif_setlink *a = r->args;
-	struct iface *i = card_find(m, a->interface, err);
+	struct iface *i = card_find(m, r, err);
 
 	if (i)
 		i->link = a->state == NET_STATE_DOWN ? LINK_DOWN : LINK_UP;
@@ -49,7 +69,7 @@ static bool link_edit(const struct request *r, struct machine *m, GError **err)
 static const char *link_ask(const struct request *r, json_object **args, GError **err)
 {
 	const struct ask_domif_setlink *a = r->args;
-	const struct iface *i = card_find(r->dom->live, a->interface, err);
+	const struct iface *i = card_find(r->dom->live, r, err);
 
 	if (!i)
 		return NULL;
@@ -70,7 +90,7 @@ static void link_look(struct request *r, const struct machine *m, const GError *
 {
 	const struct ask_domif_getlink *a = r->args;
 	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
-	const struct iface *i = m ? card_find(m, a->interface, &err) : NULL;
+	const struct iface *i = m ? card_find(m, r, &err) : NULL;
 
 	if (i)
 		request_reply(r, &(struct tell_domif_getlink){ a->interface, (int)state_of(i) });
@@ -131,7 +151,7 @@ static void have_counters(void *arg, json_object *reply, const GError *failed)
 	struct request *r = arg;
 	const struct ask_domifstat *a = r->args;
 	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
-	const struct iface *i = err || !r->dom->live ? NULL : card_find(r->dom->live, a->interface, &err);
+	const struct iface *i = err || !r->dom->live ? NULL : card_named(r->dom->live, a->interface, &err);
 	struct tell_domifstat t = { .interface = a->interface };
 	bool found = false;
 
@@ -155,7 +175,7 @@ static void cmd_domifstat(struct request *r)
 	const struct ask_domifstat *a = r->args;
 	g_autoptr(GError) err = NULL;
 
-	if (dom_can_ask(r->dom, &err) && card_find(r->dom->live, a->interface, &err))
+	if (dom_can_ask(r->dom, &err) && card_named(r->dom->live, a->interface, &err))
 		link_call(r->dom->link, "net-list", NULL, NULL, 0, r->kvmd->config->answer_timeout, have_counters, r);
 	else
 		request_fail(r, err);
@@ -201,7 +221,7 @@ static bool tune_parse(const struct ask_domiftune *a, struct bandwidth *b, GErro
 static bool tune_edit(const struct request *r, struct machine *m, GError **err)
 {
 	const struct ask_domiftune *a = r->args;
-	struct iface *i = card_find(m, a->interface, err);
+	struct iface *i = card_find(m, r, err);
 
 	return i && tune_parse(a, &i->bandwidth, err);
 }
@@ -209,7 +229,7 @@ static bool tune_edit(const struct request *r, struct machine *m, GError **err)
 static const char *tune_ask(const struct request *r, json_object **args, GError **err)
 {
 	const struct ask_domiftune *a = r->args;
-	const struct iface *i = card_find(r->dom->live, a->interface, err);
+	const struct iface *i = card_find(r->dom->live, r, err);
 	struct args_net_tune t;
 	bool ok;
 
@@ -236,9 +256,8 @@ static struct tell_domiftune_side side_told(const struct bandwidth_side *s)
 
 static void tune_look(struct request *r, const struct machine *m, const GError *failed)
 {
-	const struct ask_domiftune *a = r->args;
 	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
-	const struct iface *i = m ? card_find(m, a->interface, &err) : NULL;
+	const struct iface *i = m ? card_find(m, r, &err) : NULL;
 
 	if (i)
 		request_reply(r, &(struct tell_domiftune){ side_told(&i->bandwidth.inbound), side_told(&i->bandwidth.outbound) });

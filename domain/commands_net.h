@@ -4,13 +4,14 @@
 #include "domain/command.h"
 
 enum net_state { NET_STATE_UP, NET_STATE_DOWN, NET_STATE_N };
-#define ASK_SCOPE bool live, config, current    /* first members, as struct ask_scope */
-struct ask_scope { ASK_SCOPE; };
-struct ask_domif_setlink { ASK_SCOPE; char *interface; int state; };
-struct ask_domif_getlink { ASK_SCOPE; char *interface; };
+/* Which card, of what: first members of those that follow. mac: kvmd's, of a card that only the machine knows by that name. */
+#define ASK_CARD bool live, config, current; char *interface; char mac[18]
+struct ask_card { ASK_CARD; };
+struct ask_domif_setlink { ASK_CARD; int state; };
+struct ask_domif_getlink { ASK_CARD; };
 struct ask_domiflist { bool inactive; };
 struct ask_domifstat { char *interface; };
-struct ask_domiftune { ASK_SCOPE; char *interface, *inbound, *outbound; };
+struct ask_domiftune { ASK_CARD; char *inbound, *outbound; };
 
 struct tell_domif_getlink { char *interface; int state; };
 struct tell_domiflist_row { char *interface, *type, *source, *model, *mac, *alias; int state; };

@@ -180,6 +180,7 @@ static json_object *net_change(const char *name, json_object *args, GError **err
 		json_object_object_add(card, "link", json_object_new_string(json_object_get_boolean(v) ? "up" : "down"));
 	else if (!strcmp(name, "net-tune") && json_object_object_get_ex(args, "bandwidth", &v))
 		json_object_object_add(card, "bandwidth", json_object_get(v));
+	json_object_object_add(card, "target", json_object_new_string("fake7"));
 	return json_object_new_object();
 }
 

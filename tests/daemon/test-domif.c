@@ -114,6 +114,9 @@ static void test_machine(void)
 	g_assert_cmpint(limit(h, "{" WEB "}", "inbound", "average"), ==, 1000);
 	g_assert_cmpint(limit(h, "{" WEB "}", "outbound", "peak"), ==, 600);
 	g_assert_cmpint(limit(h, "{" WEB ",\"config\":true}", "outbound", "peak"), ==, 600);
+	/* a name that only the machine knows stands for the same card of the definition */
+	ask_ok(h, "domif-setlink", "web", "{\"interface\":\"fake7\",\"state\":\"down\",\"config\":true}");
+	LINK_IS(h, "{\"interface\":\"fake7\",\"config\":true}", "down");
 	r = ask(h, "domifstat", "web", "{" WEB "}");
 	g_assert_cmpint(num(r, "rx_bytes"), ==, 11);
 	g_assert_cmpint(num(r, "tx_drop"), ==, 4);
