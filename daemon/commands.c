@@ -550,6 +550,7 @@ static const struct command_binding bindings[] = {
 };
 
 const struct command_binding *const kvmd_bindings[] = {
+	memory_bindings,
 	bindings,
 	watch_bindings,
 	disk_bindings,

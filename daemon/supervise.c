@@ -310,7 +310,7 @@ static bool may_tell(struct dom *d)
 
 void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t seq)
 {
-	json_object *copy = NULL;
+	json_object *copy = NULL, *v;
 
 	if (seq && seq <= d->seen)
 		return;
@@ -323,6 +323,8 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		follow_state(d, name, data);
 	if (!strcmp(name, "KVMD_MACHINE") && d->link && !d->replaying)
 		dom_refresh(d, NULL, NULL);
+	if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
+		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
 	if (!may_tell(d))
 		return;
 	if (data)

@@ -84,6 +84,7 @@ static void on_violation(int nr)
 static const struct worker_binding *binding_of(const char *name)
 {
 	static const struct worker_binding *const tables[] = {
+		qmp_memory_bindings,
 		worker_bindings,
 		qmp_bindings,
 		qmp_block_bindings,

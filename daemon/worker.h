@@ -55,6 +55,7 @@ struct worker {
 	GPtrArray *later;               /* of struct waiter: all that are open */
 	GPtrArray *confirms;            /* worker_confirm.c */
 	struct hotplug *hotplug;        /* worker_vcpus.c; NULL: this machine's vCPUs stay */
+	struct worker_memory *memory;   /* worker_memory.c; NULL: before the devices are made */
 	GPtrArray *fdsets;              /* worker_qmp_fds.c: struct qmp_fdset */
 	struct dump *dump;              /* worker_dump.c: under way, the machine stays paused; NULL: none */
 	struct tell_dump dumped;        /* the last one */
@@ -110,6 +111,7 @@ struct worker_binding {
 	/* *reply: new JSON value or left NULL for {} */
 	enum run_result (*run)(struct client *, json_object *raw, const void *args, json_object **reply, GError **err);
 };
+extern const struct worker_binding qmp_memory_bindings[];       /* worker_qmp_memory.c */
 extern const struct worker_binding worker_bindings[];   /* ends with a row without a name */
 extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_memory.h"
 #include "daemon/worker_vcpus.h"
 #include "devices/block.h"
 #include "devices/chr.h"
@@ -361,6 +362,7 @@ bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 	if (!make(w, err))
 		return false;
 	vcpus_listen(w);
+	memory_listen(w);
 	w->created = true;
 	w->vm.state = VM_PAUSED;
 	w->run_state = RUN_STATE_PRELAUNCH;

@@ -4,7 +4,6 @@
 
 #include "daemon/worker_qmp.h"
 #include "devices/block.h"
-#include "devices/virtio_balloon.h"
 #include "domain/json.h"
 #include "domain/qapi.h"
 #include "hv/x86/cpuid.h"
@@ -123,28 +122,6 @@ static QMP(query_chardev)
 	return RUN_DONE;
 }
 
-static QMP(query_memory_size_summary)
-{
-	struct qmp_memory m = { .base = c->worker->vm.ram.size };
-
-	*reply = full(&qmp_memory_schema, &m);
-	return RUN_DONE;
-}
-
-static QMP(query_balloon)
-{
-	struct device *d = device_by_type(c->worker, "virtio-balloon");
-	struct balloon_info info;
-	struct qmp_balloon b;
-
-	if (!d)
-		return kerr_set(err, KERR_INACTIVE, "the machine has no balloon"), RUN_FAILED;
-	balloon_info(d, &info);
-	b.actual = info.actual;
-	*reply = full(&qmp_balloon_schema, &b);
-	return RUN_DONE;
-}
-
 /* What there is none of, told as QEMU tells it. */
 static QMP(none)
 {
@@ -183,12 +160,9 @@ const struct worker_binding qmp_bindings[] = {
 	{ "system_wakeup", qmp_system_wakeup },
 	{ "query-target", qmp_query_target },
 	{ "query-chardev", qmp_query_chardev },
-	{ "query-memory-size-summary", qmp_query_memory_size_summary },
-	{ "query-balloon", qmp_query_balloon },
 	{ "query-iothreads", qmp_query_iothreads },
 	{ "query-jobs", qmp_none },
 	{ "query-block-jobs", qmp_none },
-	{ "query-memory-devices", qmp_none },
 	{ "query-migrate", qmp_idle },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-hotpluggable-cpus", qmp_query_hotpluggable_cpus },
@@ -200,6 +174,7 @@ const struct worker_binding qmp_bindings[] = {
 	{ "vcpus-list", qmp_vcpus_list },
 	{ "qom-list", qmp_qom_list },
 	{ "qom-get", qmp_qom_get },
+	{ "qom-set", qmp_qom_set },
 	{ "query-pci", qmp_query_pci },
 	{ "getfd", qmp_getfd },
 	{ "closefd", qmp_closefd },

@@ -19,7 +19,14 @@ QMP(vcpus_list);
 /* --- worker_qmp_objects.c --- */
 QMP(qom_list);
 QMP(qom_get);
+QMP(qom_set);
 QMP(query_pci);
+
+/* --- worker_qmp_memory.c --- */
+/* Properties of the balloon; nothing, NULL or an error for other devices. */
+void memory_properties(struct device *, void (*add)(json_object *list, const char *name, const char *type), json_object *list);
+json_object *memory_property(struct device *, const char *name);
+bool memory_property_set(struct worker *, struct device *, const char *name, json_object *value, GError **err);
 
 /* --- worker_qmp_fds.c --- */
 QMP(getfd);

@@ -8,7 +8,7 @@
 #include "daemon/worker_qmp.h"
 #include "daemon/worker_vcpus.h"
 #include "devices/pci.h"
-#include "devices/virtio_balloon.h"
+#include "domain/commands_qmp_memory.h"
 #include "domain/json.h"
 #include "hv/vcpu.h"
 #include "hv/x86/ports.h"
@@ -28,6 +28,14 @@ static char *device_path(const struct device *d)
 	return g_strdup_printf("/machine/peripheral/%s", d->id);
 }
 
+/* What its definition calls it ("balloon0"), the name that libvirt's clients ask for; NULL: nothing. */
+static const char *alias_of(const struct device *d)
+{
+	const struct field *f = d->config && d->ops->config ? schema_field(d->ops->config, "alias") : NULL;
+
+	return f ? *(char *const *)field_at(f, d->config) : NULL;
+}
+
 static struct object find(struct worker *w, const char *path)
 {
 	int slot = vcpu_by_name(w, path);
@@ -44,7 +52,8 @@ static struct object find(struct worker *w, const char *path)
 		struct device *d = w->vm.devices->pdata[i];
 		g_autofree char *at = device_path(d);
 
-		if (!strcmp(at, path) || !strcmp(d->id, path))
+		if (!strcmp(at, path) || !strcmp(d->id, path) || (alias_of(d) && (!strcmp(alias_of(d), path) ||
+		    (g_str_has_prefix(path, "/machine/peripheral/") && !strcmp(strrchr(path, '/') + 1, alias_of(d))))))
 			return (struct object){ OBJ_DEVICE, .device = d };
 	}
 	return (struct object){ OBJ_NONE };
@@ -85,8 +94,6 @@ QMP(qom_list)
 {
 	static const struct { const char *name, *type; } vcpu[] = { { "apic-id", "uint32" }, { "socket-id", "int32" }, { "die-id", "int32" },
 		{ "core-id", "int32" }, { "thread-id", "int32" }, { "hotpluggable", "bool" } };
-	static const struct { const char *name, *type; } balloon[] = { { "guest-stats", "guest statistics" },
-		{ "guest-stats-polling-interval", "int" } };
 	const struct args_qom *a = args;
 	struct object o = find(c->worker, a->path);
 
@@ -110,23 +117,9 @@ QMP(qom_list)
 			add_property(*reply, vcpu[i].name, vcpu[i].type);
 		break;
 	default:
-		for (size_t i = 0; i < G_N_ELEMENTS(balloon) && !strcmp(o.device->ops->name, "virtio-balloon"); i++)
-			add_property(*reply, balloon[i].name, balloon[i].type);
+		memory_properties(o.device, add_property, *reply);
 	}
 	return RUN_DONE;
-}
-
-static json_object *balloon_stats(struct device *d)
-{
-	json_object *o = json_object_new_object(), *stats = json_object_new_object();
-	struct balloon_info info;
-
-	balloon_info(d, &info);
-	for (unsigned i = 0; i < BALLOON_STATS; i++)
-		json_object_object_add(stats, balloon_stat_names[i], json_object_new_uint64(info.stats[i]));
-	json_object_object_add(o, "last-update", json_object_new_int64(info.stats_at / 1000000000));
-	json_object_object_add(o, "stats", stats);
-	return o;
 }
 
 static json_object *vcpu_property(const struct worker *w, unsigned slot, const char *name)
@@ -177,9 +170,25 @@ QMP(qom_get)
 		*reply = json_object_new_string(type);
 	else if (o.kind == OBJ_VCPU)
 		*reply = vcpu_property(w, o.slot, a->property);
-	else if (o.kind == OBJ_DEVICE && !strcmp(o.device->ops->name, "virtio-balloon") && !strcmp(a->property, "guest-stats"))
-		*reply = balloon_stats(o.device);
+	else if (o.kind == OBJ_DEVICE)
+		*reply = memory_property(o.device, a->property);
 	return *reply ? RUN_DONE : (kerr_set(err, KERR_ARGS, "'%s' of type '%s' has no property '%s'", a->path, type, a->property), RUN_FAILED);
+}
+
+QMP(qom_set)
+{
+	const struct args_qom_set *a = args;
+	struct object o = find(c->worker, a->path);
+	json_object *value = NULL;
+	bool ok;
+
+	if (!o.kind)
+		return missing(a->path, err), RUN_FAILED;
+	if (o.kind != OBJ_DEVICE)
+		return kerr_set(err, KERR_ARGS, "the properties of '%s' cannot be changed", a->path), RUN_FAILED;
+	json_object_object_get_ex(raw, "value", &value);
+	ok = memory_property_set(c->worker, o.device, a->property, value, err);
+	return ok ? RUN_DONE : RUN_FAILED;
 }
 
 /* --- PCI --- */

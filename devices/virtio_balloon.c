@@ -44,9 +44,10 @@ struct balloon_device {
 	bool ask;                       /* the buffer goes back as soon as it comes; loop */
 	uint64_t ram;                   /* bytes of the machine's memory */
 	uint64_t *page;                 /* slot of the statistics page; NULL: none */
-	int64_t stats_at;               /* lock, as the next two */
+	int64_t stats_at;               /* lock, as the next three */
 	uint64_t stats[BALLOON_STATS];
 	uint64_t reported;
+	uint32_t asked_period;          /* as period, for main */
 	void (*watch)(void *, uint64_t);        /* main */
 	void *watch_arg;
 	struct change_post *change;
@@ -273,6 +274,15 @@ static gboolean tell_change(gpointer arg)
 	return G_SOURCE_REMOVE;
 }
 
+/* dev->lock held. */
+static void post_change(struct balloon_device *b)
+{
+	if (!b->watch || __atomic_exchange_n(&b->change->queued, 1, __ATOMIC_SEQ_CST))
+		return;
+	g_atomic_int_inc(&b->change->refs);
+	g_idle_add(tell_change, b->change);
+}
+
 static bool balloon_write(struct virtio *v, unsigned offset, unsigned size, uint32_t value)
 {
 	struct balloon_device *b = balloon_of(v);
@@ -284,10 +294,8 @@ static bool balloon_write(struct virtio *v, unsigned offset, unsigned size, uint
 
 		b->space.actual = value;
 		publish(b);
-		if (news && b->watch && !__atomic_exchange_n(&b->change->queued, 1, __ATOMIC_SEQ_CST)) {
-			g_atomic_int_inc(&b->change->refs);
-			g_idle_add(tell_change, b->change);
-		}
+		if (news)
+			post_change(b);
 		return true;
 	}
 	if (offset == offsetof(struct balloon_space, poison) && virtio_has(v, F_PAGE_POISON)) {
@@ -306,7 +314,7 @@ void balloon_info(struct device *d, struct balloon_info *out)
 	g_mutex_lock(&d->lock);
 	*out = (struct balloon_info){ .target = b->ram - MIN(b->space.num_pages * PAGE, b->ram),
 		.actual = b->ram - MIN(b->space.actual * PAGE, b->ram), .driver = b->virtio.status & VIRTIO_DRIVER_OK,
-		.stats_at = b->stats_at, .reported = b->reported };
+		.stats_at = b->stats_at, .reported = b->reported, .period = b->asked_period };
 	memcpy(out->stats, b->stats, sizeof(out->stats));
 	g_mutex_unlock(&d->lock);
 }
@@ -349,6 +357,9 @@ void balloon_set_period(struct device *d, uint32_t seconds)
 {
 	struct period_call p = { (struct balloon_device *)d, seconds };
 
+	g_mutex_lock(&d->lock);
+	p.b->asked_period = seconds;
+	g_mutex_unlock(&d->lock);
 	loop_call(p.b->timer.loop, set_period, &p);
 }
 
@@ -371,7 +382,7 @@ static bool balloon_realize(struct virtio *v, struct fdset *fds, GError **err)
 	struct vm *vm = v->head.dev.vm;
 
 	b->ram = vm->ram.size;
-	b->period = config->stats_period;
+	b->period = b->asked_period = config->stats_period;
 	b->change = g_new0(struct change_post, 1);
 	*b->change = (struct change_post){ .b = b, .refs = 1 };
 	loop_timer_init(&b->timer, vm->loops[0], CLOCK_GUEST, ask_stats, b);
@@ -415,6 +426,8 @@ static void balloon_reset(struct virtio *v)
 
 	/* its queue is stopped: an orphan */
 	virtq_push(&v->queues[Q_STATS].q, &b->stats_chain, 0);
+	if (b->space.actual)
+		post_change(b);         /* a new driver begins with all of the memory */
 	b->space.actual = b->space.poison = 0;
 	b->stats_at = 0;
 	for (unsigned i = 0; i < BALLOON_STATS; i++)

@@ -14,6 +14,7 @@ struct balloon_info {
 	bool driver;            /* a driver works with it */
 	uint64_t stats[BALLOON_STATS];  /* the guest's last words: bytes and counts; BALLOON_NO_STAT: it did not say */
 	int64_t stats_at;       /* wall clock, ns; 0: never */
+	uint32_t period;        /* s between questions for statistics; 0: none */
 	uint64_t reported;      /* bytes named by free page reporting so far */
 };
 void balloon_info(struct device *, struct balloon_info *out);

@@ -8,6 +8,8 @@ static const struct command *const tables[] = {
 	kvmd_commands,
 	disk_commands,
 	net_commands,
+	memory_commands,
+	qmp_memory_commands,
 	worker_commands,
 	qmp_commands,
 	qmp_block_commands,

@@ -35,6 +35,8 @@ struct command {
 /* The rows, by the program that runs them; each table ends with a row without a name. */
 extern const struct command kvmd_commands[];    /* domain/commands_kvmd.c */
 extern const struct command net_commands[];     /* domain/commands_net.c */
+extern const struct command memory_commands[];  /* domain/commands_memory.c */
+extern const struct command qmp_memory_commands[];      /* domain/commands_qmp_memory.c */
 extern const struct command worker_commands[];  /* domain/commands_worker.c */
 extern const struct command qmp_commands[];     /* domain/commands_qmp.c */
 extern const struct command disk_commands[];    /* domain/commands_disk.c */

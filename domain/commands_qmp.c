@@ -2,6 +2,8 @@
 /* The rows of the commands that QEMU's clients know, and of the events they get. */
 #include "domain/commands_qmp.h"
 
+#include "domain/commands_qmp_memory.h"
+
 #define S(id, T, what, text) const struct schema id = { .name = what, .doc = text, .size = sizeof(T), .fields = id##_fields }
 #define N32(m, text, ...) U32(T, m, NULL, 0, UINT32_MAX, 0, text, ##__VA_ARGS__)
 #define N64(m, text, ...) U64(T, m, NULL, 0, UINT64_MAX, 0, text, ##__VA_ARGS__)
@@ -142,12 +144,6 @@ static const struct field qmp_name_schema_fields[] = { TEXT(name, "name"), END }
 S(qmp_name_schema, T, "NameOnly", "a name");
 #undef T
 
-#define T struct qmp_memory
-static const struct field qmp_memory_schema_fields[] = {
-	N64(base, "bytes at start", .name = "base-memory"), N64(plugged, "bytes plugged since", .name = "plugged-memory"), END };
-S(qmp_memory_schema, T, "MemoryInfo", "the guest's memory");
-#undef T
-
 #define T struct qmp_wakeup
 static const struct field qmp_wakeup_schema_fields[] = { BOOL(wakeup, "the guest can sleep and be woken", .name = "wakeup-suspend-support"), END };
 S(qmp_wakeup_schema, T, "CurrentMachineParams", "of the running machine");
@@ -157,11 +153,6 @@ S(qmp_wakeup_schema, T, "CurrentMachineParams", "of the running machine");
 static const struct field qmp_chardev_schema_fields[] = {
 	TEXT(label, "id"), TEXT(filename, "what is behind it"), BOOL(open, "the guest's side is there", .name = "frontend-open"), END };
 S(qmp_chardev_schema, T, "ChardevInfo", "a character device");
-#undef T
-
-#define T struct qmp_balloon
-static const struct field qmp_balloon_schema_fields[] = { N64(actual, "bytes the guest has"), END };
-S(qmp_balloon_schema, T, "BalloonInfo", "the balloon");
 #undef T
 
 #define T struct args_qom
@@ -332,13 +323,14 @@ static const struct field event_io_schema_fields[] = {
 static S(event_io_schema, T, "BLOCK_IO_ERROR", "a disk failed");
 #undef T
 
-struct event_command { char *command, *id; bool ok; uint32_t vcpus; char *code, *desc; };
+struct event_command { char *command, *id; bool ok; uint32_t vcpus; uint64_t actual, wanted; char *code, *desc; };
 #define T struct event_command
-static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"), END };
+static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"),
+	N64(wanted, "setmem: bytes that are wanted"), END };
 static S(event_begun_schema, T, "COMMAND_BEGUN", "a command that waits for the guest");
 static const struct field event_command_schema_fields[] = {
 	TEXT(command, "name"), TEXT(id, "number it began with"), BOOL(ok, "the guest has done it"), N32(vcpus, "vCPUs it has now"),
-	TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
+	N64(actual, "setmem: bytes the guest has now"), N64(wanted, "setmem: bytes it is to have from now on"), TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
 static S(event_command_schema, T, "COMMAND_DONE", "what became of a command");
 #undef T
 
@@ -353,12 +345,14 @@ const struct event_row worker_events[] = {
 	{ "DEVICE_DELETED", "the guest has given a device up", &event_device_schema },
 	{ "DEVICE_UNPLUG_GUEST_ERROR", "the guest did not give a device up", &event_device_schema },
 	{ "ACPI_DEVICE_OST", "the guest said something about a slot", &event_ost_schema },
+	{ "BALLOON_CHANGE", "the guest gave memory back, or took some", &event_balloon_schema },
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
 	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },
 	{ "KVMD_CRASH", "KVM cannot go on with the guest", &event_crash_schema },
 	{ "KVMD_MACHINE", "the machine's description has changed", &event_machine_schema },
 	{ "COMMAND_BEGUN", "a command waits for the guest", &event_begun_schema },
+	{ "COMMAND_PROGRESS", "how far it is, at most once a second", &event_memory_command_schema },
 	{ "COMMAND_DONE", "that command has ended", &event_command_schema },
 	{ NULL },
 };
@@ -383,9 +377,6 @@ const struct command qmp_commands[] = {
 	{ "query-iothreads", NULL, "list the I/O threads that were asked for", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_iothread_schema },
 	{ "query-jobs", NULL, "list the jobs", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-block-jobs", NULL, "list the jobs on disks", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-memory-size-summary", NULL, "show how much memory there is", IN_WORKER, ASK, NULL, &qmp_memory_schema },
-	{ "query-memory-devices", NULL, "list the memory devices", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-balloon", NULL, "show what the guest has left of its memory", IN_WORKER, ASK, NULL, &qmp_balloon_schema },
 	{ "query-pci", NULL, "list the PCI functions", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-migrate", NULL, "show how a migration goes", IN_WORKER, ASK | CMD_ANY },
 	{ "query-stats", NULL, "show counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schema, &qmp_stats_schema },

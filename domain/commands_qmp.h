@@ -34,10 +34,8 @@ struct qmp_arch { char *arch; };
 struct qmp_number { uint32_t major, minor, micro; };
 struct qmp_version { struct qmp_number qemu; char *package; };
 struct qmp_name { char *name; };
-struct qmp_memory { uint64_t base, plugged; };
 struct qmp_wakeup { bool wakeup; };
 struct qmp_chardev { char *label, *filename; bool open; };
-struct qmp_balloon { uint64_t actual; };
 struct args_qom { char *path, *property; };
 struct qmp_property { char *name, *type; };
 
@@ -62,8 +60,8 @@ struct tell_dump { int status; uint64_t completed, total; };
 
 extern const struct schema args_vcpus_set_schema, tell_vcpus_schema, qmp_cpu_schema, qmp_iothread_schema, qmp_slot_schema, vcpu_row_schema,
 	tell_expansion_schema, qmp_ost_schema, qmp_machine_schema, qmp_arch_schema, qmp_version_schema, qmp_name_schema,
-	qmp_memory_schema, qmp_wakeup_schema, qmp_chardev_schema, qmp_property_schema, tell_add_fd_schema, qmp_fdset_schema,
-	qmp_stats_schema, qmp_stats_schema_schema, tell_dump_schema, qmp_balloon_schema;
+	qmp_wakeup_schema, qmp_chardev_schema, qmp_property_schema, tell_add_fd_schema, qmp_fdset_schema,
+	qmp_stats_schema, qmp_stats_schema_schema, tell_dump_schema;
 
 /* The events of a machine's socket: QEMU's names where it has one. Ends with a row without a name. */
 struct event_row { const char *name, *doc; const struct schema *data; };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "domain/commands_kvmd.h"
+#include "domain/commands_memory.h"
 #include "tools/kvmctl.h"
 
 /* --- helpers --- */
@@ -192,6 +193,17 @@ static void print_autostart(const struct call *c, json_object *o)
 		printf(flag(o, "autostart") ? "domain '%s' starts with the host\n" : "domain '%s' no longer starts with the host\n", c->vm);
 }
 
+/* As virsh: a key and a number a line, sizes in KiB. */
+static void print_memstat(const struct call *c, json_object *o)
+{
+	static const char *const plain[] = { "major_fault", "minor_fault", "last_update", "hugetlb_pgalloc", "hugetlb_pgfail", "period", NULL };
+
+	if (((const struct ask_dommemstat *)c->args)->period != PERIOD_ABSENT)
+		return;
+	json_object_object_foreach(o, key, v)
+		printf("%s %" G_GUINT64_FORMAT "\n", key, g_strv_contains(plain, key) ? json_object_get_uint64(v) : json_object_get_uint64(v) >> 10);
+}
+
 static void print_xml(const struct call *c, json_object *o)
 {
 	fputs(str(o, "xml"), stdout);
@@ -292,6 +304,9 @@ static const struct {
 	{ "domstats", print_domstats },
 	{ "define", print_define },
 	{ "start", print_start },
+	{ "dommemstat", print_memstat },
+	{ "setmem", .said = "domain '%s': the amount of memory is changed\n" },
+	{ "setmaxmem", .said = "domain '%s': what it may have of memory is changed, from its next start\n" },
 	{ "domstate", print_state },
 	{ "wait", print_state },
 	{ "autostart", print_autostart },

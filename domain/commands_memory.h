@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Arguments and replies of kvmctl's commands about memory. Sizes are bytes. Each struct has its schema `NAME_schema`. */
+#pragma once
+#include "domain/command.h"
+
+struct ask_setmem { uint64_t size; bool live, config, current; uint32_t timeout; };
+struct ask_setmaxmem { uint64_t size; bool live, config, current; };
+struct ask_dommemstat { uint32_t period; bool live, config, current; };
+#define PERIOD_ABSENT UINT32_MAX
+
+struct tell_setmem { uint64_t memory, memory_max; };
+/* UINT64_MAX: the guest does not say. */
+struct tell_dommemstat {
+	uint64_t actual, swap_in, swap_out, major_fault, minor_fault, unused, available, usable, last_update, disk_caches, hugetlb_pgalloc,
+		hugetlb_pgfail, rss, target, reported, period;
+};
+
+extern const struct schema ask_setmem_schema, ask_setmaxmem_schema, ask_dommemstat_schema, tell_setmem_schema, tell_dommemstat_schema;

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that comes and goes: test-memory.py BUILD CASE...; the guests are the small Linux and a flat guest without drivers."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(__file__))
+from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+
+build = os.path.abspath(sys.argv[1])
+guest = f'{build}/linux'
+here = os.path.dirname(os.path.abspath(__file__))
+PROMPT = 'kvmd-guest:'
+MIB = 1 << 20
+need_kvm()
+
+
+def cmdline(slow, more=''):
+    env = dict(os.environ, OUTDIR=guest)
+    base = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', str(slow)], env=env, check=True,
+                          capture_output=True, text=True).stdout.strip()
+    return f'{base} {more}'.strip()
+
+
+def linux(memory, devices, head='', more='', slow=4):
+    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
+        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+    return f'''<domain type='kvm'>
+  <name>l</name>
+  {head}
+  <memory unit='MiB'>{memory}</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{guest}/vmlinux</kernel>
+    <initrd>{guest}/initramfs.cpio</initrd>
+    <cmdline>{cmdline(slow, more)}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  <devices>
+    <serial type='pty'><target port='0'/></serial>
+    <console type='pty'><target type='serial' port='0'/></console>
+    {devices}
+  </devices>
+</domain>
+'''
+
+
+def flat(name, devices="<memballoon model='virtio'/>"):
+    """A guest that runs for ever and has no drivers."""
+    return f'''<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>32</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{build}/tests/guest/flat/flat-spin</kernel>
+  </os>
+  <features><acpi/></features>
+  <devices>
+    <serial type='null'><target port='0'/></serial>
+    {devices}
+  </devices>
+</domain>
+'''
+
+
+def shell(k, xml):
+    k.define(xml)
+    k.ctl('start', 'l')
+    k.until(lambda: PROMPT in k.console('l'), 300, 'a shell on the console')
+
+
+marks = 0
+
+
+def guest_says(k, command):
+    """What a shell command prints in the guest."""
+    global marks
+    marks += 1
+    k.ctl('console', 'l', stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
+    found = []
+
+    def look():
+        found[:] = re.findall(rf'^A{marks}=(.*?)\r?$', k.console('l'), re.M)
+        return found
+    k.until(look, 240, f'the guest answers to {command}')
+    return found[0].strip()
+
+
+def meminfo(k, key):
+    """KiB of one line of /proc/meminfo, without a process."""
+    return int(guest_says(k, f'while read a b c; do [ $a != {key}: ] || echo $b; done </proc/meminfo'))
+
+
+def refused(k, want, *args, code=None):
+    p = k.ctl(*args, check=False)
+    assert p.returncode and re.search(want, p.stderr), f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}'
+    assert code is None or p.returncode == code, f'kvmctl {" ".join(args)}: exit {p.returncode}, not {code}: {p.stderr}'
+
+
+def rss(k):
+    return k.json('dominfo', 'l')['rss'] // MIB
+
+
+def fill(k, mib):
+    """The guest uses so much more, and then no longer."""
+    guest_says(k, f'dd if=/dev/zero of=/fill bs=1M count={mib} 2>/dev/null; echo done')
+
+
+class Qmp:
+    """A client of the machine's own socket."""
+    def __init__(self, k, name):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.connect(k.json('dominfo', name)['qmp'])
+        self.s.settimeout(120)
+        self.f = self.s.makefile('rw')
+        self.events = []
+        self.f.readline()
+        self.ask('qmp_capabilities')
+
+    def ask(self, command, **arguments):
+        self.f.write(json.dumps({'execute': command, 'arguments': arguments}) + '\n')
+        self.f.flush()
+        while True:
+            m = json.loads(self.f.readline())
+            if 'event' not in m:
+                return m
+            self.events.append(m)
+
+
+# --- cases ---
+
+def rounds(k, n, fill_mib=16, memory=64):
+    """The balloon to half and back; the host's memory follows what the guest had used."""
+    shell(k, linux(memory, "<memballoon model='virtio'/>"))
+    half = memory // 2
+    at_rest = rss(k)
+    for i in range(n):
+        fill(k, fill_mib)
+        guest_says(k, 'rm /fill; echo done')
+        used = rss(k)
+        assert used >= at_rest + fill_mib * 3 // 4 or i, f'round {i}: {used} MiB on the host after the guest used {fill_mib} more than {at_rest}'
+        k.ctl('setmem', 'l', f'{half}MiB', '--timeout', '60', timeout=600)
+        small = rss(k)
+        assert k.json('dominfo', 'l')['memory'] == half * MIB
+        assert small <= used - fill_mib // 4 or i, f'round {i}: {used} MiB on the host before, {small} MiB after the guest gave {half} MiB'
+        assert small <= half + 24, f'round {i}: {small} MiB on the host, but the guest has {half} MiB'
+        k.ctl('setmem', 'l', f'{memory}MiB', '--timeout', '60', timeout=600)
+        assert k.json('dominfo', 'l')['memory'] == memory * MIB
+        print(f'# round {i}: at rest {at_rest}, used {used}, half {small} MiB on the host', flush=True)
+    return None
+
+
+def balloon(k):
+    return rounds(k, 1)
+
+
+def balloon_five(k):
+    return rounds(k, 5)
+
+
+def balloon_talk(k):
+    """QMP's side, statistics, a definition that follows, and kvmd's death while the guest works."""
+    shell(k, linux(64, "<memballoon model='virtio'><stats period='0'/></memballoon>"))
+    q = Qmp(k, 'l')
+    assert q.ask('query-balloon')['return'] == {'actual': 64 * MIB}
+    assert q.ask('query-memory-size-summary')['return'] == {'base-memory': 64 * MIB, 'plugged-memory': 0}
+    path = '/machine/peripheral/balloon0'
+    assert q.ask('qom-get', path=path, property='guest-stats-polling-interval')['return'] == 0
+    assert q.ask('qom-set', path=path, property='guest-stats-polling-interval', value=1) == {'return': {}}
+    for bad in -1, 1 << 40, '2', None, 1.5, True, [1]:
+        assert 'error' in q.ask('qom-set', path=path, property='guest-stats-polling-interval', value=bad), bad
+    assert 'error' in q.ask('qom-set', path=path, property='guest-stats', value=1)
+    assert q.ask('qom-set', path='/machine/peripheral/nix', property='x', value=1)['error']['class'] == 'DeviceNotFound'
+    k.until(lambda: q.ask('qom-get', path=path, property='guest-stats')['return']['last-update'] > 0, 30, 'the guest tells statistics')
+    stats = q.ask('qom-get', path=path, property='guest-stats')['return']['stats']
+    assert 0 < stats['stat-free-memory'] < stats['stat-total-memory'] <= 64 * MIB, stats
+    told = dict(x.split() for x in k.ctl('dommemstat', 'l').stdout.splitlines())
+    assert told['actual'] == str(64 * 1024) and int(told['unused']) < int(told['available']) <= 65536 and int(told['rss']) > 1024 and told['period'] == '1', told
+    k.ctl('dommemstat', 'l', '--period', '7', '--live', '--config')
+    assert "period='7'" in k.ctl('dumpxml', 'l', '--inactive').stdout and "period='7'" in k.ctl('dumpxml', 'l').stdout
+    assert q.ask('qom-get', path=path, property='guest-stats-polling-interval')['return'] == 7
+    # without waiting
+    assert q.ask('balloon', value=60 * MIB) == {'return': {}}
+    k.until(lambda: q.ask('query-balloon')['return']['actual'] == 60 * MIB, 60, 'the guest gave 4 MiB')
+    assert [e for e in q.events if e['event'] == 'BALLOON_CHANGE']
+    k.until(lambda: k.json('dominfo', 'l')['memory'] == 60 * MIB, 10, 'kvmd knows')
+    # kvmd ends meanwhile: the guest goes on, the journal tells
+    t = threading.Thread(target=lambda: k.ctl('setmem', 'l', '52MiB', check=False))
+    t.start()
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN'], 10, 'it has begun')
+    k.kill(signal.SIGKILL)
+    t.join()
+    k.start()
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE'], 90, 'the journal tells the result')
+    done = [e for e in k.events() if e['event'] == 'COMMAND_DONE'][-1]['data']
+    assert done['ok'] and done['actual'] == done['wanted'] == 52 * MIB and done['command'] == 'setmem', done
+    k.until(lambda: k.state('l') == 'running' and k.json('dominfo', 'l')['memory'] == 52 * MIB, 20, 'kvmd knows')
+    # both: the definition follows
+    k.ctl('setmem', 'l', '54MiB', '--live', '--config')
+    assert "<currentMemory unit='KiB'>55296<" in k.ctl('dumpxml', 'l', '--inactive').stdout
+    # more than it can give: it says what it reached, and is left at that
+    p = k.ctl('setmem', 'l', '1MiB', '--timeout', '5', check=False, timeout=300)
+    reached = k.json('dominfo', 'l')['memory']
+    assert p.returncode == 12 and f'the guest has {reached // 1024} KiB' in p.stderr, p.stderr
+    t = k.json('dommemstat', 'l')
+    assert t['target'] == reached, f'{t} {reached}'
+
+
+def bad_input(k):
+    k.define(flat('f'))
+    for n in '0', '-1', 'much', '12XB', '99999999999999999999', '1023', '1PiB':
+        refused(k, 'BadArguments', 'setmem', 'f', '--config', '--', n, code=2)
+    refused(k, 'setmaxmem raises', 'setmem', 'f', '33MiB', '--config', code=2)
+    refused(k, 'leave out --live', 'setmem', 'f', '16MiB', '--live', code=4)
+    refused(k, '--current', 'setmem', 'f', '16MiB', '--current', '--config', code=2)
+    k.ctl('setmem', 'f', '16384')           # off: the definition
+    assert "<currentMemory unit='KiB'>16384<" in k.ctl('dumpxml', 'f').stdout
+    k.ctl('setmaxmem', 'f', '64MiB', '--config')
+    t = k.json('dominfo', 'f')
+    assert (t['memory'], t['memory_max']) == (16 * MIB, 64 * MIB), t
+    k.ctl('setmaxmem', 'f', '8MiB')
+    t = k.json('dominfo', 'f')
+    assert (t['memory'], t['memory_max']) == (8 * MIB, 8 * MIB), t
+    k.ctl('setmaxmem', 'f', '32MiB')
+    refused(k, 'running|not', 'dommemstat', 'f', code=4)
+    k.ctl('start', 'f')
+    refused(k, 'no driver', 'setmem', 'f', '16MiB', code=12)
+    refused(k, 'more than the 32768 KiB', 'setmem', 'f', '33MiB', code=2)
+    refused(k, 'fixed while', 'setmaxmem', 'f', '64MiB', code=6)
+    refused(k, 'fixed while', 'setmaxmem', 'f', '64MiB', '--live', code=6)
+    refused(k, '--timeout', 'setmem', 'f', '16MiB', '--timeout', '0', code=2)
+    refused(k, '--config is about', 'dommemstat', 'f', '--config', code=2)
+    refused(k, 'period', 'dommemstat', 'f', '--period', '-1', code=2)
+    assert 'unused' not in k.json('dommemstat', 'f') and k.json('dommemstat', 'f')['actual'] == 32 * MIB
+    q = Qmp(k, 'f')
+    for bad in ({}, {'value': 0}, {'value': -1}, {'value': '1'}, {'value': 1 << 63}, {'value': 4096}, {'value': 1 << 20, 'x': 1}):
+        assert q.ask('balloon', **bad).get('error', {}).get('class') == 'GenericError', bad
+    assert q.ask('balloon', value=1 << 40) == {'return': {}}        # all of it, as for QEMU
+    assert q.ask('memory-set', size=1 << 20)['error']['class'] == 'CommandNotFound'
+    k.ctl('suspend', 'f')
+    refused(k, 'does not run', 'setmem', 'f', '16MiB', code=4)
+    k.define(flat('n', "<memballoon model='none'/>"))
+    k.ctl('start', 'n')
+    refused(k, 'no balloon', 'setmem', 'n', '16MiB', code=4)
+    refused(k, 'no balloon', 'dommemstat', 'n', '--period', '1', code=4)
+    q = Qmp(k, 'n')
+    for command in 'balloon', 'query-balloon':
+        assert q.ask(command, **({'value': MIB} if command == 'balloon' else {}))['error']['class'] == 'DeviceNotActive'
+
+
+cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'balloon', 'balloon_talk']]
+run(cases, build)
