@@ -50,7 +50,49 @@ static const struct field tell_domstats_fields[] = { LIST(T, domains, NULL, tell
 #undef T
 TELL(domstats, "statistics of domains");
 
+/* --- kvmctl's own --- */
+
+const char *const top_columns[TOP_COLUMNS] = { "name", "state", "cpu", "steal", "vcpus", "rss", "memory", "read", "write", "ops", "rx", "tx", "exits" };
+
+#define T struct ask_top
+static const struct field ask_top_fields[] = {
+	FLAG(T, batch, NULL, 0, "print tables one after the other, for scripts; no keys", .letter = 'b'),
+	U32(T, count, NULL, 0, UINT32_MAX, 0, "end after so many tables; 0: no limit, but one where the output is not a terminal", .letter = 'n'),
+	U32(T, delay, NULL, 1, 3600, 0, "seconds between tables", .def = 2, .letter = 'd'),
+	ENUM(T, sort, NULL, top_columns, 0, "column to sort by", .def = TOP_CPU, .letter = 's'),
+	END,
+};
+#undef T
+static ASK(top, "how to show");
+
+#define T struct qmp_word
+static const struct field qmp_word_fields[] = { STRN(T, text, NULL, 0, 1u << 20, REQUIRED, "a JSON object, or key=value"), END };
+#undef T
+static const struct schema qmp_word_schema = { .name = "word", .doc = "an argument", .size = sizeof(struct qmp_word), .fields = qmp_word_fields };
+
+#define T struct ask_qmp
+static const struct field ask_qmp_fields[] = {
+	STRN(T, command, NULL, 1, 1u << 20, POSITIONAL | REQUIRED, "name of the command, or a whole QMP message as JSON"),
+	LIST(T, arguments, NULL, qmp_word_schema, 1000, POSITIONAL, "its arguments: a JSON object, or key=value, where the value is JSON or a word"),
+	END,
+};
+#undef T
+static ASK(qmp, "what to send");
+
 const struct command watch_commands[] = {
+	{ "top", "top", "watch domains in a terminal", IN_CLIENT, CMD_READ, &ask_top_schema, NULL,
+	  "kvmctl top\nkvmctl top --sort=read\nkvmctl top -b -n 3 -o jsonl",
+	  "Keys: q ends; c s m r w o x t e n sort by CPU, steal, memory, reads, writes, operations, received, sent, exits, name; R turns the "
+	  "order round; space refreshes. Rates are per second between two looks. CPU and steal are percent of one host CPU; "
+	  "sizes are in bytes with K, M, G for powers of 1024." },
+	{ "edit", "edit", "change a domain's definition in an editor", IN_CLIENT, CMD_VM, NULL, NULL,
+	  "kvmctl edit web\nEDITOR='sed -i s/vda/vdb/' kvmctl edit web",
+	  "$VISUAL or $EDITOR gets the stored definition as a file. When it is not accepted, you may edit it again; the text is kept "
+	  "in a file otherwise. Nothing is stored when nothing was changed, or when someone else changed it meanwhile." },
+	{ "qmp", "qmp", "send a QMP command to a running domain", IN_CLIENT, CMD_VM, &ask_qmp_schema, NULL,
+	  "kvmctl qmp web query-status\nkvmctl qmp web block_resize device=vda size=2147483648\n"
+	  "kvmctl qmp web '{\"execute\":\"query-stats\",\"arguments\":{\"target\":\"vm\"}}'",
+	  "Prints what comes back as JSON, over several lines; -o jsonl prints it in one." },
 	{ "domstats", "domstats", "print statistics of domains", IN_KVMD, CMD_READ, &ask_domstats_schema, &tell_domstats_schema,
 	  "kvmctl domstats\nkvmctl domstats web --block --latency -o json\nkvmctl domstats --list-running --vcpu -o jsonl",
 	  "Keys are those of virsh domstats. kvmd reads them from a page that the machine's process counts in, and from /proc; the "

@@ -12,3 +12,10 @@ struct ask_domstats {
 struct tell_domstats_row { char *name, *uuid, *stats; };
 struct tell_domstats { GPtrArray *domains; };
 extern const struct schema ask_domstats_schema, tell_domstats_schema;
+
+/* kvmctl's own */
+enum top_column { TOP_NAME, TOP_STATE, TOP_CPU, TOP_STEAL, TOP_VCPUS, TOP_RSS, TOP_MEMORY, TOP_READ, TOP_WRITE, TOP_OPS, TOP_RX, TOP_TX, TOP_EXITS, TOP_COLUMNS };
+extern const char *const top_columns[TOP_COLUMNS];
+struct ask_top { bool batch; uint32_t count; uint32_t delay; int sort; };
+struct qmp_word { char *text; };
+struct ask_qmp { char *command; GPtrArray *arguments /* struct qmp_word */; };

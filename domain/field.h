@@ -96,6 +96,7 @@ struct field {
 	enum resource_use use;          /* resources */
 	const char *text_def;           /* strings: default text; KEEP/REFUSE: unused */
 	bool (*made)(const void *member);       /* is this value one that only a running machine has, as if the row were RUNTIME? */
+	char letter;                    /* command arguments: kvmctl's one-letter option too; 0: none */
 	const char *key;                /* JSON's spelling where QMP has another ("cpu-index"); NULL: name */
 };
 

@@ -54,7 +54,7 @@ static void verb(const struct command *c)
 		if (f->flags & POSITIONAL)
 			printf(f->flags & REQUIRED ? " %s" : " [%s]", f->flags & FILE_TEXT ? "FILE" : name);
 	}
-	printf("%s\"\n%c", c->where == IN_CLIENT ? "…" : "", g_ascii_toupper(c->doc[0]));
+	printf("%s\"\n%c", c->where == IN_CLIENT && !(c->flags & CMD_VM) && c->args->fields->flags & POSITIONAL ? "…" : "", g_ascii_toupper(c->doc[0]));
 	roff(c->doc + 1);
 	puts(".");
 	if (c->more) {
@@ -245,7 +245,7 @@ static void completion(void)
 		for (const struct field *f = c->args ? c->args->fields : NULL; f && f->name; f++) {
 			if (!(f->flags & POSITIONAL))
 				continue;
-			if ((f->flags & FILE_TEXT) || c->where == IN_CLIENT)
+			if ((f->flags & FILE_TEXT) || !strcmp(c->name, "validate"))
 				fputs("; files=1", stdout);
 			if (f->names) {
 				printf("; ((at == %u)) && words='", at);

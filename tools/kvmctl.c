@@ -94,7 +94,7 @@ static const struct {
 };
 
 /* validate is a program of its own: the XML library would cost every other call 2 ms of loading. */
-static bool run_validate(struct call *c, GError **err)
+static bool run_validate(struct call *c, int *status, GError **err)
 {
 	const struct ask_validate *a = c->args;
 	g_autofree char *program = paths_program("kvmd-validate");
@@ -117,14 +117,26 @@ static bool run_validate(struct call *c, GError **err)
 	return kerr_errno(err, errno, "run '%s'", program);
 }
 
+/* The rows of the table that are kvmctl's own (IN_CLIENT). */
+static const struct {
+	const char *command;
+	bool (*run)(struct call *, int *status, GError **err);
+} locals[] = {
+	{ "validate", run_validate },
+	{ "top", top_run },
+	{ "edit", edit_run },
+	{ "qmp", qmp_run },
+};
+
 static bool run(struct call *c, int *status, GError **err)
 {
 	struct client *cl;
 	json_object *reply;
 	bool ok;
 
-	if (c->command->where == IN_CLIENT)
-		return run_validate(c, err);
+	for (size_t i = 0; i < G_N_ELEMENTS(locals); i++)
+		if (!strcmp(locals[i].command, c->command->name))
+			return locals[i].run(c, status, err);
 	cl = client_new(c, err);
 	if (!cl)
 		return false;

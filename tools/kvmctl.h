@@ -47,6 +47,11 @@ void print_reply(const struct call *, json_object *reply);
 void print_event(const struct call *, json_object *event);
 void print_error(const struct call *, const GError *err);
 
+/* --- verbs of kvmctl's own: as `run` in kvmctl.c --- */
+bool top_run(struct call *, int *status, GError **err);         /* kvmctl_top.c */
+bool edit_run(struct call *, int *status, GError **err);        /* kvmctl_edit.c */
+bool qmp_run(struct call *, int *status, GError **err);         /* kvmctl_qmp.c */
+
 /* --- kvmctl_console.c --- */
 /* Copies between the terminal (or pipe) and the console until one ends; takes fd. Exit status. */
 int console_run(int fd, const char *vm, const char *device, bool readonly);

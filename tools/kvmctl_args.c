@@ -18,6 +18,12 @@ static bool is_about_vm(const struct command *c)
 	return (c->flags & CMD_VM) || c->where == IN_WORKER;
 }
 
+/* Its words are all names of files: validate. */
+static bool takes_files(const struct command *c)
+{
+	return c->where == IN_CLIENT && !(c->flags & CMD_VM);
+}
+
 char *option_name(const struct field *f)
 {
 	return g_strdelimit(g_strdup(f->name), "_", '-');
@@ -76,7 +82,7 @@ static void usage_line(const struct command *c, GString *out)
 		if (f->flags & POSITIONAL)
 			g_string_append_printf(out, f->flags & REQUIRED ? " %s%s" : " [%s%s]", f->flags & FILE_TEXT ? "FILE" : name, f->kind == &kind_list ? "…" : "");
 	}
-	if (c->where == IN_CLIENT)
+	if (takes_files(c))
 		g_string_append(out, "…");
 	for (const struct field *f = c->args ? c->args->fields : NULL; f && f->name; f++) {
 		g_autofree char *opt = option_name(f), *name = upper(f->name);
@@ -97,13 +103,16 @@ void help_verb(const struct command *c, GString *out)
 	g_string_append(out, "\nOptions:\n");
 	for (const struct field *f = c->args ? c->args->fields : NULL; f && f->name; f++) {
 		g_autofree char *opt = option_name(f), *name = upper(f->name), *type = doc_type(f);
+		char letter[8] = "";
 
+		if (f->letter)
+			snprintf(letter, sizeof letter, "-%c, ", f->letter);
 		if (f->flags & POSITIONAL)
 			g_string_append_printf(out, "  %-22s %s\n", f->flags & FILE_TEXT ? "FILE" : name, f->doc);
 		else if (f->kind->shape == SHAPE_BOOL)
-			g_string_append_printf(out, "  --%-20s %s\n", opt, f->doc);
+			g_string_append_printf(out, "  %s--%-*s %s\n", letter, f->letter ? 16 : 20, opt, f->doc);
 		else
-			g_string_append_printf(out, "  --%s=%-*s %s (%s)\n", opt, (int)MAX(1, 19 - (int)strlen(opt)), name, f->doc, type);
+			g_string_append_printf(out, "  %s--%s=%-*s %s (%s)\n", letter, opt, (int)MAX(1, (f->letter ? 15 : 19) - (int)strlen(opt)), name, f->doc, type);
 	}
 	g_string_append(out,
 		"  -o, --output=FORMAT    text, json or jsonl\n"
@@ -235,7 +244,7 @@ static bool take_positionals(struct call *c, char **rest, GError **err)
 	for (const struct field *f = k->args ? k->args->fields : NULL; f && f->name; f++) {
 		if (!(f->flags & POSITIONAL))
 			continue;
-		if (k->where == IN_CLIENT) {
+		if (takes_files(k)) {
 			if (!*rest)
 				return kerr_set(err, KERR_ARGS, "%s: which files?", k->verb);
 			c->files = g_strdupv(rest);
@@ -306,7 +315,7 @@ static bool run_goption(struct call *c, GArray *slots, char ***argv, GError **er
 		struct slot *s = &g_array_index(slots, struct slot, i);
 		bool flag = s->field->kind->shape == SHAPE_BOOL;
 
-		own[i] = (GOptionEntry){ s->name, 0, 0, flag ? G_OPTION_ARG_NONE : G_OPTION_ARG_STRING, flag ? (void *)&s->given : (void *)&s->text, NULL, NULL };
+		own[i] = (GOptionEntry){ s->name, s->field->letter, 0, flag ? G_OPTION_ARG_NONE : G_OPTION_ARG_STRING, flag ? (void *)&s->given : (void *)&s->text, NULL, NULL };
 	}
 	g_option_context_set_help_enabled(ctx, FALSE);
 	g_option_context_add_main_entries(ctx, global, NULL);

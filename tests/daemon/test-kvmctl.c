@@ -149,6 +149,30 @@ static void test_validate(void)
 	host_free(h);
 }
 
+static void test_watch(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL), *other = domain_xml(h, "db", NULL, NULL, NULL);
+
+	define(h, xml);
+	define(h, other);
+	expect(h, "k domstats", 0, "Domain: 'db'\n  state.state=5\n  state.reason=0\n\nDomain: 'web'", NULL);
+	expect(h, "k start web && k domstats web --state", 0, "state.state=1", NULL);
+	expect(h, "k domstats db web -o json | grep -c '\"name\"'", 0, "2\n", NULL);
+	expect(h, "k domstats web nobody", 3, NULL, "nobody");
+	expect(h, "k domstats --list-running -o jsonl", 0, "{\"name\":\"web\"", NULL);
+	expect(h, "k domstats --help", 0, "[DOMAINS…]", NULL);
+	expect(h, "k top", 0, "web                  running", NULL);
+	expect(h, "k top --help", 0, "-n, --count=COUNT", NULL);
+	expect(h, "k top -b -n two", 2, NULL, "two");
+	expect(h, "unset VISUAL EDITOR; k edit web < /dev/null", 2, NULL, "terminal");
+	expect(h, "EDITOR=true k edit nobody", 3, NULL, "nobody");
+	expect(h, "k qmp web", 2, NULL, "command is missing");
+	expect(h, "k qmp web query-status", 0, "\"running\"", NULL);
+	expect(h, "k qmp db query-status", 4, NULL, "not running");
+	host_free(h);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -156,5 +180,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvmctl/usage", test_usage);
 	g_test_add_func("/kvmctl/console", test_console);
 	g_test_add_func("/kvmctl/validate", test_validate);
+	g_test_add_func("/kvmctl/watch", test_watch);
 	return g_test_run();
 }

@@ -3,7 +3,10 @@
 """Watching machines: statistics without asking them, also of one that hangs and by a kvmd that has begun anew."""
 import json
 import os
+import pty
+import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -113,5 +116,89 @@ def hostile(k):
     assert not [x for x in links if x.endswith('/stats')], 'its process could still change the size of its page'
 
 
-cases = [('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
+def on_terminal(k, *args, keys=b'', until=b''):
+    """Runs kvmctl on a terminal, sends keys when `until` was shown; what it printed, and its status."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.execve(f'{k.build}/tools/kvmctl', ['kvmctl', *args], dict(k.env, TERM='xterm'))
+    seen, end, sent = b'', time.monotonic() + 30, False
+    while time.monotonic() < end:
+        if select.select([fd], [], [], 0.5)[0]:
+            try:
+                seen += os.read(fd, 65536)
+            except OSError:
+                break
+        if until in seen and not sent:
+            os.write(fd, keys)
+            sent = True
+    else:
+        os.kill(pid, signal.SIGKILL)
+    os.close(fd)
+    return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def top(k):
+    start(k, 'one')
+    start(k, 'two')
+    text = k.ctl('top').stdout
+    assert text.split()[:3] == ['NAME', 'STATE', 'CPU%'] and text.count('running') == 2, text
+    tables = k.ctl('top', '-b', '-n', '2', '-d', '1', '--sort=name').stdout.split('\n\n')
+    assert len(tables) == 2 and tables[1].index('one') < tables[1].index('two'), tables
+    rows = [json.loads(x) for x in k.ctl('top', '-b', '-n', '1', '-o', 'jsonl', '-s', 'rss').stdout.splitlines()]
+    assert {r['name'] for r in rows} == {'one', 'two'} and rows[0]['rss'] >= rows[1]['rss'] > 0 and rows[0]['vcpus'] == 2, rows
+    seen, status = on_terminal(k, 'top', '-d', '1', keys=b'nRmq', until=b'READ/s')
+    assert status == 0 and b'sorted by name, the other way round' in seen and b'sorted by rss' in seen and seen.endswith(b'\x1b[?1049l'), (status, seen)
+    assert k.ctl('top', 'one', check=False).returncode == 2
+    assert 'nonsense' in k.ctl('top', '--sort=nonsense', check=False).stderr
+
+
+def edit(k):
+    k.define(xml(k, 'one'))
+
+    def run_edit(editor, code=0):
+        env = dict(k.env, TMPDIR=k.root)
+        env.pop('VISUAL', None)
+        env.pop('EDITOR', None)
+        if editor:
+            env['EDITOR'] = editor
+        p = subprocess.run([f'{k.build}/tools/kvmctl', 'edit', 'one'], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert p.returncode == code, p
+        return p
+
+    def left():
+        return [x for x in os.listdir(k.root) if x.startswith('kvmctl-')]
+
+    assert 'not changed' in run_edit('true').stdout
+    assert 'changed' in run_edit('sed -i s/vda/vdb/').stdout and "dev='vdb'" in k.ctl('dumpxml', 'one').stdout
+    assert 'terminal' in run_edit(None, 2).stderr
+    assert 'editor' in run_edit('false', 2).stderr and not [x for x in left() if 'vdc' in open(f'{k.root}/{x}').read()]
+    for x in left():
+        os.unlink(f'{k.root}/{x}')
+    p = run_edit("sed -i 's/<vcpu.*vcpu>/<vcpu>many<\\/vcpu>/'", 2)
+    kept = left()
+    assert len(kept) == 1 and kept[0] in p.stderr and 'many' in open(f'{k.root}/{kept[0]}').read(), (p, kept)
+    assert os.stat(f'{k.root}/{kept[0]}').st_mode & 0o777 == 0o600
+    assert 'many' not in k.ctl('dumpxml', 'one').stdout
+    # someone else is faster
+    with open(f'{k.root}/other', 'w') as f:
+        f.write(k.ctl('dumpxml', 'one').stdout.replace('vdb', 'vdd'))
+    p = run_edit(f"{k.build}/tools/kvmctl define {k.root}/other; sed -i s/vdb/vdc/", 5)
+    assert 'meanwhile' in p.stderr and "dev='vdd'" in k.ctl('dumpxml', 'one').stdout
+
+
+def qmp(k):
+    start(k, 'one')
+    s = json.loads(k.ctl('qmp', 'one', 'query-status').stdout)
+    assert s['status'] == 'running', s
+    s = json.loads(k.ctl('qmp', 'one', '{"execute":"query-stats","arguments":{"target":"vm"}}', '-o', 'jsonl').stdout)
+    assert s[0]['provider'] == 'kvm', s
+    assert json.loads(k.ctl('qmp', 'one', 'query-stats', 'target=vm').stdout)[0]['provider'] == 'kvm'
+    assert json.loads(k.ctl('qmp', 'one', 'query-stats', '{"target": "vcpu"}').stdout)[1]['stats']
+    for args, words in ((('nonsense',), 'nonsense'), (('query-status', 'x'), 'key=value'), (('query-status', '{x'), 'not JSON'),
+                        (('query-status', 'x=1'), 'takes no arguments'), (('{"no": 1}',), 'execute'), (('hello',), 'hello')):
+        p = k.ctl('qmp', 'one', *args, check=False)
+        assert p.returncode and words in p.stderr, (args, p)
+
+
+cases = [('top', top), ('edit', edit), ('qmp', qmp), ('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
 run([c for c in cases if c[0] in sys.argv[2:] or not sys.argv[2:]], build)
