@@ -253,6 +253,7 @@ static struct loop *loop_make(struct worker *w, const char *name, GError **err)
 		kerr_set(err, KERR_LIMIT, "make an I/O loop: out of descriptors");
 		return NULL;
 	}
+	loop_set_polling(l, LOOP_POLL_MAX_NS, 0, 0);
 	if (!loop_start(l, err)) {
 		loop_free(l);
 		return NULL;

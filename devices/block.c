@@ -283,15 +283,21 @@ void block_done_soon(struct block *b, struct block_req *r, int64_t result)
 	}
 }
 
+static void queue_kick(struct block_host *h, struct block_kick *k)
+{
+	if (k->queued)
+		return;
+	k->queued = true;
+	k->next = h->kicks;
+	h->kicks = k;
+}
+
 void block_kick(struct block_host *h, struct block_kick *k)
 {
-	if (!h->plugged) {
+	if (h->plugged)
+		queue_kick(h, k);
+	else
 		k->fn(k->arg);
-	} else if (!k->queued) {
-		k->queued = true;
-		k->next = h->kicks;
-		h->kicks = k;
-	}
 }
 
 /* Those queued now; what they queue in turn is for the next round. */
@@ -318,6 +324,13 @@ static void post_rest(struct block_host *h)
 		h->posted = true;
 		loop_post(h->loop, run_finished, h);
 	}
+}
+
+void block_kick_later(struct block_host *h, struct block_kick *k)
+{
+	queue_kick(h, k);
+	if (!h->plugged)
+		post_rest(h);
 }
 
 /* The outermost unplug. While done functions run it counts as plugged, so that what they submit is the next batch. */

@@ -77,6 +77,8 @@ void block_done(struct block_req *, int64_t result);
 void block_done_soon(struct block *, struct block_req *, int64_t result);
 /* fn runs when the batch ends, at once outside of one. */
 void block_kick(struct block_host *, struct block_kick *);
+/* From a kick's fn that cannot do its work yet: once more when the batch after this one ends. */
+void block_kick_later(struct block_host *, struct block_kick *);
 void block_host_plug(struct block_host *);
 void block_host_unplug(struct block_host *);
 int block_sync(struct block *, enum block_op, uint64_t off, void *buf, uint64_t n);

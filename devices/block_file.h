@@ -55,6 +55,7 @@ struct file {
 	struct block block;
 	const struct file_engine *engine;
 	int fd;
+	bool in_memory; /* a file of tmpfs: quick transfers never wait for a device */
 	bool regular, direct, slice, no_sync, no_punch, no_zero_range;
 	uint32_t align, mem_align;      /* 1: anything goes */
 	uint64_t offset;                /* of the slice */

@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "domain/error.h"
@@ -38,6 +40,7 @@ bool file_open(struct file *f, const struct block_file_config *c, struct fdset *
 {
 	struct block *b = &f->block;
 	struct stat st;
+	struct statfs fs;
 	off_t end;
 	int flags;
 
@@ -56,6 +59,7 @@ bool file_open(struct file *f, const struct block_file_config *c, struct fdset *
 		return kerr_set(err, KERR_ACCESS, "image '%s' is open for %s only", c->fd,
 			(flags & O_ACCMODE) == O_WRONLY ? "writing" : "reading");
 	f->regular = S_ISREG(st.st_mode);
+	f->in_memory = fstatfs(f->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 	f->direct = flags & O_DIRECT;
 	f->no_sync = c->flags & BLOCK_FILE_NO_SYNC;
 	f->align = f->mem_align = 1;

@@ -3,26 +3,34 @@
  * Files and block devices through the loop's restricted io_uring: calls are collected while the batch is open and go to
  * the kernel with one system call when it ends. What the kernel finished meanwhile is taken at once; the rest makes the
  * ring's descriptor readable. No more is in flight than the completion queue holds; the surplus waits here.
+ *
+ * Short transfers of files in memory (tmpfs) are made by this thread itself at the end of the batch: the kernel would hand
+ * them to a thread of its own, for tmpfs can't do them without waiting in principle, and two wake-ups cost much more than
+ * copying a page.
  */
 #include "devices/block_file.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "domain/error.h"
 
 #define RETRY_NS 10000000       /* the kernel was short of memory */
+#define COPY_MAX (128u << 10)   /* bytes that are copied rather than handed on */
 
 struct engine {                         /* one per host */
 	struct block_shared shared;
 	struct block_host *host;
 	struct ring *ring;
 	struct loop_fd watch;
+	struct loop_poll poll;
 	struct block_kick kick;
 	struct loop_timer retry;
 	unsigned inflight, most;
 	struct file_op *waiting, **waiting_end;
+	struct file_op *copies, **copies_end;   /* of the open batch */
 	bool added;
 	GError *err;
 };
@@ -98,19 +106,51 @@ static void reap(struct engine *e)
 	}
 }
 
+static int64_t copy(const struct file_op *op)
+{
+	int fd = op->file->fd;
+	ssize_t n;
+
+	if (op->call == FILE_READ)
+		n = op->iov_n == 1 ? pread(fd, op->iov->iov_base, op->iov->iov_len, (off_t)op->off) :
+				     preadv(fd, op->iov, (int)op->iov_n, (off_t)op->off);
+	else
+		n = op->iov_n == 1 ? pwrite(fd, op->iov->iov_base, op->iov->iov_len, (off_t)op->off) :
+				     pwritev(fd, op->iov, (int)op->iov_n, (off_t)op->off);
+	return n < 0 ? -errno : n;
+}
+
+static void run_copies(struct engine *e)
+{
+	struct file_op *op = e->copies;
+
+	e->copies = NULL;
+	e->copies_end = &e->copies;
+	while (op) {
+		struct file_op *next = op->next;
+
+		file_call_done(op, copy(op));
+		op = next;
+	}
+}
+
 static void push(void *arg)
 {
 	struct engine *e = arg;
 	int rc;
 
-	while ((rc = io_uring_submit(&e->ring->uring)) == -EINTR)
+	while ((rc = io_uring_sq_ready(&e->ring->uring) ? io_uring_submit(&e->ring->uring) : 0) == -EINTR)
 		;
 	if (rc < 0) {           /* -EBUSY, -EAGAIN: entries stay in the queue */
 		g_debug("io_uring: submit: %s", g_strerror(-rc));
 		loop_timer_set(&e->retry, clock_now(e->host->clock, CLOCK_HOST) + RETRY_NS);
 	}
-	if (!e->host->submitting)
+	if (!e->host->submitting) {
+		run_copies(e);
 		reap(e);
+	} else if (e->copies) { /* in the middle of a driver's submit, where nothing may end */
+		block_kick_later(e->host, &e->kick);
+	}
 }
 
 static void on_readable(void *arg, uint32_t events)
@@ -124,6 +164,18 @@ static void on_readable(void *arg, uint32_t events)
 	block_host_unplug(e->host);
 }
 
+/* COOP_TASKRUN: what the kernel has finished may still wait for a call of ours, which peek makes. */
+static bool on_poll(void *arg)
+{
+	struct engine *e = arg;
+	struct io_uring_cqe *cqe;
+
+	if (!e->inflight || io_uring_peek_cqe(&e->ring->uring, &cqe) != 0)
+		return false;
+	on_readable(e, 0);
+	return true;
+}
+
 static void on_retry(void *arg)
 {
 	on_readable(arg, 0);
@@ -133,6 +185,13 @@ static void engine_start(struct file *f, struct file_op *op)
 {
 	struct engine *e = ((struct uring *)f)->engine;
 
+	if (f->in_memory && op->len <= COPY_MAX && !op->dsync && (op->call == FILE_READ || op->call == FILE_WRITE)) {
+		op->next = NULL;
+		*e->copies_end = op;
+		e->copies_end = &op->next;
+		block_kick(e->host, &e->kick);
+		return;
+	}
 	if (e->inflight >= e->most) {
 		op->next = NULL;
 		*e->waiting_end = op;
@@ -148,6 +207,8 @@ static void add_watch(void *arg)
 	struct engine *e = arg;
 
 	e->added = loop_fd_add(e->host->loop, &e->watch, &e->err);
+	if (e->added)
+		loop_poll_add(e->host->loop, &e->poll);
 }
 
 static void remove_watch(void *arg)
@@ -155,13 +216,14 @@ static void remove_watch(void *arg)
 	struct engine *e = arg;
 
 	loop_fd_remove(&e->watch);
+	loop_poll_remove(&e->poll);
 }
 
 static void engine_free(struct block_shared *s)
 {
 	struct engine *e = (struct engine *)s;
 
-	g_assert(!e->inflight && !e->waiting);
+	g_assert(!e->inflight && !e->waiting && !e->copies);
 	loop_timer_cancel(&e->retry);
 	loop_call(e->host->loop, remove_watch, e);
 	g_free(e);
@@ -176,11 +238,13 @@ static struct block_shared *engine_make(struct block_host *h, GError **err)
 	e->ring = h->ring;
 	e->most = *h->ring->uring.cq.kring_entries;
 	e->waiting_end = &e->waiting;
+	e->copies_end = &e->copies;
 	e->kick = (struct block_kick){ .fn = push, .arg = e };
 	loop_timer_init(&e->retry, h->loop, CLOCK_HOST, on_retry, e);
 	e->watch = (struct loop_fd){
 		.fd = h->ring->uring.ring_fd, .events = EPOLLIN, .fn = on_readable, .arg = e
 	};
+	e->poll = (struct loop_poll){ .fn = on_poll, .arg = e };
 	loop_call(h->loop, add_watch, e);
 	if (e->added)
 		return &e->shared;

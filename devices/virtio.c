@@ -157,6 +157,7 @@ static void service(struct virtio *v, struct virtio_queue *vq)
 {
 	if (!may_run(v, vq) || (!vq->q.started && !start_queue(v, vq)))
 		return;
+	vq->q.polled = vq->polled;
 	v->ops->ready(v, &vq->q);
 	virtq_signal(&vq->q);
 }
@@ -197,6 +198,31 @@ static void on_kick(void *arg, uint32_t events)
 		return;
 	vq->kicks += count;
 	service(virtio_of_queue(&vq->q), vq);
+}
+
+/* What is polled: a look at the ring. Progress is what was taken, for a device may leave it all where it is. */
+static bool poll_queue(void *arg)
+{
+	struct virtio_queue *vq = arg;
+	struct virtio *v = virtio_of_queue(&vq->q);
+	uint16_t at;
+
+	if (!may_run(v, vq) || !vq->q.started || !virtq_waits(&vq->q))
+		return false;
+	at = vq->q.avail;
+	service(v, vq);
+	return vq->q.avail != at;
+}
+
+/* A queue that is held keeps its ring as it is: it is looked at when it runs again, and that turns kicks on. */
+static void poll_quiet(void *arg, bool on)
+{
+	struct virtio_queue *vq = arg;
+	struct virtio *v = virtio_of_queue(&vq->q);
+
+	vq->polled = on;
+	if (may_run(v, vq) && vq->q.started)
+		virtq_set_polled(&vq->q, on);
 }
 
 /* --- stopping --- */
@@ -412,6 +438,7 @@ bool virtio_set_queues(struct virtio *v, unsigned n, unsigned size, struct loop 
 		virtq_init(&vq->q);
 		vq->loop = loop ? loop : dev_of(v)->vm->loops[0];
 		vq->kick = (struct loop_fd){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_kick, .arg = vq };
+		vq->poll = (struct loop_poll){ .fn = poll_queue, .quiet = poll_quiet, .arg = vq };
 		vq->post = g_new0(struct queue_post, 1);
 		*vq->post = (struct queue_post){ .self = self_ref(v->self), .index = i, .refs = 1 };
 		vq->vector = VIRTIO_NO_VECTOR;
@@ -439,6 +466,8 @@ static void watch_kicks(void *arg)
 	struct watch_call *c = arg;
 
 	c->ok = loop_fd_add(c->vq->loop, &c->vq->kick, c->err);
+	if (c->ok && virtio_of_queue(&c->vq->q)->ops->polls)
+		loop_poll_add(c->vq->loop, &c->vq->poll);
 }
 
 bool virtio_realize(struct virtio *v, const struct virtio_ops *ops, struct fdset *fds, GError **err)
@@ -467,6 +496,7 @@ static void unwatch_kicks(void *arg)
 	struct virtio_queue *vq = arg;
 
 	loop_fd_remove(&vq->kick);
+	loop_poll_remove(&vq->poll);
 	virtq_finish(&vq->q);
 }
 

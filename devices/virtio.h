@@ -39,6 +39,7 @@ struct virtio_ops {
 	size_t driver;                  /* offset of VIRTIO_MEMBERS in its config; 0: none */
 	size_t space;                   /* offset of its config registers in its struct, as the guest sees them; 0: none */
 	unsigned space_len;
+	bool polls;                     /* a busy loop may look at its queues before it sleeps */
 	/* Main. Opens what it needs and says what it is by virtio_set_queues and ->offered. May be NULL for one queue. */
 	bool (*realize)(struct virtio *, struct fdset *, GError **err);
 	void (*unrealize)(struct virtio *);     /* queues do not run any more */
@@ -64,6 +65,8 @@ struct virtio_queue {
 	struct virtq q;                 /* the loop's; .arg: the device */
 	struct loop *loop;
 	struct loop_fd kick;            /* the guest's notifications: .fd is what the accelerator writes */
+	struct loop_poll poll;
+	bool polled;                    /* the loop polls at present; its thread */
 	struct queue_post *post;
 	/* registers: dev->lock */
 	uint16_t size, vector;          /* vector: atomic too */

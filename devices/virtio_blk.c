@@ -336,7 +336,7 @@ void virtio_blk_resize(struct device *d, uint64_t bytes, struct done *done)
 }
 
 static const struct virtio_ops blk_virtio_ops = {
-	.name = "blk", .id = 2, .class = 0x010000, .queue_size = QUEUE_SIZE,
+	.name = "blk", .id = 2, .class = 0x010000, .queue_size = QUEUE_SIZE, .polls = true,
 	.address = offsetof(struct disk, address), .driver = offsetof(struct disk, driver.iommu),
 	.space = offsetof(struct blk, space), .space_len = sizeof(struct blk_space),
 	.realize = blk_realize, .unrealize = blk_unrealize, .ready = blk_ready, .drain = blk_drain, .resumed = blk_resumed, .reset = blk_reset,

@@ -120,7 +120,7 @@ bool virtq_start(struct virtq *q, const struct virtq_setup *s)
 	q->set = *s;
 	q->avail = q->used = q->unsignalled = 0;
 	q->avail_wrap = q->used_wrap = true;
-	q->kicks_off = q->signalled_any = false;
+	q->kicks_off = q->signalled_any = q->polled = false;
 	if (!s->size || s->size > VIRTQ_SIZE_MAX || (!s->packed && s->size & (s->size - 1))) {
 		break_it(q, "impossible queue size");
 		return false;
@@ -189,11 +189,25 @@ bool virtq_has(struct virtq *q)
 		return false;
 	if (q->again || waiting(q))
 		return true;
-	if (q->is_broken)
+	if (q->is_broken || q->polled)
 		return false;
 	say_kicks(q, true);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);        /* what is said before what is looked at */
 	return waiting(q) != 0;
+}
+
+bool virtq_waits(struct virtq *q)
+{
+	return is_open(q) && (q->again || waiting(q));
+}
+
+void virtq_set_polled(struct virtq *q, bool on)
+{
+	q->polled = on && is_open(q);
+	if (q->polled && !q->kicks_off)
+		say_kicks(q, false);
+	else if (!on)
+		(void)virtq_has(q);     /* kicks are on when it finds nothing */
 }
 
 /* --- walking a chain --- */

@@ -62,6 +62,7 @@ struct virtq {
 	uint16_t avail, used;   /* split: free running; packed: positions */
 	bool avail_wrap, used_wrap;
 	bool kicks_off;         /* the driver was told that we are looking anyway */
+	bool polled;            /* somebody looks all the time: an empty ring does not turn kicks on */
 	uint16_t unsignalled;   /* ring entries pushed since the last decision to interrupt */
 	bool signalled_any;
 	unsigned popped;        /* outstanding chains */
@@ -81,6 +82,9 @@ void virtq_stop(struct virtq *);                /* outstanding chains become orp
 bool virtq_pop(struct virtq *, struct chain *);
 void virtq_unpop(struct virtq *, struct chain *);       /* as if it had not been: it is popped again, before all others */
 bool virtq_has(struct virtq *);                 /* would virtq_pop find something? Kicks are on when not */
+/* Begins and ends polling: an empty ring turns kicks off, or on again (look once more after that). */
+void virtq_set_polled(struct virtq *, bool on);
+bool virtq_waits(struct virtq *);               /* is there something? Leaves kicks as they are */
 /* Gives it back with `len` bytes written from its start, and frees what it holds. */
 void virtq_push(struct virtq *, struct chain *, uint64_t len);
 void virtq_signal(struct virtq *);              /* after one or more pushes: interrupts when the driver wants it */

@@ -26,8 +26,15 @@ bool ring_init(struct ring *r, unsigned entries, unsigned files, GError **err)
 	struct io_uring_restriction rule[G_N_ELEMENTS(allowed_ops) + 2];
 	g_autofree int *none = g_new(int, files);
 	unsigned n = 0;
-	int rc = io_uring_queue_init_params(entries, &r->uring, &p);
+	int rc;
 
+	/* No interrupt of our thread for each completion: it takes them when it calls next, or sleeps. Before Linux 5.19: as ever. */
+	p.flags |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+	rc = io_uring_queue_init_params(entries, &r->uring, &p);
+	if (rc == -EINVAL) {
+		p = (struct io_uring_params){ .flags = IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP };
+		rc = io_uring_queue_init_params(entries, &r->uring, &p);
+	}
 	if (rc < 0)
 		return kerr_errno(err, -rc, "make an I/O ring (kernel.io_uring_disabled?)");
 	memset(rule, 0, sizeof rule);

@@ -326,6 +326,26 @@ static void test_events(void)
 			virtq_signal(&g->q);
 			g_assert_cmpuint(g->interrupts, ==, 0);
 		}
+		/* polled: an empty ring wants no kick, until that ends */
+		g_assert_false(virtq_pop(&g->q, &c));
+		virtq_set_polled(&g->q, true);
+		g_assert_false(virtq_waits(&g->q));
+		for (unsigned i = 0; i < 2; i++) {
+			g_assert_true(vring_add(&g->r, &s, 1, 0, &token));
+			if (vring_wants_kick(&g->r))    /* what EVENT_IDX said before stands for one more */
+				g_assert_true(!i && kind & 1);
+			g_assert_true(virtq_waits(&g->q));
+			g_assert_true(virtq_pop(&g->q, &c));
+			virtq_push(&g->q, &c, 0);
+			g_assert_false(virtq_pop(&g->q, &c));
+		}
+		g_assert_true(vring_add(&g->r, &s, 1, 0, &token));
+		g_assert_false(vring_wants_kick(&g->r));
+		g_assert_true(virtq_pop(&g->q, &c));
+		virtq_push(&g->q, &c, 0);
+		virtq_set_polled(&g->q, false);
+		g_assert_true(vring_add(&g->r, &s, 1, 0, &token));
+		g_assert_true(vring_wants_kick(&g->r));
 		rig_clear(g);
 		g_free(g);
 	}

@@ -311,6 +311,122 @@ static void test_wakes_up(void)
 	g_cond_clear(&r.rang);
 }
 
+/* --- polling --- */
+
+#define POLLED 30000
+
+/* A queue whose producer notifies only when asked to, like a guest's. */
+struct polled {
+	struct loop *loop;
+	struct loop_poll poll;
+	struct loop_fd fd;
+	int produced, quiet;    /* atomic */
+	int consumed;           /* atomic; written by the loop */
+	int quiets;             /* the loop's */
+};
+
+static bool consume(void *arg)
+{
+	struct polled *p = arg;
+	int n = g_atomic_int_get(&p->produced);
+
+	if (n == p->consumed)
+		return false;
+	g_atomic_int_set(&p->consumed, n);
+	return true;
+}
+
+static void set_quiet(void *arg, bool on)
+{
+	struct polled *p = arg;
+
+	g_assert_true(loop_current() == p->loop);
+	p->quiets += on;
+	g_atomic_int_set(&p->quiet, on);
+}
+
+static void on_notified(void *arg, uint32_t events)
+{
+	struct polled *p = arg;
+	uint64_t n;
+
+	g_assert_cmpint(read(p->fd.fd, &n, sizeof(n)), ==, sizeof(n));
+	(void)consume(p);
+}
+
+static void produce(struct polled *p, unsigned pause_us)
+{
+	uint64_t one = 1;
+
+	g_atomic_int_inc(&p->produced);
+	if (!g_atomic_int_get(&p->quiet))
+		g_assert_cmpint(write(p->fd.fd, &one, sizeof(one)), ==, sizeof(one));
+	if (pause_us)
+		g_usleep(pause_us);
+}
+
+static void begin_polled(void *arg)
+{
+	struct polled *p = arg;
+
+	g_assert_true(loop_fd_add(p->loop, &p->fd, NULL));
+	loop_poll_add(p->loop, &p->poll);
+}
+
+static void end_polled(void *arg)
+{
+	struct polled *p = arg;
+
+	loop_poll_remove(&p->poll);
+	loop_poll_remove(&p->poll);
+	loop_fd_remove(&p->fd);
+}
+
+static void until_consumed(struct polled *p, int n)
+{
+	for (int i = 0; g_atomic_int_get(&p->consumed) != n; i++) {
+		g_assert_cmpint(i, <, 100000);
+		g_usleep(100);
+	}
+}
+
+/* Nothing is lost where polling begins and ends; it begins when there is much to do, and not when there is little. */
+static void test_polling(void)
+{
+	struct clock *clock = clock_new();
+	struct polled p = { .loop = loop_new("polled", clock) };
+	int64_t busy;
+	int quiets;
+
+	p.poll = (struct loop_poll){ .fn = consume, .quiet = set_quiet, .arg = &p };
+	p.fd = (struct loop_fd){ .fd = eventfd(0, EFD_NONBLOCK), .events = EPOLLIN, .fn = on_notified, .arg = &p };
+	loop_set_polling(p.loop, 1000000, 4, 2);
+	g_assert_true(loop_start(p.loop, NULL));
+	loop_call(p.loop, begin_polled, &p);
+	for (int i = 0; i < POLLED; i++)
+		produce(&p, i % 64 ? 0 : i % 256);
+	until_consumed(&p, POLLED);
+	loop_call(p.loop, end_polled, &p);
+	quiets = p.quiets;
+	g_test_message("polled %d times", quiets);
+	g_assert_false(g_atomic_int_get(&p.quiet) && quiets == 0);
+	/* rarely: a sleep is longer than what is polled at most, and it sleeps at once from then on */
+	loop_stop(p.loop);
+	loop_set_polling(p.loop, 1000, 0, 0);
+	g_atomic_int_set(&p.quiet, 0);
+	g_assert_true(loop_start(p.loop, NULL));
+	loop_call(p.loop, begin_polled, &p);
+	busy = p.quiets;
+	for (int i = 0; i < 20; i++)
+		produce(&p, 2000);
+	until_consumed(&p, POLLED + 20);
+	loop_call(p.loop, end_polled, &p);
+	g_assert_cmpint(p.quiets - busy, <=, 2);
+	loop_free(p.loop);
+	close(p.fd.fd);
+	clock_free(clock);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -322,5 +438,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/loop/remove-in-batch", test_remove_in_batch);
 	g_test_add_func("/loop/thread", test_thread);
 	g_test_add_func("/loop/wakes-up", test_wakes_up);
+	g_test_add_func("/loop/polling", test_polling);
 	return g_test_run();
 }

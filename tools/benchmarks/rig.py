@@ -166,7 +166,7 @@ def ratio(ours, peers):
     """Median of the ratios of neighbouring runs: what slows both for a while does not count."""
     if len(ours.values) != len(peers.values):
         return ours.median / peers.median       # not measured in turns
-    return statistics.median(a / b for a, b in zip(ours.values, peers.values))
+    return statistics.median([a / b for a, b in zip(ours.values, peers.values) if b > 0] or [0.0])
 
 
 class Line:
