@@ -465,5 +465,6 @@ const struct command_binding disk_bindings[] = {
 	{ "domblkinfo", cmd_domblkinfo },
 	{ "domblkstat", cmd_domblkstat },
 	{ "domblkerror", cmd_domblkerror },
+	{ "disk-usage", cmd_disk_usage },
 	{ NULL },
 };

@@ -23,6 +23,7 @@ struct kvmd {
 	struct doms *doms;
 	struct probe *probe;
 	struct cgroups *cgroups;
+	struct disk_watch *disk_watch;
 	int ram_fs;                     /* a tmpfs of kvmd's own for guests' memory, -1: memfd */
 	int null_fd;
 	int lock_fd;                    /* one kvmd per run/ */

@@ -23,6 +23,7 @@
 
 #include "daemon/cgroup.h"
 #include "daemon/define.h"
+#include "daemon/disk_watch.h"
 #include "daemon/dom.h"
 #include "daemon/kvmd.h"
 #include "daemon/log.h"
@@ -197,6 +198,7 @@ static bool start(struct kvmd *k, const struct options *o, GError **err)
 	k->control = control_new(k, err);
 	if (!k->control)
 		return false;
+	k->disk_watch = disk_watch_new(k);
 	adopt_all(k, ADOPT_PATIENCE_MS, adopted, k);
 	return true;
 }
@@ -205,6 +207,7 @@ static void finish(struct kvmd *k)
 {
 	k->stopping = true;
 	control_free(k->control);
+	disk_watch_free(k->disk_watch);
 	doms_finish(k->doms);
 	if (k->slow)
 		work_free(k->slow, TRUE);

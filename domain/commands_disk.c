@@ -116,6 +116,33 @@ static const struct field tell_domblkerror_fields[] = { LIST(T, disks, NULL, tel
 #undef T
 TELL(domblkerror, "disks the machine waits for");
 
+#define T struct ask_disk_usage
+static const struct field ask_disk_usage_fields[] = { STR(T, domain, NULL, POSITIONAL, "only of this domain; not given: of all"), END };
+#undef T
+ASK(disk_usage, "whose disks");
+
+#define T struct tell_usage_image
+static const struct field tell_usage_image_fields[] = {
+	TEXT(domain, "whose it is"), TEXT(target, "the disk"), U32(T, depth, NULL, 0, UINT32_MAX, 0, "0: the image the guest writes; 1: what that stands on, …"),
+	TEXT(format, "its format"), N64(virtual, "bytes a guest sees"), N64(allocated, "bytes it takes on the host"),
+	N64(free, "bytes its file system has left; 0 for a device"), TEXT(path, "where it is"), TEXT(trouble, "why it could not be looked at"), END };
+#undef T
+static TELL(usage_image, "an image");
+
+#define T struct tell_usage_fs
+static const struct field tell_usage_fs_fields[] = {
+	TEXT(path, "where it is mounted"), N64(size, "bytes it has"), N64(free, "bytes it has left"), N64(used, "bytes the images above take"),
+	N64(promised, "bytes that guests may still write into them"), N64(lacking, "what is promised beyond what is free"), END };
+#undef T
+static TELL(usage_fs, "a file system of the host");
+
+#define T struct tell_disk_usage
+static const struct field tell_disk_usage_fields[] = {
+	LIST(T, images, NULL, tell_usage_image_schema, 1000000, 0, "images, by domain"),
+	LIST(T, filesystems, NULL, tell_usage_fs_schema, 65536, 0, "the host's file systems they are on"), END };
+#undef T
+TELL(disk_usage, "what disks take and promise");
+
 const struct command disk_commands[] = {
 	{ "blkdeviotune", "blkdeviotune", "print or change how much a disk may do", IN_KVMD, CMD_VM, &ask_blkdeviotune_schema, &tell_blkdeviotune_schema,
 	  "kvmctl blkdeviotune web vda\nkvmctl blkdeviotune web vda --total-iops-sec 500 --live --config\n"
@@ -135,5 +162,9 @@ const struct command disk_commands[] = {
 	  &tell_domblkstat_schema, "kvmctl domblkstat web vda", NULL },
 	{ "domblkerror", "domblkerror", "list the disks for which a machine has paused", IN_KVMD, CMD_VM | CMD_READ, NULL, &tell_domblkerror_schema,
 	  "kvmctl domblkerror web", "A machine whose disk is full or failed goes on, and tries again, by 'kvmctl resume'." },
+	{ "disk-usage", "disk-usage", "print what disks take on the host, and what is promised beyond that", IN_KVMD, CMD_READ, &ask_disk_usage_schema,
+	  &tell_disk_usage_schema, "kvmctl disk-usage\nkvmctl disk-usage web",
+	  "Each image of each chain, then each file system that holds some: an image that several domains use counts once there. Sparse "
+	  "images promise guests more than they take; 'lacking' is what would be missing if all guests filled their disks." },
 	{ NULL },
 };

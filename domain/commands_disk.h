@@ -29,5 +29,19 @@ struct tell_domblkstat { GPtrArray *disks; };
 struct tell_domblkerror_row { char *target, *error; };
 struct tell_domblkerror { GPtrArray *disks; };
 
-extern const struct schema tell_blkdeviotune_schema, tell_blockresize_schema, tell_domblklist_schema, tell_domblkinfo_schema,
+struct ask_disk_usage { char *domain; };
+struct tell_usage_image {
+	char *domain, *target, *format, *path, *trouble;
+	uint32_t depth;
+	uint64_t virtual, allocated, free;      /* bytes; free: on its file system */
+};
+struct tell_usage_fs {
+	char *path;                             /* where it is mounted */
+	uint64_t size, free, used;              /* bytes; used: by the images listed, each counted once */
+	uint64_t promised;                      /* what guests may still write into images on it */
+	uint64_t lacking;                       /* promised beyond what is free */
+};
+struct tell_disk_usage { GPtrArray *images, *filesystems; };
+
+extern const struct schema tell_disk_usage_schema, tell_blkdeviotune_schema, tell_blockresize_schema, tell_domblklist_schema, tell_domblkinfo_schema,
 	tell_domblkstat_schema, tell_domblkerror_schema;

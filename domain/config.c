@@ -29,6 +29,10 @@ static const struct field config_fields[] = {
 	U32(T, restart_delay, NULL, 0, 3600000, 0, "ms before the first restart by on_crash, on_reboot or on_poweroff; doubles each time", .def = 1000),
 	U32(T, restart_delay_max, NULL, 0, 3600000, 0, "ms: longest delay between restarts", .def = 60000),
 	U32(T, restart_steady, NULL, 0, 86400000, 0, "ms of running after which the delay begins anew", .def = 60000),
+	U32(T, disk_low_percent, NULL, 0, 100, 0,
+		"a file system with disks of running machines is low when less than this part of it is free: event DISK_SPACE_LOW; 0: do not look", .def = 5),
+	F_NUM(T, disk_low_bytes, uint64_t, NULL, kind_size, 0, UINT64_C(1) << 60, 0, "and less than this many bytes", .def = UINT64_C(2) << 30),
+	U32(T, disk_low_interval, NULL, 100, 3600000, 0, "ms between looks at them", .def = 10000),
 	U64(T, events_size, NULL, 65536, UINT64_C(1) << 40, 0, "bytes of one file of the event journal; two are kept", .def = 16u << 20),
 	END,
 };

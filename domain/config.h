@@ -16,6 +16,9 @@ struct config {
 	uint32_t answer_timeout, start_timeout, destroy_timeout;        /* ms */
 	uint32_t restart_delay, restart_delay_max, restart_steady;      /* ms */
 	uint64_t events_size;           /* bytes per journal file */
+	uint32_t disk_low_percent;      /* of a file system with images; 0: not watched */
+	uint64_t disk_low_bytes;        /* the limit at most */
+	uint32_t disk_low_interval;     /* ms */
 };
 
 extern const struct schema config_schema;

@@ -318,6 +318,7 @@ static const struct {
 	{ "domblkinfo", print_table },
 	{ "domblkstat", print_table },
 	{ "domblkerror", print_table },
+	{ "disk-usage", print_table },
 	{ "blkdeviotune", print_tune },
 	{ "blockresize", print_resized },
 	{ "domiflist", print_domiflist },

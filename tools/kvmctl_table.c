@@ -6,7 +6,7 @@
 #include "domain/commands_disk.h"
 #include "tools/kvmctl.h"
 
-static const char *const sizes[] = { "virtual", "allocated", "physical", "free", "size", "promised", "used", NULL };
+static const char *const sizes[] = { "virtual", "allocated", "physical", "free", "size", "promised", "used", "lacking", NULL };
 
 static char *size_text(uint64_t n)
 {
@@ -75,14 +75,18 @@ void print_rows(const struct schema *s, json_object *rows, const char *const *hi
 void print_table(const struct call *c, json_object *reply)
 {
 	static const char *const kinds[] = { "type", "device", NULL };
+	unsigned told = 0;
 	bool plain = !strcmp(c->command->name, "domblklist") && !((const struct ask_domblklist *)c->args)->details;
 
 	for (const struct field *f = c->command->reply->fields; f->name; f++) {
 		json_object *v = NULL;
 
 		json_object_object_get_ex(reply, f->name, &v);
-		if (f->kind->shape == SHAPE_LIST && (json_object_is_type(v, json_type_array) ? json_object_array_length(v) : 0))
-			print_rows(f->sub, v, plain ? kinds : NULL);
+		if (f->kind->shape != SHAPE_LIST || !json_object_is_type(v, json_type_array) || !json_object_array_length(v))
+			continue;
+		if (told++)
+			putchar('\n');
+		print_rows(f->sub, v, plain ? kinds : NULL);
 	}
 }
 

@@ -182,6 +182,29 @@ static void exit_to(const struct kvm_run *run, enum vm_request what, const char 
 	vm_finish(&vm);
 }
 
+/* What only tells of something does not stop the guest. */
+static void test_told(void)
+{
+	static const enum vm_request kinds[] = { VM_REQ_PANIC, VM_REQ_IO_ERROR };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		struct kvm_run r = { .exit_reason = KVM_EXIT_INTR };
+		struct sim s = { .script = &r, .script_n = 1 };
+		struct vm vm;
+
+		set_up(&vm, &s);
+		vcpu_go(vcpu(&vm));
+		vm_request(&vm, kinds[i], 0, "vda");
+		g_assert_false(__atomic_load_n(&vm.reset_pending, __ATOMIC_SEQ_CST));
+		vcpu_park(vcpu(&vm));
+		g_assert_true(vcpus_wait_parked(&vm, 10000));
+		vcpu_go(vcpu(&vm));
+		g_usleep(1000);
+		g_assert_false(vcpu_parked(vcpu(&vm)));
+		vm_finish(&vm);
+	}
+}
+
 static void test_ends(void)
 {
 	struct kvm_run r = { .exit_reason = KVM_EXIT_SHUTDOWN };
@@ -265,6 +288,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/vcpu/park", test_park);
 	g_test_add_func("/vcpu/settle", test_settle);
+	g_test_add_func("/vcpu/told", test_told);
 	g_test_add_func("/vcpu/ends", test_ends);
 	g_test_add_func("/vcpu/run-fails", test_run_fails);
 	g_test_add_func("/vcpu/string-io", test_string_io);

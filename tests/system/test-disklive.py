@@ -205,5 +205,186 @@ def resize(k):
     assert hashlib.md5(open(out, 'rb').read()).hexdigest() == want
 
 
-cases = {f.__name__: f for f in (verbs, resize)}
+class Tmpfs:
+    """A small file system of the host's, with a ballast that fills it up to some KiB."""
+
+    def __init__(self, path, mib):
+        self.path, self.ballast = path, f'{path}/ballast'
+        os.mkdir(path)
+        p = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={mib}m,mode=755', 'kvmd-test', path], capture_output=True, text=True)
+        if p.returncode:
+            os.rmdir(path)
+            skip(f'no tmpfs can be mounted here: {p.stderr.strip()}')
+
+    def free(self):
+        s = os.statvfs(self.path)
+        return s.f_bavail * s.f_frsize
+
+    def leave(self, n):
+        with open(self.ballast, 'wb') as f:
+            f.write(bytes(max(self.free() - n, 0)))
+
+    def drop(self):
+        os.unlink(self.ballast)
+
+    def close(self):
+        subprocess.run(['umount', '-l', self.path])
+
+
+def space(k):
+    """disk-usage, and the events before a file system is full."""
+    os.makedirs(f'{k.root}/etc/kvmd', exist_ok=True)
+    with open(f'{k.root}/etc/kvmd/kvmd.conf', 'w') as f:
+        f.write('disk_low_interval = 100\ndisk_low_percent = 25\n')
+    k.kill()
+    k.start()
+    small = Tmpfs(f'{k.root}/small', 16)
+    try:
+        base, top, raw, other = (f'{small.path}/{n}' for n in ('base.qcow2', 'top.qcow2', 'raw.img', 'other.qcow2'))
+        make(base, 'qcow2', 8 * MIB)
+        for path in top, other:
+            make(path, 'qcow2', 24 * MIB, '-b', base, '-F', 'qcow2')
+        make(raw, 'raw', 8 * MIB)
+        k.define(xml('a', [disk(top, 'vda', 'qcow2'), disk(raw, 'vdb', 'raw')], False))
+        k.define(xml('b', [disk(other, 'vda', 'qcow2')], False))
+        k.define(xml('c', [disk(raw, 'vda', 'raw', more='<readonly/>')], False))
+        k.ctl('start', 'a')
+        k.ctl('start', 'b')
+        u = k.json('disk-usage')
+        assert [(i['domain'], i['target'], i['depth'], i['virtual'] // MIB) for i in u['images']] == \
+            [('a', 'vda', 0, 24), ('a', 'vda', 1, 8), ('a', 'vdb', 0, 8), ('b', 'vda', 0, 24), ('b', 'vda', 1, 8), ('c', 'vda', 0, 8)], u
+        used = {p: os.stat(p).st_blocks * 512 for p in (base, top, raw, other)}
+        fs, = u['filesystems']
+        promised = 24 * MIB - used[top] + 24 * MIB - used[other] + 8 * MIB - used[raw]
+        assert fs['path'] == small.path and fs['size'] == 16 * MIB and fs['used'] == sum(used.values()) and fs['promised'] == promised, (fs, used)
+        assert fs['free'] == small.free() and fs['lacking'] == promised - fs['free'], fs
+        assert len(k.json('disk-usage', 'b')['images']) == 2 and 'lacking' in k.ctl('disk-usage').stdout
+        assert 'nix' in refused(k, 'disk-usage', 'nix')
+
+        def told():
+            return [(e['event'], e['data']['machines']) for e in k.events() if e['event'].startswith('DISK_SPACE')]
+        want = []
+        for _ in range(2):
+            small.leave(3 * MIB)
+            want.append(('DISK_SPACE_LOW', ['a', 'b']))
+            k.until(lambda: told() == want, 20, 'little space is told')
+            time.sleep(0.5)                             # once, not with every look
+            assert told() == want, told()
+            small.drop()
+            want.append(('DISK_SPACE_OK', ['a', 'b']))
+            k.until(lambda: told() == want, 20, 'space is told')
+        e = [e['data'] for e in k.events() if e['event'] == 'DISK_SPACE_LOW'][0]
+        assert e['path'] == small.path and e['free'] <= 3 * MIB and e['limit'] // MIB == 3 and e['size'] == 16 * MIB, e
+        assert 'are left' in open(f'{k.root}/kvmd.log').read()
+        k.ctl('destroy', 'a')
+        k.ctl('destroy', 'b')
+    finally:
+        for d in k.json('list').get('domains', []):
+            k.ctl('destroy', d['name'], check=False)
+        small.close()
+
+
+def full(k):
+    """The same with a guest that keeps 32 writes in flight by itself: raw and qcow2, many times full."""
+    small = Tmpfs(f'{k.root}/small', 24)
+    size = 8 * MIB
+    try:
+        for fmt in 'raw', 'qcow2':
+            path = make(f'{small.path}/{fmt}', fmt, size)
+            flat = f'{build}/tests/guest/flat/flat-blk'
+            text = xml(fmt, [disk(path, 'vda', fmt)], False).replace(f'{build}/tests/guest/flat/flat-spin</kernel>',
+                       f'{flat}</kernel><cmdline>op=scatter bs=4096 qd=32 ops={size // 4096} ms=600000 hz=2000000000</cmdline>')
+            k.define(text.replace("<memory unit='MiB'>16", "<memory unit='MiB'>64"))
+            small.leave(MIB)
+            k.ctl('start', fmt)
+            for i in range(5):
+                k.until(lambda: k.state(fmt) == 'paused', 30, 'the machine pauses')
+                assert 'no space' in k.ctl('domstate', fmt, '--reason').stdout
+                small.drop()
+                small.leave(MIB if i % 2 else 0)
+                k.ctl('resume', fmt)
+            k.until(lambda: k.state(fmt) == 'paused', 30, 'the machine pauses')
+            small.drop()
+            k.ctl('resume', fmt)
+            k.until(lambda: 'done' in k.console(fmt) or 'failed' in k.console(fmt), 60, 'the guest is done')
+            m = re.search(r'operations (\d+) .*errors (\d+) wrong (\d+)', k.console(fmt))
+            assert m and m.groups() == (str(size // 4096), '0', '0'), k.console(fmt)
+            k.until(lambda: k.state(fmt) == 'shut off', 20, 'the guest ends by itself')
+            if fmt == 'qcow2':
+                tool('qemu-img', 'check', path)
+                tool('qemu-img', 'convert', '-f', fmt, '-O', 'raw', path, f'{k.root}/out')
+                path = f'{k.root}/out'
+            with open(path, 'rb') as f:
+                data = f.read()
+            for i in range(size // 4096):
+                assert int.from_bytes(data[i * 4096:i * 4096 + 8], 'little') == i, f'{fmt}: block {i}'
+            os.unlink(f'{small.path}/{fmt}')
+    finally:
+        for d in k.json('list').get('domains', []):
+            k.ctl('destroy', d['name'], check=False)
+        small.close()
+
+
+def nospace(k):
+    """The host runs out of space under a sparse image: the machine pauses, and when there is space and it is let go on, nothing
+    was lost. With error_policy='report' the guest is told instead."""
+    small = Tmpfs(f'{k.root}/small', 64)
+    try:
+        return nospace_on(k, small)
+    finally:
+        for d in k.json('list', '--all').get('domains', []):
+            k.ctl('destroy', d['name'], check=False)
+        small.close()
+
+
+def nospace_on(k, small):
+    raw, top, told = (f'{small.path}/{n}' for n in ('raw.img', 'top.qcow2', 'told.img'))
+    for path in raw, told:
+        make(path, 'raw', 48 * MIB)
+    tool('mke2fs', '-q', '-F', '-t', 'ext4', '-E', 'lazy_itable_init=0', raw)
+    tool('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw, top)
+    g = Guest(k, [disk(raw, 'vda', 'raw'), disk(top, 'vdb', 'qcow2'), disk(told, 'vdc', 'raw', "error_policy='report'")])
+    want = {}
+    for target in 'vda', 'vdb':
+        g.run(f'mkdir -p /m && mount -t ext4 /dev/{target} /m && echo small >/m/before && sync')
+        small.leave(256 << 10)
+        g.type(f'cat /bin/busybox /bin/busybox >/m/f && sync && echo 3 >/proc/sys/vm/drop_caches && echo SUM-"{target}" $(md5sum </m/f) && umount /m')
+        k.until(lambda: k.state('d') == 'paused', 60, 'the machine pauses')
+        assert k.ctl('domstate', 'd', '--reason').stdout.strip() == 'paused (no space left for a disk)'
+        assert k.json('domblkerror', 'd')['disks'] == [{'target': target, 'error': 'no space'}]
+        e = [e for e in k.events() if e['event'] == 'BLOCK_IO_ERROR'][-1]['data']
+        assert e['target'] == target and e['nospace'] and e['action'] == 'stop' and e['operation'] == 'write' and e['device'] and e['node-name'], e
+        # still full: it pauses again, nothing is lost by trying
+        n = len([e for e in k.events() if e['event'] == 'BLOCK_IO_ERROR'])
+        k.ctl('resume', 'd')
+        k.until(lambda: len([e for e in k.events() if e['event'] == 'BLOCK_IO_ERROR']) > n and k.state('d') == 'paused', 30, 'it pauses again')
+        if target == 'vdb':                             # a new kvmd knows why, too
+            k.kill()
+            k.start()
+            k.until(lambda: k.state('d') == 'paused', 20, 'it is known again')
+            assert 'I/O error' in k.ctl('domstate', 'd', '--reason').stdout
+        small.drop()
+        k.ctl('resume', 'd')
+        k.until(g.ended, 120, 'the script ends')
+        assert g.ended()[1] == '0', k.console('d')[g.at:]
+        want[target] = re.search(rf'SUM-{target} ([0-9a-f]+)', k.console('d')[g.at:])[1]
+        assert k.json('domblkerror', 'd')['disks'] == [] and k.state('d') == 'running'
+    small.leave(64 << 10)
+    out = g.run('cat /bin/busybox | dd of=/dev/vdc bs=65536 conv=fsync; test $? != 0')
+    assert 'rror' in out and k.state('d') == 'running', out
+    e = [e for e in k.events() if e['event'] == 'BLOCK_IO_ERROR'][-1]['data']
+    assert e['target'] == 'vdc' and e['action'] == 'report' and e['nospace'], e
+    small.drop()
+    g.off()
+    busybox = open(f'{guest}/root/bin/busybox', 'rb').read()
+    assert set(want.values()) == {hashlib.md5(busybox * 2).hexdigest()}, want
+    tool('qemu-img', 'check', top)
+    tool('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', top, f'{k.root}/top.raw')
+    for path in raw, f'{k.root}/top.raw':
+        tool('e2fsck', '-fn', path)
+        p = subprocess.run(['debugfs', '-R', 'cat /f', path], capture_output=True, check=True)
+        assert p.stdout == busybox * 2
+
+
+cases = {f.__name__: f for f in (verbs, resize, space, full, nospace)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
