@@ -8,7 +8,9 @@
  * after a power cut counting goes on above everything a follower may have seen.
  * A follower is either catching up (reads the journal as far as its socket takes) or live (gets events as they happen).
  * It becomes live when it has read the newest; what happens meanwhile is in the journal, so nothing is missed. A live
- * follower whose socket stays full is ended by wire's queue limit.
+ * follower that reads too slowly catches up again: what waits for it is in the journal, not in memory. One that does not read
+ * at all is cut off when what it has not read is no longer kept. So a follower costs BURST bytes or so, whatever it does; one
+ * without a filter is given the journal's bytes as they are.
  */
 #include "daemon/events.h"
 
@@ -34,6 +36,7 @@ struct follower {
 	uint64_t next;                  /* the number it wants next */
 	uint64_t left;                  /* events until it ends; 0: no limit */
 	bool follow, live;
+	bool placed;                    /* file stands at the line it wants next */
 	char *uuid, *event;
 	FILE *file;                     /* while catching up */
 	bool older;                     /* it was the older one when it was opened, */
@@ -163,17 +166,34 @@ static bool matches(const char *want, json_object *in, const char *key)
 	return !want || (in && json_object_object_get_ex(in, key, &v) && !g_strcmp0(json_object_get_string(v), want));
 }
 
-/* false: it has had all it wanted (or its socket is gone) and must be ended. */
-static bool follower_give(struct follower *f, json_object *event)
+static bool wants_all(const struct follower *f)
+{
+	return !f->uuid && !f->event && !f->left;
+}
+
+/* line: event as text, with its newline. false: it has had all it wanted (or its socket is gone) and must be ended. */
+static bool follower_give(struct follower *f, json_object *event, GBytes *line)
 {
 	json_object *data = NULL;
 
 	json_object_object_get_ex(event, "data", &data);
 	if (!matches(f->uuid, data, "uuid") || !matches(f->event, event, "event"))
 		return true;
-	if (!wire_send(f->wire, event, NULL, 0))
+	if (!wire_send_lines(f->wire, line))
 		return false;
 	return !f->left || --f->left;
+}
+
+/* What it has not read is gone: better no events than some. */
+static bool has_lost(const struct follower *f)
+{
+	return f->placed && f->next < events_first(f->events);
+}
+
+static void cut_off(struct follower *f)
+{
+	follower_stop_reading(f);
+	wire_close(f->wire, false, "it does not read its events: those it waits for are no longer kept");
 }
 
 /* The file that holds number n, positioned at its start; NULL: neither. */
@@ -183,6 +203,27 @@ static FILE *file_with(struct events *e, uint64_t n, bool *older)
 	if (*older)
 		return fopen(e->old, "re");
 	return e->first[0] ? fopen(e->path, "re") : NULL;
+}
+
+/* Whole lines as they are, from a file that stands at the next; bytes sent, 0: there is no whole line (or its socket has gone). */
+static size_t catch_up_lines(struct follower *f)
+{
+	g_autofree char *buf = g_malloc(BURST);
+	size_t n = fread(buf, 1, BURST, f->file), len, last;
+	char *end = n ? memrchr(buf, '\n', n) : NULL;
+	g_autoptr(GBytes) lines = NULL;
+
+	len = end ? (size_t)(end - buf) + 1 : 0;
+	if (n > len)
+		(void)fseeko(f->file, -(off_t)(n - len), SEEK_CUR);
+	clearerr(f->file);
+	if (!len)
+		return 0;
+	for (last = len - 1; last && buf[last - 1] != '\n'; last--)
+		;
+	f->next = line_seq(buf + last, len - 1 - last) + 1;
+	lines = g_bytes_new_take(g_steal_pointer(&buf), len);
+	return wire_send_lines(f->wire, lines) ? len : 0;
 }
 
 /* One burst of the journal. false: ended. */
@@ -199,13 +240,27 @@ static bool catch_up(struct follower *f)
 		}
 		if (!f->file)
 			break;
+		if (f->placed && wants_all(f)) {
+			size_t some = catch_up_lines(f);
+
+			sent += some;
+			if (some)
+				continue;
+		}
 		n = getline(&line, &room, f->file);
 		if (n <= 0) {                           /* end of the older file: on to the newer, unless that was it */
+			unsigned age = f->older + (f->events->rotations - f->rotations);
+
 			fclose(f->file);
 			f->file = NULL;
-			if ((!f->older && f->rotations == f->events->rotations) || !f->events->first[0])
+			if (!age || !f->events->first[0])
 				break;
-			f->next = MAX(f->next, f->events->first[0]);
+			if (age == 1)                   /* it is the older one now; numbers may be missing that could not be written */
+				f->next = MAX(f->next, f->events->first[0]);
+			else if (has_lost(f)) {
+				cut_off(f);
+				return true;
+			}
 			continue;
 		}
 		sent += (size_t)n;
@@ -214,8 +269,11 @@ static bool catch_up(struct follower *f)
 		bool more = true;
 
 		if (at >= f->next) {
+			g_autoptr(GBytes) text = g_bytes_new(line, (gsize)n);
+
 			f->next = at + 1;
-			more = follower_give(f, o);
+			f->placed = true;
+			more = follower_give(f, o, text);
 		}
 		json_object_put(o);
 		if (!more)
@@ -242,6 +300,24 @@ static gboolean follower_writable(gint fd, GIOCondition cond, gpointer data)
 	return f->live ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
 }
 
+static void read_journal(struct follower *f)
+{
+	f->live = false;
+	f->writable = g_unix_fd_source_new(wire_fd(f->wire), G_IO_OUT);
+	g_source_set_callback(f->writable, G_SOURCE_FUNC(follower_writable), f, NULL);
+	g_source_attach(f->writable, NULL);
+}
+
+/* A live one has too much unread: the event before which the file stands, and what follows, it gets from the journal. */
+static void fall_behind(struct follower *f, off_t at)
+{
+	read_journal(f);
+	f->file = fopen(f->events->path, "re");
+	f->older = false;
+	f->rotations = f->events->rotations;
+	f->placed = f->file && !fseeko(f->file, at, SEEK_SET);         /* else it is found line by line */
+}
+
 struct follower *events_follow(struct events *e, struct wire *wire, const struct follow_ask *ask, void (*ended)(void *), void *arg, GError **err)
 {
 	struct follower *f;
@@ -255,11 +331,8 @@ struct follower *events_follow(struct events *e, struct wire *wire, const struct
 		.uuid = g_strdup(ask->uuid), .event = g_strdup(ask->event), .live = ask->since == UINT64_MAX && ask->follow };
 	f->next = ask->since == UINT64_MAX ? e->last + 1 : ask->since + 1;
 	g_ptr_array_add(e->followers, f);
-	if (!f->live) {
-		f->writable = g_unix_fd_source_new(wire_fd(wire), G_IO_OUT);
-		g_source_set_callback(f->writable, G_SOURCE_FUNC(follower_writable), f, NULL);
-		g_source_attach(f->writable, NULL);
-	}
+	if (!f->live)
+		read_journal(f);
 	return f;
 }
 
@@ -287,36 +360,58 @@ static void journal_rotate(struct events *e)
 	e->first[0] = e->size = 0;
 	if (!journal_open(e, &err))
 		log_error("events: %s", err->message);
+	for (unsigned i = e->followers->len; i-- > 0;) {
+		struct follower *f = g_ptr_array_index(e->followers, i);
+
+		if (!f->live && has_lost(f))
+			cut_off(f);
+	}
 }
 
-static void journal_write(struct events *e, json_object *o)
+/* Where the line begins in the file; -1: it is not there. */
+static off_t journal_write(struct events *e, GBytes *line)
 {
 	size_t len;
-	const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	g_autofree char *line = g_strconcat(text, "\n", NULL);
+	const char *text = g_bytes_get_data(line, &len);
+	off_t at;
 	ssize_t n;
 
-	if (e->size + len + 1 > e->file_max && e->first[0])
+	if (e->size + len > e->file_max && e->first[0])
 		journal_rotate(e);
-	n = e->fd < 0 ? -1 : write(e->fd, line, len + 1);
-	if (n != (ssize_t)len + 1) {
+	at = (off_t)e->size;
+	n = e->fd < 0 ? -1 : write(e->fd, text, len);
+	if (n != (ssize_t)len) {
 		if (!e->failing)
 			log_error("event journal '%s': %s; events still reach those who follow", e->path, n < 0 ? g_strerror(errno) : "short write");
 		if (n > 0)
 			(void)!ftruncate(e->fd, (off_t)e->size);        /* no half lines */
 		e->failing = true;
-		return;
+		return -1;
 	}
 	e->failing = false;
-	e->size += len + 1;
+	e->size += len;
 	if (!e->first[0])
 		e->first[0] = e->last;
+	return at;
+}
+
+static GBytes *line_of(json_object *o)
+{
+	size_t len;
+	const char *text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	char *line = g_malloc(len + 1);
+
+	memcpy(line, text, len);
+	line[len] = '\n';
+	return g_bytes_new_take(line, len + 1);
 }
 
 uint64_t events_emit(struct events *e, const char *name, const char *vm, const char *uuid, json_object *data)
 {
 	g_autoptr(GError) err = NULL;
+	g_autoptr(GBytes) line = NULL;
 	json_object *o;
+	off_t at;
 
 	e->last++;
 	if (e->last + CEILING_STEP / 2 > e->ceiling && !raise_ceiling(e, &err))
@@ -330,14 +425,20 @@ uint64_t events_emit(struct events *e, const char *name, const char *vm, const c
 	if (uuid)
 		json_object_object_add(data, "uuid", json_object_new_string(uuid));
 	o = wire_event(name, data, e->last);
-	journal_write(e, o);
+	line = line_of(o);
+	at = journal_write(e, line);
 	for (unsigned i = e->followers->len; i-- > 0;) {
 		struct follower *f = g_ptr_array_index(e->followers, i);
 
 		if (!f->live)
 			continue;
+		if (at >= 0 && wire_queued(f->wire) > BURST) {
+			f->next = e->last;
+			fall_behind(f, at);
+			continue;
+		}
 		f->next = e->last + 1;
-		if (!follower_give(f, o))
+		if (!follower_give(f, o, line))
 			follower_end(f);
 	}
 	json_object_put(o);

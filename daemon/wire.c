@@ -23,10 +23,13 @@
 #define JSON_DEPTH 64
 #define READ_CHUNK (64u << 10)
 
+#define BATCH 64                /* chunks handed to the socket at once */
+
 struct chunk {
-	char *data;
+	const char *data;
+	GBytes *shared;                 /* holds data for others too; NULL: data is the chunk's own */
 	size_t len, sent;
-	int fds[WIRE_FDS_MAX];
+	int *fds;                       /* WIRE_FDS_MAX; NULL: none */
 	unsigned fds_n;
 };
 
@@ -43,7 +46,7 @@ struct wire {
 	unsigned fds_n;
 	GQueue out;                     /* of struct chunk */
 	size_t queued, line_max, queue_max;
-	GSource *readable, *writable, *settle, *end;
+	GSource *readable, *writable, *batch, *settle, *end;
 	bool ended, held, flush, in_input, eof;
 	char *why;
 };
@@ -67,7 +70,11 @@ static void fds_close(int *fds, unsigned *n)
 static void chunk_free(struct chunk *c)
 {
 	fds_close(c->fds, &c->fds_n);
-	g_free(c->data);
+	g_free(c->fds);
+	if (c->shared)
+		g_bytes_unref(c->shared);
+	else
+		g_free((char *)c->data);
 	g_free(c);
 }
 
@@ -78,6 +85,7 @@ static gboolean wire_ended(gpointer data)
 	w->ops->closed(w, w->why);
 	source_drop(&w->readable);
 	source_drop(&w->writable);
+	source_drop(&w->batch);
 	source_drop(&w->settle);
 	source_drop(&w->end);
 	close(w->fd);
@@ -99,6 +107,7 @@ static void wire_end(struct wire *w, const char *why)
 	w->ended = true;
 	source_drop(&w->readable);
 	source_drop(&w->writable);
+	source_drop(&w->batch);
 	source_drop(&w->settle);
 	w->end = g_idle_source_new();
 	g_source_set_priority(w->end, G_PRIORITY_DEFAULT);
@@ -346,7 +355,7 @@ static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
 static ssize_t send_some(int fd, const struct chunk *c, int flags)
 {
 	union { char buf[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)]; struct cmsghdr align; } control;
-	struct iovec v = { c->data + c->sent, c->len - c->sent };
+	struct iovec v = { (char *)c->data + c->sent, c->len - c->sent };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	if (c->fds_n && !c->sent) {
@@ -363,6 +372,38 @@ static ssize_t send_some(int fd, const struct chunk *c, int flags)
 	return sendmsg(fd, &m, flags | MSG_NOSIGNAL);
 }
 
+/* The first chunks of the queue in one go: those without descriptors. */
+static ssize_t send_batch(int fd, GQueue *out)
+{
+	struct iovec v[BATCH];
+	struct msghdr m = { .msg_iov = v };
+
+	for (GList *l = out->head; l && m.msg_iovlen < BATCH; l = l->next) {
+		const struct chunk *c = l->data;
+
+		if (c->fds_n)
+			break;
+		v[m.msg_iovlen++] = (struct iovec){ (char *)c->data + c->sent, c->len - c->sent };
+	}
+	return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* n bytes of the queue have gone out. */
+static void wire_sent(struct wire *w, size_t n)
+{
+	w->queued -= n;
+	for (struct chunk *c; n && (c = g_queue_peek_head(&w->out));) {
+		size_t part = MIN(n, c->len - c->sent);
+
+		c->sent += part;
+		n -= part;
+		fds_close(c->fds, &c->fds_n);
+		if (c->sent < c->len)
+			return;
+		chunk_free(g_queue_pop_head(&w->out));
+	}
+}
+
 static gboolean wire_writable(gint fd, GIOCondition cond, gpointer data);
 
 static void wire_flush(struct wire *w)
@@ -370,7 +411,7 @@ static void wire_flush(struct wire *w)
 	struct chunk *c;
 
 	while ((c = g_queue_peek_head(&w->out))) {
-		ssize_t n = send_some(w->fd, c, MSG_DONTWAIT);
+		ssize_t n = c->fds_n || !c->shared ? send_some(w->fd, c, MSG_DONTWAIT) : send_batch(w->fd, &w->out);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -386,11 +427,7 @@ static void wire_flush(struct wire *w)
 			wire_end(w, w->ended ? w->why : g_strerror(errno));
 			return;
 		}
-		c->sent += (size_t)n;
-		w->queued -= (size_t)n;
-		fds_close(c->fds, &c->fds_n);
-		if (c->sent == c->len)
-			chunk_free(g_queue_pop_head(&w->out));
+		wire_sent(w, (size_t)n);
 	}
 	source_drop(&w->writable);
 	if (w->ended && w->flush)
@@ -411,10 +448,11 @@ static struct chunk *chunk_new(json_object *msg)
 	struct chunk *c = g_new0(struct chunk, 1);
 	size_t len;
 	const char *s = json_object_to_json_string_length(msg, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+	char *text = g_malloc(len + 1);
 
-	c->data = g_malloc(len + 1);
-	memcpy(c->data, s, len);
-	c->data[len] = '\n';
+	memcpy(text, s, len);
+	text[len] = '\n';
+	c->data = text;
 	c->len = len + 1;
 	return c;
 }
@@ -427,6 +465,7 @@ bool wire_send(struct wire *w, json_object *msg, const int *fds, unsigned n)
 	if (w->ended)
 		return false;
 	c = chunk_new(msg);
+	c->fds = n ? g_new(int, n) : NULL;
 	for (unsigned i = 0; i < n; i++) {
 		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
 
@@ -442,6 +481,38 @@ bool wire_send(struct wire *w, json_object *msg, const int *fds, unsigned n)
 	if (!w->writable)
 		wire_flush(w);
 	if (!w->ended && w->queued > w->queue_max)
+		wire_end(w, "the peer does not read: its queue is full");
+	return !w->ended;
+}
+
+static gboolean wire_batch(gpointer data)
+{
+	struct wire *w = data;
+
+	source_drop(&w->batch);
+	if (!w->writable)
+		wire_flush(w);
+	return G_SOURCE_REMOVE;
+}
+
+bool wire_send_lines(struct wire *w, GBytes *lines)
+{
+	struct chunk *c;
+
+	if (w->ended)
+		return false;
+	c = g_new0(struct chunk, 1);
+	c->shared = g_bytes_ref(lines);
+	c->data = g_bytes_get_data(lines, &c->len);
+	g_queue_push_tail(&w->out, c);
+	w->queued += c->len;
+	if (!w->writable && !w->batch) {
+		w->batch = g_idle_source_new();
+		g_source_set_priority(w->batch, G_PRIORITY_DEFAULT);
+		g_source_set_callback(w->batch, wire_batch, w, NULL);
+		g_source_attach(w->batch, w->context);
+	}
+	if (w->queued > w->queue_max)
 		wire_end(w, "the peer does not read: its queue is full");
 	return !w->ended;
 }
@@ -541,6 +612,7 @@ bool wire_write_sync(int fd, json_object *msg, const int *fds, unsigned n, GErro
 	bool ok = true;
 
 	g_assert(n <= WIRE_FDS_MAX);
+	c->fds = n ? g_new(int, n) : NULL;
 	for (unsigned i = 0; i < n; i++)
 		c->fds[c->fds_n++] = fds[i];
 	while (ok && c->sent < c->len) {

@@ -87,6 +87,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_memory_bindings,
 		worker_bindings,
 		qmp_bindings,
+		qmp_dirty_bindings,
 		qmp_block_bindings,
 		qmp_net_bindings,
 	};

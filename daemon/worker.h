@@ -114,5 +114,6 @@ struct worker_binding {
 extern const struct worker_binding qmp_memory_bindings[];       /* worker_qmp_memory.c */
 extern const struct worker_binding worker_bindings[];   /* ends with a row without a name */
 extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
+extern const struct worker_binding qmp_dirty_bindings[];        /* worker_qmp_dirty.c */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */
 struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */

@@ -50,6 +50,36 @@ static const struct field tell_domstats_fields[] = { LIST(T, domains, NULL, tell
 #undef T
 TELL(domstats, "statistics of domains");
 
+/* --- the machine's --- */
+
+static const char *const dirty_modes[DIRTY_MODES] = { "dirty-bitmap", "page-sampling", "dirty-ring" };
+static const char *const dirty_states[] = { "unstarted", "measuring", "measured" };
+
+#define T struct ask_dirty_rate
+static const struct field ask_dirty_rate_fields[] = {
+	U32(T, calc_time, NULL, 1, 60, REQUIRED, "seconds to measure", .key = "calc-time"),
+	U32(T, sample_pages, NULL, 0, UINT32_MAX, 0, "for QEMU's clients: kvmd counts all pages", .key = "sample-pages"),
+	ENUM(T, mode, NULL, dirty_modes, 0, "how; only dirty-bitmap, the default"),
+	END,
+};
+#undef T
+static const struct schema ask_dirty_rate_schema = { .name = "calc-dirty-rate", .doc = "how to measure", .size = sizeof(struct ask_dirty_rate),
+	.fields = ask_dirty_rate_fields };
+
+#define T struct tell_dirty_rate
+static const struct field tell_dirty_rate_fields[] = {
+	U64(T, dirty_rate, NULL, 0, UINT64_MAX, 0, "MiB per second; only when it is measured", .key = "dirty-rate"),
+	ENUM(T, status, NULL, dirty_states, 0, "unstarted, measuring or measured"),
+	U64(T, start_time, NULL, 0, UINT64_MAX, 0, "begin, in seconds since the host was started", .key = "start-time"),
+	U64(T, calc_time, NULL, 0, UINT64_MAX, 0, "seconds", .key = "calc-time"),
+	U64(T, sample_pages, NULL, 0, UINT64_MAX, 0, "always 0: all pages are counted", .key = "sample-pages"),
+	ENUM(T, mode, NULL, dirty_modes, 0, "always dirty-bitmap"),
+	END,
+};
+#undef T
+const struct schema tell_dirty_rate_schema = { .name = "DirtyRateInfo", .doc = "how fast memory changes", .size = sizeof(struct tell_dirty_rate),
+	.fields = tell_dirty_rate_fields };
+
 /* --- kvmctl's own --- */
 
 const char *const top_columns[TOP_COLUMNS] = { "name", "state", "cpu", "steal", "vcpus", "rss", "memory", "read", "write", "ops", "rx", "tx", "exits" };
@@ -80,6 +110,10 @@ static const struct field ask_qmp_fields[] = {
 static ASK(qmp, "what to send");
 
 const struct command watch_commands[] = {
+	{ "calc-dirty-rate", "domdirtyrate-calc", "measure how fast a running domain changes its memory", IN_WORKER, CMD_VM, &ask_dirty_rate_schema, NULL,
+	  "kvmctl domdirtyrate-calc web --calc-time 5; sleep 5; kvmctl domstats web --dirtyrate",
+	  "Returns at once. KVM notes the pages that vCPUs write meanwhile, which slows the guest a little." },
+	{ "query-dirty-rate", NULL, "tell the last measured dirty rate", IN_WORKER, CMD_VM | CMD_READ, NULL, &tell_dirty_rate_schema },
 	{ "top", "top", "watch domains in a terminal", IN_CLIENT, CMD_READ, &ask_top_schema, NULL,
 	  "kvmctl top\nkvmctl top --sort=read\nkvmctl top -b -n 3 -o jsonl",
 	  "Keys: q ends; c s m r w o x t e n sort by CPU, steal, memory, reads, writes, operations, received, sent, exits, name; R turns the "

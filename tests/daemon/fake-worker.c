@@ -226,6 +226,9 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		f.mute = true;
 	} else if (!strcmp(name, "x-event")) {
 		event(text, NULL);
+	} else if (!strcmp(name, "x-burst")) {          /* that many */
+		for (int i = atoi(text); i > 0; i--)
+			event("BURST", NULL);
 	}
 	return json_object_new_object();
 }

@@ -287,11 +287,62 @@ static void test_deaf_follower(void)
 		g_assert_cmpstr(str(o, "event"), ==, text);
 		json_object_put(o);
 	}
-	drain(deaf->fd);                                /* it has been closed */
+	drain(deaf->fd);                                /* it has been closed: what it did not read is no longer kept */
 	json_object_put(conn_ask(typist, "list", NULL, NULL));
 	conn_free(deaf);
 	conn_free(good);
 	conn_free(typist);
+	host_free(h);
+}
+
+/* Many events at once: all reach all, in order, whether they read at once or when it is over; none costs kvmd memory. */
+static void test_followers(void)
+{
+	enum { FOLLOWERS = 16, MACHINES = 4, EACH = 900 };
+	struct host *h = host_new(NULL);
+	struct conn *c[FOLLOWERS];
+	int64_t last[FOLLOWERS] = { 0 };
+
+	for (int i = 0; i < MACHINES; i++) {
+		g_autofree char *name = g_strdup_printf("vm%d", i), *xml = domain_xml(h, name, NULL, NULL, NULL);
+
+		define(h, xml);
+		ask_ok(h, "start", name, NULL);
+	}
+	for (int i = 0; i < FOLLOWERS; i++) {
+		c[i] = conn_new(h);
+		json_object_put(conn_ask(c[i], "event", NULL, i % 4 == 3 ? "{\"follow\":true,\"event\":\"BURST\"}" : "{\"follow\":true}"));
+	}
+	for (int i = 0; i < MACHINES; i++) {
+		g_autofree char *name = g_strdup_printf("vm%d", i), *n = g_strdup_printf("%d", EACH);
+
+		fake_do(h, name, "x-burst", n);
+		for (int j = 0; j < EACH; j++) {        /* the first reads along, the others have two megabytes before them */
+			json_object *o = event_wait(c[0], "BURST", NULL);
+
+			g_assert_cmpint(num(o, "seq"), >, last[0]);
+			last[0] = num(o, "seq");
+			json_object_put(o);
+		}
+	}
+	for (int i = 1; i < FOLLOWERS; i++)
+		for (int j = 0; j < MACHINES * EACH; j++) {
+			json_object *o = conn_read(c[i]);
+
+			g_assert_cmpstr(str(o, "event"), ==, "BURST");
+			g_assert_cmpint(num(o, "seq"), >, last[i]);
+			last[i] = num(o, "seq");
+			json_object_put(o);
+		}
+	for (int i = 1; i < FOLLOWERS; i++)
+		g_assert_cmpint(last[i], ==, last[0]);
+	/* and they are live again */
+	fake_do(h, "vm0", "x-event", "LAST");
+	for (int i = 0; i < FOLLOWERS; i++) {
+		if (i % 4 != 3)
+			json_object_put(event_wait(c[i], "LAST", "vm0"));
+		conn_free(c[i]);
+	}
 	host_free(h);
 }
 
@@ -370,6 +421,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/abuse/crowd", test_crowd);
 	g_test_add_func("/abuse/out-of-descriptors", test_out_of_descriptors);
 	g_test_add_func("/abuse/deaf-follower", test_deaf_follower);
+	g_test_add_func("/abuse/followers", test_followers);
 	g_test_add_func("/abuse/noise", test_noise);
 	g_test_add_func("/abuse/thousand", test_thousand);
 	return g_test_run();

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -200,5 +201,88 @@ def qmp(k):
         assert p.returncode and words in p.stderr, (args, p)
 
 
-cases = [('top', top), ('edit', edit), ('qmp', qmp), ('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
+def deaf(k):
+    """A QMP client that does not read is cut off when 4 MiB wait for it, and the log says so; others go on."""
+    start(k, 'one')
+    path = k.json('dominfo', 'one')['qmp']
+
+    def connect():
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(60)
+        s.connect(path)
+        f = s.makefile('rb')
+        f.readline()
+        s.sendall(b'{"execute":"qmp_capabilities"}')
+        f.readline()
+        return s, f
+
+    d, df = connect()
+    s, f = connect()
+
+    def log():
+        with open(f'{k.root}/var/log/kvmd/one.log') as x:
+            return x.read()
+
+    for _ in range(200):
+        s.sendall(b'{"execute":"stop"}{"execute":"cont"}' * 4 * 50)
+        answers = 0
+        while answers < 400:
+            line = f.readline()
+            assert line, 'the one that reads was cut off'
+            answers += b'"return"' in line
+        if 'does not read' in log():
+            break
+    assert 'does not read' in log(), 'nobody was cut off'
+    while d.recv(1 << 20):
+        pass
+    s.sendall(b'{"execute":"query-status"}')
+    while b'"return"' not in f.readline():
+        pass
+    assert k.state('one') in ('running', 'paused')
+
+
+def follow(k):
+    """Events as JSON lines, again from a number, by a kvmd that has begun anew."""
+    start(k, 'one')
+    k.ctl('suspend', 'one')
+    k.ctl('resume', 'one')
+    all_ = [json.loads(x) for x in k.ctl('event', '--since', '0', '-o', 'jsonl').stdout.splitlines()]
+    numbers = [e['seq'] for e in all_]
+    assert numbers == list(range(1, len(all_) + 1)) and {'STARTED', 'STOP', 'RESUME'} <= {e['event'] for e in all_}, all_
+    middle = numbers[len(numbers) // 2]
+    k.kill()
+    k.start()
+    p = subprocess.Popen([f'{k.build}/tools/kvmctl', 'event', '--follow', '--since', str(middle), '-o', 'jsonl'], env=k.env, stdout=subprocess.PIPE, text=True)
+    try:
+        k.until(lambda: k.state('one') == 'running', 20, 'it is adopted')
+        k.ctl('suspend', 'one')
+        seen = []
+        while not seen or seen[-1]['event'] != 'STOP' or seen[-1]['seq'] <= numbers[-1]:
+            seen.append(json.loads(p.stdout.readline()))
+        assert [e['seq'] for e in seen] == list(range(middle + 1, seen[-1]['seq'] + 1)), seen
+        assert 'ADOPTED' in {e['event'] for e in seen}
+    finally:
+        p.kill()
+        p.wait()
+
+
+def dirty(k):
+    start(k, 'one')
+    s = k.json('qmp', 'one', 'query-dirty-rate')
+    assert s['status'] == 'unstarted' and 'dirty-rate' not in s, s
+    assert 'dirtyrate.megabytes_per_second' not in stats(k, 'one')
+    k.ctl('domdirtyrate-calc', 'one', '--calc-time', '1')
+    assert k.json('qmp', 'one', 'query-dirty-rate')['status'] == 'measuring'
+    assert stats(k, 'one', '--dirtyrate')['dirtyrate.calc_status'] == 1
+    assert 'already' in k.ctl('domdirtyrate-calc', 'one', '--calc-time', '1', check=False).stderr
+    k.until(lambda: k.json('qmp', 'one', 'query-dirty-rate')['status'] == 'measured', 10, 'it is measured')
+    s = k.json('qmp', 'one', 'query-dirty-rate')
+    assert s['dirty-rate'] < 100 and s['calc-time'] == 1 and s['mode'] == 'dirty-bitmap', s
+    s = stats(k, 'one')
+    assert s['dirtyrate.calc_status'] == 2 and s['dirtyrate.calc_period'] == 1 and 'dirtyrate.megabytes_per_second' in s, s
+    for bad in ({'calc-time': 0}, {'calc-time': 61}, {}, {'calc-time': 1, 'mode': 'dirty-ring'}):
+        assert k.ctl('qmp', 'one', 'calc-dirty-rate', json.dumps(bad), check=False).returncode, bad
+
+
+cases = [('dirty-rate', dirty), ('a-deaf-client', deaf), ('follow', follow), ('top', top), ('edit', edit), ('qmp', qmp), ('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
 run([c for c in cases if c[0] in sys.argv[2:] or not sys.argv[2:]], build)

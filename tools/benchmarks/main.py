@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import control
 import disk
 import many
 import one
@@ -18,7 +19,7 @@ from ours import Kvmd
 from peers import LIBVIRTD, QEMU, Libvirt
 from rig import Console, Trouble, markdown_table, text_table
 
-ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, many.rate, many.xml, disk.blk, disk.blknull, disk.qcow2)}
+ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, many.rate, many.xml, disk.blk, disk.blknull, disk.qcow2, control.qmp, control.plug, control.events, control.domstats)}
 
 
 class Rig:
