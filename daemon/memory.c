@@ -1,194 +1,60 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * setmem, setmaxmem, dommemstat.
+ * setmem, setmaxmem, dommemstat, update-memory-device.
  *
- * A change of machine and definition goes as in vcpus.c: the new definition is made and checked first (beside the main
- * loop), then the machine's process does its part, then the definition goes to disk; a guest that refuses changes nothing.
+ * The machine's process waits for the guest and tells COMMAND_BEGUN, COMMAND_PROGRESS and COMMAND_DONE: when kvmd dies meanwhile
+ * it goes on, and the next kvmd's journal has the result.
  */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/dom.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
-#include "daemon/refresh.h"
 #include "daemon/supervise.h"
 #include "domain/commands_memory.h"
 #include "domain/commands_qmp_memory.h"
 #include "domain/json.h"
-#include "domain/xml.h"
 
 #define STEPS 64                /* time-outs that a guest may take, with signs of progress: as daemon/worker_memory.c */
 
-struct change;
-struct change_ops {
-	/* Not the main thread. */
-	bool (*edit)(struct change *, struct machine *, GError **err);
-	/* Asks the process; its answer comes to change_live_done. */
-	void (*ask)(struct change *);
-	void (*answer)(struct change *);        /* all is done: answers the request */
-};
-
-struct change {
-	struct request *request;
-	const struct change_ops *ops;
+/* What a change carries: the command's arguments, which the request holds until it is answered. */
+struct job {
 	const void *args;
-	bool live, config;
-	/* the thread's: from the definition's text to the new one */
-	char *text, *xml;
-	struct machine *machine;
-	GError *err;
+	bool live;
 };
 
-static void change_free(struct change *c)
+static void asked(void *arg, json_object *reply, const GError *err)
 {
-	machine_free(c->machine);
-	g_clear_error(&c->err);
-	g_free(c->text);
-	g_free(c->xml);
-	g_free(c);
+	change_done(arg, err);
 }
 
-static void change_fail(struct change *c, const GError *err)
+/* A change that the guest must finish. */
+static void ask_guest(struct change *c, struct dom *d, const char *execute, json_object *args, uint32_t timeout)
 {
-	if (c->config)
-		c->request->dom->writing = false;
-	request_fail(c->request, err);
-	change_free(c);
+	g_autofree char *id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
+
+	json_object_object_add(args, "timeout", json_object_new_int64((int64_t)timeout * 1000));
+	json_object_object_add(args, "id", json_object_new_string(id));
+	link_call(d->link, execute, args, NULL, 0, timeout * 1000 * STEPS + d->kvmd->config->answer_timeout, asked, c);
 }
 
-static void make_definition(void *arg)
+static void run(struct request *r, bool live, bool config, const struct change_ops *ops)
 {
-	struct change *c = arg;
-	AUTO(report) r = report_new(NULL, false, true);
-	AUTO(report) again = report_new(NULL, false, true);
+	struct job *job = g_new(struct job, 1);
 
-	c->machine = machine_from_xml(c->text, strlen(c->text), r, &c->err);
-	if (!c->machine || !c->ops->edit(c, c->machine, &c->err))
-		return;
-	machine_check(c->machine, again);
-	if (report_ok(again, &c->err))
-		c->xml = machine_to_xml(c->machine, XML_INACTIVE | XML_SECRETS);
-}
-
-static void change_end(struct change *c)
-{
-	c->ops->answer(c);
-	change_free(c);
-}
-
-static void stored(void *arg, const GError *err)
-{
-	struct change *c = arg;
-	struct dom *d = c->request->dom;
-	json_object *data;
-
-	if (err) {
-		change_fail(c, err);
-		return;
-	}
-	d->writing = false;
-	dom_set_definition(d, c->xml, c->machine, NULL);
-	data = json_object_new_object();
-	json_object_object_add(data, "created", json_object_new_boolean(false));
-	dom_event(d, "DEFINED", data);
-	change_end(c);
-}
-
-static void store_definition(struct change *c)
-{
-	if (c->config)
-		store_put(c->request->kvmd->store, c->request->dom->uuid, c->xml, stored, c);
-	else
-		change_end(c);
-}
-
-static void refreshed(void *arg, const GError *unused)
-{
-	struct change *c = arg;
-	g_autoptr(GError) err = g_steal_pointer(&c->err);
-
-	if (err)
-		change_fail(c, err);
-	else
-		store_definition(c);    /* the guest has done it, whatever else went wrong */
-}
-
-static void change_live_done(void *arg, json_object *reply, const GError *err)
-{
-	struct change *c = arg;
-
-	c->err = err ? g_error_copy(err) : NULL;
-	if (c->request->dom->link)
-		dom_refresh(c->request->dom, refreshed, c);
-	else
-		refreshed(c, NULL);
-}
-
-static void change_live(struct change *c)
-{
-	g_autoptr(GError) err = NULL;
-
-	if (dom_can_ask(c->request->dom, &err))
-		c->ops->ask(c);
-	else
-		change_fail(c, err);
-}
-
-static void made(void *arg)
-{
-	struct change *c = arg;
-
-	if (c->err) {
-		g_autoptr(GError) err = g_error_copy(c->err);
-
-		change_fail(c, err);
-	} else if (c->live) {
-		change_live(c);
-	} else {
-		store_definition(c);
-	}
-}
-
-/* What is meant: the machine, its definition, or both. */
-static bool scope(const struct request *r, bool a_live, bool a_config, bool current, bool *live, bool *config, GError **err)
-{
-	bool active = dom_is_active(r->dom);
-
-	if (current && (a_live || a_config))
-		return kerr_set(err, KERR_ARGS, "--current is either the machine or its definition: leave out --live and --config");
-	*live = a_live || (!a_config && active);
-	*config = a_config || (!a_live && !active);
-	if (*live && !active)
-		return kerr_set(err, KERR_STATE, "the domain is not running: leave out --live");
-	if (*config && (!r->dom->text || r->dom->trouble))
-		return kerr_set(err, KERR_STATE, "it has no definition that could be changed");
-	if (*config && r->dom->writing)
-		return kerr_set(err, KERR_BUSY, "another change of this definition is being written: try again");
-	return true;
-}
-
-static void change_run(struct request *r, const struct change_ops *ops, bool live, bool config)
-{
-	struct change *c = g_new0(struct change, 1);
-
-	*c = (struct change){ .request = r, .ops = ops, .args = r->args, .live = live, .config = config };
-	if (!config) {
-		change_live(c);
-		return;
-	}
-	r->dom->writing = true;
-	c->text = g_strdup(r->dom->text);
-	work_run(r->kvmd->work, make_definition, made, c);
+	*job = (struct job){ r->args, live };
+	change_run(r, live, config, ops, job);
 }
 
 /* --- setmem --- */
 
-static bool setmem_edit(struct change *c, struct machine *m, GError **err)
+static bool setmem_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_setmem *a = c->args;
+	const struct ask_setmem *a = ((struct job *)arg)->args;
 
 	if (a->size > m->memory.size)
 		return kerr_set(err, KERR_ARGS, "%" G_GUINT64_FORMAT " KiB are more than the definition's <memory> of %" G_GUINT64_FORMAT
@@ -197,49 +63,45 @@ static bool setmem_edit(struct change *c, struct machine *m, GError **err)
 	return true;
 }
 
-static void setmem_ask(struct change *c)
+static void setmem_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_setmem *a = c->args;
-	struct request *r = c->request;
+	const struct ask_setmem *a = ((struct job *)arg)->args;
 	json_object *args = json_object_new_object();
-	g_autofree char *id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
 
 	json_object_object_add(args, "size", json_object_new_int64((int64_t)a->size));
-	json_object_object_add(args, "timeout", json_object_new_int64((int64_t)a->timeout * 1000));
-	json_object_object_add(args, "id", json_object_new_string(id));
-	link_call(r->dom->link, "memory-set", args, NULL, 0, a->timeout * 1000 * STEPS + r->kvmd->config->answer_timeout, change_live_done, c);
+	ask_guest(c, d, "memory-set", args, a->timeout);
 }
 
-static void sizes_answer(struct change *c)
+static void sizes_answer(struct request *r, void *arg)
 {
-	const struct dom *d = c->request->dom;
+	const struct dom *d = r->dom;
 	struct tell_setmem t = { .memory = d->def.memory, .memory_max = d->def.memory_max };
 
-	if (d->live && c->live) {
+	if (d->live && ((struct job *)arg)->live) {
 		t.memory = d->live->memory.current ? d->live->memory.current : d->live->memory.size;
 		t.memory_max = MAX(d->live->memory.max, d->live->memory.size);
 	}
-	request_reply(c->request, &t);
+	request_reply(r, &t);
 }
 
 static void cmd_setmem(struct request *r)
 {
-	static const struct change_ops ops = { setmem_edit, setmem_ask, sizes_answer };
+	static const struct change_ops ops = { setmem_edit, setmem_apply, sizes_answer, g_free };
 	const struct ask_setmem *a = r->args;
 	g_autoptr(GError) err = NULL;
 	bool live, config;
 
-	if (scope(r, a->live, a->config, a->current, &live, &config, &err))
-		change_run(r, &ops, live, config);
+	if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
+		run(r, live, config, &ops);
 	else
 		request_fail(r, err);
 }
 
 /* --- setmaxmem --- */
 
-static bool setmaxmem_edit(struct change *c, struct machine *m, GError **err)
+static bool setmaxmem_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_setmaxmem *a = c->args;
+	const struct ask_setmaxmem *a = ((struct job *)arg)->args;
 
 	if (list_len(m->cpu.cells))
 		return kerr_set(err, KERR_UNSUPPORTED, "its memory is the sum of its NUMA cells: change <cell memory=…/> by define");
@@ -251,17 +113,17 @@ static bool setmaxmem_edit(struct change *c, struct machine *m, GError **err)
 
 static void cmd_setmaxmem(struct request *r)
 {
-	static const struct change_ops ops = { setmaxmem_edit, NULL, sizes_answer };
+	static const struct change_ops ops = { setmaxmem_edit, NULL, sizes_answer, g_free };
 	const struct ask_setmaxmem *a = r->args;
 	g_autoptr(GError) err = NULL;
 	bool live, config;
 
-	if (scope(r, a->live, a->config, a->current, &live, &config, &err) && live)
+	if (change_scope(r, a->live, a->config, a->current, &live, &config, &err) && live)
 		kerr_set(&err, KERR_UNSUPPORTED, "what it may have is fixed while the machine runs: write --config, without --live");
 	if (err)
 		request_fail(r, err);
 	else
-		change_run(r, &ops, false, true);
+		run(r, false, true, &ops);
 }
 
 /* --- dommemstat --- */
@@ -315,43 +177,48 @@ static void have_stats(void *arg, json_object *reply, const GError *failed)
 	request_reply_json(r, json_from_struct(&tell_dommemstat_schema, &t, 0), NULL, 0);
 }
 
-static bool period_edit(struct change *c, struct machine *m, GError **err)
+static uint32_t period_of(const void *arg)
+{
+	return ((const struct ask_dommemstat *)((const struct job *)arg)->args)->period;
+}
+
+static bool period_edit(struct machine *m, void *arg, GError **err)
 {
 	struct balloon *b = m->devices.memballoon;
 
 	if (!b || b->model == BALLOON_NONE)
 		return kerr_set(err, KERR_INACTIVE, "the definition has no balloon: it says <memballoon model='none'/>");
-	b->stats_period = ((const struct ask_dommemstat *)c->args)->period;
+	b->stats_period = period_of(arg);
 	return true;
 }
 
-static void period_ask(struct change *c)
+static void period_apply(struct change *c, struct dom *d, void *arg)
 {
 	json_object *args = json_object_new_object();
 
-	json_object_object_add(args, "period", json_object_new_int64(((const struct ask_dommemstat *)c->args)->period));
-	link_call(c->request->dom->link, "memory-stats-period", args, NULL, 0, c->request->kvmd->config->answer_timeout, change_live_done, c);
+	json_object_object_add(args, "period", json_object_new_int64(period_of(arg)));
+	change_ask(c, "memory-stats-period", args);
 }
 
-static void period_answer(struct change *c)
+static void period_answer(struct request *r, void *arg)
 {
 	struct tell_dommemstat t;
 
 	schema_init(&tell_dommemstat_schema, &t);
-	t.period = ((const struct ask_dommemstat *)c->args)->period;
-	request_reply_json(c->request, json_from_struct(&tell_dommemstat_schema, &t, 0), NULL, 0);
+	t.period = period_of(arg);
+	request_reply_json(r, json_from_struct(&tell_dommemstat_schema, &t, 0), NULL, 0);
 }
 
 static void cmd_dommemstat(struct request *r)
 {
-	static const struct change_ops ops = { period_edit, period_ask, period_answer };
+	static const struct change_ops ops = { period_edit, period_apply, period_answer, g_free };
 	const struct ask_dommemstat *a = r->args;
 	g_autoptr(GError) err = NULL;
 	bool live, config;
 
 	if (a->period != PERIOD_ABSENT) {
-		if (scope(r, a->live, a->config, a->current, &live, &config, &err))
-			change_run(r, &ops, live, config);
+		if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
+			run(r, live, config, &ops);
 		else
 			request_fail(r, err);
 		return;
@@ -364,7 +231,93 @@ static void cmd_dommemstat(struct request *r)
 		request_fail(r, err);
 }
 
+/* --- update-memory-device --- */
+
+/* The virtio-mem device that is meant. */
+static struct memdev *memdev_of(const struct machine *m, const struct ask_memory_device *a, GError **err)
+{
+	struct memdev *found = NULL;
+
+	list_each(memdev, d, m->devices.memdevs) {
+		if (d->model != MEMDEV_VIRTIO_MEM || (a->alias && g_strcmp0(d->alias, a->alias)) || (a->node != UINT32_MAX && d->target.node != a->node))
+			continue;
+		if (found)
+			return kerr_set(err, KERR_ARGS, "it has several virtio-mem devices: --alias says which is meant"), NULL;
+		found = d;
+	}
+	if (!found)
+		kerr_set(err, KERR_NO_DEVICE, a->alias ? "it has no virtio-mem device '%s'" : "it has no such virtio-mem device%.0s", a->alias);
+	return found;
+}
+
+static bool memdev_size_ok(const struct memdev *d, uint64_t size, GError **err)
+{
+	return (size <= d->target.size && size % MAX(d->target.block, 1) == 0) || kerr_set(err, KERR_ARGS, "'%s' has %" G_GUINT64_FORMAT
+		" KiB in blocks of %" G_GUINT64_FORMAT " KiB: %" G_GUINT64_FORMAT " KiB can't be asked for", d->alias ? d->alias : "?",
+		d->target.size >> 10, d->target.block >> 10, size >> 10);
+}
+
+static bool memdev_edit(struct machine *m, void *arg, GError **err)
+{
+	const struct ask_memory_device *a = ((struct job *)arg)->args;
+	struct memdev *d = memdev_of(m, a, err);
+
+	if (!d || !memdev_size_ok(d, a->requested_size, err))
+		return false;
+	d->target.requested = a->requested_size;
+	return true;
+}
+
+static void memdev_apply(struct change *c, struct dom *d, void *arg)
+{
+	const struct ask_memory_device *a = ((struct job *)arg)->args;
+	g_autoptr(GError) err = NULL;
+	struct memdev *m = NULL;
+	json_object *args;
+
+	if (!d->live)
+		kerr_set(&err, KERR_STATE, "what runs is not known yet: try again");
+	else if ((m = memdev_of(d->live, a, &err)) && !m->alias)
+		kerr_set(&err, KERR_NO_DEVICE, "the device has no alias");
+	if (err || !memdev_size_ok(m, a->requested_size, &err)) {
+		change_done(c, err);
+		return;
+	}
+	args = json_object_new_object();
+	json_object_object_add(args, "device", json_object_new_string(m->alias));
+	json_object_object_add(args, "size", json_object_new_int64((int64_t)a->requested_size));
+	ask_guest(c, d, "memory-device-set", args, a->timeout);
+}
+
+static void memdev_answer(struct request *r, void *arg)
+{
+	const struct job *job = arg;
+	const struct ask_memory_device *a = job->args;
+	const struct memdev *m = job->live && r->dom->live ? memdev_of(r->dom->live, a, NULL) : NULL;
+	struct tell_memory_device t = { .requested = a->requested_size, .alias = a->alias };
+
+	if (m)
+		t = (struct tell_memory_device){ m->alias, m->target.requested, m->target.current, m->target.size };
+	request_reply(r, &t);
+}
+
+static void cmd_memory_device(struct request *r)
+{
+	static const struct change_ops ops = { memdev_edit, memdev_apply, memdev_answer, g_free };
+	const struct ask_memory_device *a = r->args;
+	g_autoptr(GError) err = NULL;
+	bool live, config;
+
+	if (a->requested_size == UINT64_MAX)
+		kerr_set(&err, KERR_ARGS, "--requested-size says how much the guest is to use");
+	else if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
+		run(r, live, config, &ops);
+	if (err)
+		request_fail(r, err);
+}
+
 const struct command_binding memory_bindings[] = {
+	{ "update-memory-device", cmd_memory_device },
 	{ "setmem", cmd_setmem },
 	{ "setmaxmem", cmd_setmaxmem },
 	{ "dommemstat", cmd_dommemstat },

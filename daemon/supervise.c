@@ -323,7 +323,9 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		follow_state(d, name, data);
 	if (!strcmp(name, "KVMD_MACHINE") && d->link && !d->replaying)
 		dom_refresh(d, NULL, NULL);
-	if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
+	if (d->live && d->link && !d->replaying && list_len(d->live->devices.memdevs) && (!strcmp(name, "BALLOON_CHANGE") || !strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE")))
+		dom_refresh(d, NULL, NULL);
+	else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
 		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
 	if (!may_tell(d))
 		return;

@@ -56,6 +56,13 @@ static char *memdev_model(void *device)
 	return ((const struct memdev *)device)->model == MEMDEV_VIRTIO_MEM ? NULL : g_strdup("");
 }
 
+static char *memdev_source(void *device)
+{
+	const struct memdev *m = device;
+
+	return m->source.pagesize > 4096 || m->source.nodemask ? g_strdup(m->alias ? m->alias : "") : NULL;
+}
+
 static char *any(void *device)
 {
 	return g_strdup("");
@@ -104,7 +111,6 @@ static char *panic_model(void *device)
 	return p->model == PANIC_ABSENT || p->model == PANIC_ISA ? NULL : g_strdup("");
 }
 
-#define NEXT "come with the next part of the release: take the element out until then"
 static const struct {
 	const char *row;        /* name in devices_schema */
 	const char *what;       /* before the device's name */
@@ -118,8 +124,8 @@ static const struct {
 	{ "interfaces", "interface", iface_type, false, "networks of this type can't be used yet: write type='user' or type='bridge'" },
 	{ "channels", "channel of type", channel_backend, false, "use <target type='virtio'/> and pty, unix, file, dev or null" },
 	{ "rngs", "rng with backend", rng_backend, false, "entropy daemons are not supported: use <backend model='random'>" },
-	{ "memdevs", "memory device", memdev_model, false, "only model='virtio-mem' is planned" },
-	{ "memdevs", "memory device", any, false, "memory devices " NEXT },
+	{ "memdevs", "memory device", memdev_model, false, "only model='virtio-mem' is there" },
+	{ "memdevs", "memory device", memdev_source, true, "<source> has no effect yet: its pages come from where the machine's come from" },
 	{ "parallels", "parallel port", any, false, "there are no parallel ports: use <serial>" },
 	{ "serials", "serial port of type", serial_backend, false, "use pty, unix, file, dev or null" },
 	{ "consoles", "console of type", console_backend, false, "use pty, unix, file, dev or null" },

@@ -14,12 +14,13 @@
 #include <unistd.h>
 
 #include "daemon/worker_qmp.h"
+#include "devices/virtio_mem.h"
 #include "domain/json.h"
 #include "hv/accel.h"
 #include "hv/vcpu.h"
 
 #define PIECE (1u << 20)        /* written at once */
-#define RANGES_MAX 4
+#define RANGES_MAX 60000        /* headers of an ELF file */
 
 /* QEMU's note, name "QEMU", type 0: version 1. */
 struct qemu_segment {
@@ -44,7 +45,7 @@ struct dump {
 	uint64_t begin, length;
 	/* the thread's */
 	GByteArray *head;
-	struct dump_range ranges[RANGES_MAX];
+	struct dump_range *ranges;
 	unsigned ranges_n;
 	uint64_t total;
 	uint64_t done;                  /* atomic */
@@ -110,6 +111,33 @@ static bool put_notes(struct worker *w, GByteArray *out, GError **err)
 	return true;
 }
 
+/* [from, to) of a piece, without the blocks that the guest does not use of a memory device: looking there would make pages. */
+static void add_range(struct dump *d, const struct ram_piece *p, uint64_t from, uint64_t to)
+{
+	struct vm *vm = &d->worker->vm;
+
+	while (from < to) {
+		uint64_t next = to, end;
+		bool hole = false;
+
+		for (unsigned i = 0; i < vm->devices->len && d->ranges_n < RANGES_MAX - 1; i++) {
+			struct device *v = vm->devices->pdata[i];
+
+			if (!strcmp(v->ops->name, "virtio-mem") && virtio_mem_is_hole(v, from, to, &end))
+				hole = true;
+			else if (strcmp(v->ops->name, "virtio-mem"))
+				continue;
+			next = MIN(next, end);
+		}
+		if (!hole && d->ranges_n < RANGES_MAX) {
+			d->ranges = g_renew(struct dump_range, d->ranges, d->ranges_n + 1);
+			d->ranges[d->ranges_n++] = (struct dump_range){ from, next - from, p->host + (from - p->gpa) };
+			d->total += next - from;
+		}
+		from = next;
+	}
+}
+
 static void choose_ranges(struct dump *d)
 {
 	const struct ram *ram = &d->worker->vm.ram;
@@ -119,10 +147,8 @@ static void choose_ranges(struct dump *d)
 		const struct ram_piece *p = &ram->pieces[i];
 		uint64_t from = MAX(p->gpa, d->begin), to = MIN(p->gpa + p->size, last);
 
-		if (!p->size || from >= to)
-			continue;
-		d->ranges[d->ranges_n++] = (struct dump_range){ from, to - from, p->host + (from - p->gpa) };
-		d->total += to - from;
+		if (p->host && from < to)
+			add_range(d, p, from, to);
 	}
 }
 
@@ -216,6 +242,7 @@ static void dump_end(struct dump *d, const GError *err)
 	close(d->fd);
 	if (d->head)
 		g_byte_array_unref(d->head);
+	g_free(d->ranges);
 	if (d->waiter)
 		waiter_answer(d->waiter, NULL, err);
 	g_free(d);

@@ -133,6 +133,16 @@ static void *balloon_config(const struct machine *m, unsigned i)
 	return m->devices.memballoon;
 }
 
+static unsigned memdevs(const struct machine *m)
+{
+	return list_len(m->devices.memdevs);
+}
+
+static void *memdev_config(const struct machine *m, unsigned i)
+{
+	return m->devices.memdevs->pdata[i];
+}
+
 static unsigned test_exits(const struct machine *m)
 {
 	return m->test.exit_port ? 1 : 0;
@@ -167,6 +177,7 @@ static const struct {
 	{ "virtio-net", cards, card_config },
 	{ "virtio-rng", rngs, rng_config },
 	{ "virtio-balloon", balloons, balloon_config },
+	{ "virtio-mem", memdevs, memdev_config },
 };
 
 static bool devices_make(struct worker *w, GError **err)
@@ -232,7 +243,7 @@ static bool ram_make(struct worker *w, GError **err)
 {
 	int fd = fdset_take(w->fds, "ram", err);
 
-	return fd >= 0 && ram_init(&w->vm.ram, fd, w->machine->memory.size, err);
+	return fd >= 0 && ram_init(&w->vm.ram, fd, machine_memory_initial(w->machine), err);
 }
 
 static void lock_loop(void *unused)

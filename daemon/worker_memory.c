@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How much memory the guest has.
+ * How much memory the guest has: what it was started with less the balloon, and the blocks it uses of virtio-mem devices.
  *
- * BALLOON_CHANGE comes at most once a second, as from QEMU: the first change is told at once, what follows within the second
- * is told at its end. The machine's description (memory.current) is brought up to date with each.
+ * BALLOON_CHANGE and MEMORY_DEVICE_SIZE_CHANGE come at most once a second per device, as from QEMU: the first change is told at
+ * once, what follows within the second is told at its end. The machine's description (memory.current, each device's current)
+ * is brought up to date with each.
  *
- * memory-set waits until the guest has what it is to have. It is given up when within the time-out the guest came less than
+ * memory-set and memory-device-set wait until the guest has what it is to have. It is given up when within the time-out the guest came less than
  * a 64th of the way nearer: so it ends after 64 time-outs at the latest, and a large guest is not given up while it works. The
  * target is then what was reached: a guest that has no more to give is not squeezed any further when nobody looks, and
  * does not begin to kill its processes an hour later. A suspended machine's time does not count.
  */
 #include "daemon/worker_memory.h"
 
+#include <string.h>
+
 #include "devices/virtio_balloon.h"
+#include "devices/virtio_mem.h"
+#include "domain/memdev.h"
 #include "domain/json.h"
 
 #define STEPS 64
@@ -30,226 +35,330 @@ struct memory_set {
 	gint64 progress_at;
 };
 
-struct worker_memory {
+/* The balloon, or a virtio-mem device. */
+struct source {
 	struct worker *worker;
-	guint throttle;         /* source: no BALLOON_CHANGE before it fires */
+	struct device *device;
+	guint throttle;         /* no event before it fires */
 	bool pending;
 	struct memory_set *set; /* under way; NULL: none */
 };
 
+struct worker_memory {
+	struct source *sources;
+	unsigned n;
+};
+
+struct level { uint64_t actual, target; bool driver; };
+
+static bool is_balloon(const struct device *d)
+{
+	return !strcmp(d->ops->name, "virtio-balloon");
+}
+
+static struct level level(struct device *d)
+{
+	struct virtio_mem_info v;
+	struct balloon_info b;
+
+	if (is_balloon(d)) {
+		balloon_info(d, &b);
+		return (struct level){ b.actual, b.target, b.driver };
+	}
+	virtio_mem_info(d, &v);
+	return (struct level){ v.plugged, v.requested, v.driver };
+}
+
+static bool ask(struct device *d, uint64_t bytes, GError **err)
+{
+	return is_balloon(d) ? balloon_set_target(d, bytes, err) : virtio_mem_request(d, bytes, err);
+}
+
+static struct source *source_of(const struct worker *w, const struct device *d)
+{
+	for (unsigned i = 0; i < w->memory->n; i++)
+		if (w->memory->sources[i].device == d)
+			return &w->memory->sources[i];
+	return NULL;
+}
+
+struct device *memory_device(struct worker *w, const char *name)
+{
+	for (unsigned i = 0; i < w->memory->n; i++) {
+		struct device *d = w->memory->sources[i].device;
+
+		if (!is_balloon(d) && (!g_strcmp0(((const struct memdev *)d->config)->alias, name) || !strcmp(d->id, name)))
+			return d;
+	}
+	return NULL;
+}
+
+uint64_t memory_plugged(struct worker *w)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < w->memory->n; i++)
+		if (!is_balloon(w->memory->sources[i].device))
+			sum += level(w->memory->sources[i].device).actual;
+	return sum;
+}
+
+/* The machine's description follows. */
+static void describe(struct worker *w)
+{
+	struct device *balloon = device_by_type(w, "virtio-balloon");
+
+	w->machine->memory.current = (balloon ? level(balloon).actual : w->vm.ram.size) + memory_plugged(w);
+	for (unsigned i = 0; i < w->memory->n; i++) {
+		struct device *d = w->memory->sources[i].device;
+		struct virtio_mem_info v;
+		struct memdev *m = d->config;
+
+		if (is_balloon(d))
+			continue;
+		virtio_mem_info(d, &v);
+		m->target.current = v.plugged;          /* only main reads these */
+		m->target.requested = v.requested;
+	}
+}
+
 /* --- events --- */
 
-static void look(struct worker_memory *m);
+static void look(struct source *s);
 
 static gboolean may_tell_again(gpointer arg);
 
-static void tell(struct worker_memory *m)
+static void tell(struct source *s)
 {
-	struct device *d = device_by_type(m->worker, "virtio-balloon");
-	struct balloon_info info;
+	struct worker *w = s->worker;
 	json_object *o;
 
-	if (!d)
+	if (w->ending)
 		return;
-	balloon_info(d, &info);
+	describe(w);
 	o = json_object_new_object();
-	m->worker->machine->memory.current = info.actual;
-	json_object_object_add(o, "actual", json_object_new_uint64(info.actual));
-	worker_event(m->worker, "BALLOON_CHANGE", o);
-	m->pending = false;
-	m->throttle = g_timeout_add(TELL_MS, may_tell_again, m);
+	if (is_balloon(s->device)) {
+		json_object_object_add(o, "actual", json_object_new_uint64(level(s->device).actual));
+		worker_event(w, "BALLOON_CHANGE", o);
+	} else {
+		const char *id = ((const struct memdev *)s->device->config)->alias;
+		g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", id ? id : s->device->id);
+
+		if (id)
+			json_object_object_add(o, "id", json_object_new_string(id));
+		json_object_object_add(o, "size", json_object_new_uint64(level(s->device).actual));
+		json_object_object_add(o, "qom-path", json_object_new_string(path));
+		worker_event(w, "MEMORY_DEVICE_SIZE_CHANGE", o);
+	}
+	s->pending = false;
+	s->throttle = g_timeout_add(TELL_MS, may_tell_again, s);
 }
 
 static gboolean may_tell_again(gpointer arg)
 {
-	struct worker_memory *m = arg;
+	struct source *s = arg;
 
-	m->throttle = 0;
-	if (m->pending)
-		tell(m);
+	s->throttle = 0;
+	if (s->pending)
+		tell(s);
 	return G_SOURCE_REMOVE;
 }
 
-static void changed(void *arg, uint64_t actual)
+static void source_changed(struct source *s)
 {
-	struct worker_memory *m = arg;
-
-	if (m->worker->ending)
+	if (s->worker->ending)
 		return;
-	if (m->throttle)
-		m->pending = true;
+	if (s->throttle)
+		s->pending = true;
 	else
-		tell(m);
-	look(m);
+		tell(s);
+	look(s);
 }
 
-static json_object *command_data(const struct memory_set *s, const struct balloon_info *info)
+static void balloon_changed(void *arg, uint64_t actual)
 {
+	source_changed(arg);
+}
+
+static void device_changed(void *arg, struct device *d)
+{
+	source_changed(arg);
+}
+
+static json_object *command_data(const struct source *s, struct level l)
+{
+	const char *alias = is_balloon(s->device) ? NULL : ((const struct memdev *)s->device->config)->alias;
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "command", json_object_new_string("setmem"));
-	if (s->id)
-		json_object_object_add(o, "id", json_object_new_string(s->id));
-	json_object_object_add(o, "actual", json_object_new_uint64(info->actual));
-	json_object_object_add(o, "wanted", json_object_new_uint64(info->target));
+	json_object_object_add(o, "command", json_object_new_string(is_balloon(s->device) ? "setmem" : "update-memory-device"));
+	if (s->set->id)
+		json_object_object_add(o, "id", json_object_new_string(s->set->id));
+	if (alias)
+		json_object_object_add(o, "device", json_object_new_string(alias));
+	json_object_object_add(o, "actual", json_object_new_uint64(l.actual));
+	json_object_object_add(o, "wanted", json_object_new_uint64(l.target));
 	return o;
 }
 
 /* --- a size that is waited for --- */
 
-static uint64_t distance(const struct balloon_info *i)
+static uint64_t distance(struct level l)
 {
-	return i->actual > i->target ? i->actual - i->target : i->target - i->actual;
+	return l.actual > l.target ? l.actual - l.target : l.target - l.actual;
 }
 
-static void set_free(struct memory_set *s)
+static void set_free(struct memory_set *set)
 {
-	if (s->timer)
-		g_source_remove(s->timer);
-	g_free(s->id);
-	g_free(s);
+	if (set->timer)
+		g_source_remove(set->timer);
+	g_free(set->id);
+	g_free(set);
 }
 
-static void finish(struct worker_memory *m, const struct balloon_info *info, const GError *err)
+static void finish(struct source *s, const GError *err)
 {
-	struct memory_set *s = m->set;
-	struct tell_memory t = { .actual = info->actual, .wanted = info->target };
-	json_object *o = command_data(s, info);
+	struct level l = level(s->device);
+	struct tell_memory t = { .actual = l.actual, .wanted = l.target };
+	json_object *o = command_data(s, l);
+	struct memory_set *set = s->set;
 
-	m->set = NULL;
-	m->worker->machine->memory.current = info->actual;
+	s->set = NULL;
+	describe(s->worker);
 	json_object_object_add(o, "ok", json_object_new_boolean(!err));
 	if (err) {
 		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
 		json_object_object_add(o, "desc", json_object_new_string(err->message));
 	}
-	worker_event(m->worker, "COMMAND_DONE", o);
-	waiter_answer(s->waiter, err ? NULL : json_from_struct(&tell_memory_schema, &t, JSON_ALL), err);
-	set_free(s);
+	worker_event(s->worker, "COMMAND_DONE", o);
+	waiter_answer(set->waiter, err ? NULL : json_from_struct(&tell_memory_schema, &t, JSON_ALL), err);
+	set_free(set);
 }
 
-static void give_up(struct worker_memory *m, struct device *d, struct balloon_info *info)
+static void give_up(struct source *s)
 {
 	g_autoptr(GError) err = NULL;
-	uint64_t wanted = info->target;
+	struct level l = level(s->device);
+	const char *alias = is_balloon(s->device) ? NULL : ((const struct memdev *)s->device->config)->alias;
 
-	kerr_set(&err, KERR_GUEST, "the guest has %" G_GUINT64_FORMAT " KiB and was to have %" G_GUINT64_FORMAT " KiB: %s "
-		"within %u s; it stays at what it has now", info->actual >> 10, wanted >> 10, !info->driver ? "its balloon driver has gone, and said nothing" :
-		info->actual > wanted ? "it can spare no more, or did not" : "it took no more", m->set->timeout_ms / 1000);
-	if (balloon_set_target(d, MAX(info->actual, 1u << 20), NULL))
-		balloon_info(d, info);
-	finish(m, info, err);
+	kerr_set(&err, KERR_GUEST, "%s%sthe guest has %" G_GUINT64_FORMAT " KiB and was to have %" G_GUINT64_FORMAT " KiB: %s "
+		"within %u s; it stays at what it has now", alias ? alias : "", alias ? ": " : "", l.actual >> 10, l.target >> 10,
+		!l.driver ? "its driver has gone, and said nothing" : l.actual > l.target ? "it can spare no more, or did not" : "it took no more",
+		s->set->timeout_ms / 1000);
+	/* below what can be asked for it stays as it was asked */
+	(void)ask(s->device, is_balloon(s->device) ? MAX(l.actual, 1u << 20) : l.actual, NULL);
+	finish(s, err);
 }
 
 /* Something may have changed. */
-static void look(struct worker_memory *m)
+static void look(struct source *s)
 {
-	struct memory_set *s = m->set;
-	struct balloon_info info;
-	uint64_t far;
+	struct memory_set *set = s->set;
+	struct level l;
 
-	if (!s)
+	if (!set)
 		return;
-	balloon_info(device_by_type(m->worker, "virtio-balloon"), &info);
-	far = distance(&info);
-	if (!far && info.driver) {
-		finish(m, &info, NULL);
+	l = level(s->device);
+	if (l.driver && l.actual == l.target) {
+		finish(s, NULL);
 		return;
 	}
-	if (far + s->step <= s->best) {
-		s->best = far;
-		s->left_ms = s->timeout_ms;
+	if (distance(l) + set->step <= set->best) {
+		set->best = distance(l);
+		set->left_ms = set->timeout_ms;
 	}
 }
 
 static gboolean tick(gpointer arg)
 {
-	struct worker_memory *m = arg;
-	struct memory_set *s = m->set;
-	struct device *d = device_by_type(m->worker, "virtio-balloon");
-	struct balloon_info info;
+	struct source *s = arg;
+	struct memory_set *set = s->set;
 	gint64 now = g_get_monotonic_time();
-	unsigned passed = (unsigned)MIN((now - s->ticked) / 1000, G_MAXINT);
+	unsigned passed = (unsigned)MIN((now - set->ticked) / 1000, G_MAXINT);
+	struct level l;
 
-	if (!d)
-		return G_SOURCE_CONTINUE;       /* the end is near */
-	s->ticked = now;
-	if (m->worker->vm.state == VM_RUNNING)
-		s->left_ms -= MIN(passed, s->left_ms);
-	look(m);
-	if (!m->set)
+	if (s->worker->ending)
+		return G_SOURCE_CONTINUE;
+	set->ticked = now;
+	if (s->worker->vm.state == VM_RUNNING)
+		set->left_ms -= MIN(passed, set->left_ms);
+	look(s);
+	if (!s->set)
 		return G_SOURCE_REMOVE;
-	balloon_info(d, &info);
-	if (!s->left_ms) {
-		s->timer = 0;
-		give_up(m, d, &info);
+	if (!set->left_ms) {
+		set->timer = 0;
+		give_up(s);
 		return G_SOURCE_REMOVE;
 	}
-	if (now - s->progress_at >= TELL_MS * 1000 && info.actual != s->told) {
-		s->told = info.actual;
-		s->progress_at = now;
-		worker_event(m->worker, "COMMAND_PROGRESS", command_data(s, &info));
+	l = level(s->device);
+	if (now - set->progress_at >= TELL_MS * 1000 && l.actual != set->told) {
+		set->told = l.actual;
+		set->progress_at = now;
+		worker_event(s->worker, "COMMAND_PROGRESS", command_data(s, l));
 	}
 	return G_SOURCE_CONTINUE;
 }
 
-static struct device *balloon(struct worker *w, GError **err)
+bool memory_ask(struct worker *w, struct device *d, uint64_t bytes, GError **err)
 {
-	struct device *d = device_by_type(w, "virtio-balloon");
+	struct source *s = source_of(w, d);
 
-	if (!d)
-		kerr_set(err, KERR_INACTIVE, "the machine has no balloon: its definition says <memballoon model='none'/>");
-	return d;
-}
-
-bool memory_target(struct worker *w, uint64_t bytes, GError **err)
-{
-	struct device *d = balloon(w, err);
-
-	if (!d)
-		return false;
-	if (w->memory->set)
+	if (s->set)
 		return kerr_set(err, KERR_BUSY, "the guest is just giving or taking memory for an earlier command");
-	return balloon_set_target(d, MIN(bytes, w->vm.ram.size), err);
+	if (!ask(d, bytes, err))
+		return false;
+	describe(w);
+	return true;
 }
 
-enum run_result memory_set(struct client *c, const struct args_memory_set *a, GError **err)
+enum run_result memory_wait(struct client *c, struct device *d, const struct args_memory_set *a, GError **err)
 {
 	struct worker *w = c->worker;
-	struct device *d = balloon(w, err);
-	struct memory_set *s;
-	struct balloon_info info;
+	struct source *s = source_of(w, d);
+	struct memory_set *set;
+	struct level l = level(d);
 
-	if (!d)
-		return RUN_FAILED;
-	balloon_info(d, &info);
-	if (a->size > w->vm.ram.size)
-		return kerr_set(err, KERR_ARGS, "%" G_GUINT64_FORMAT " KiB are more than the %" G_GUINT64_FORMAT " KiB it was started with",
-			a->size >> 10, w->vm.ram.size >> 10), RUN_FAILED;
 	if (w->vm.state != VM_RUNNING)
 		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give memory"), RUN_FAILED;
-	if (!info.driver)
-		return kerr_set(err, KERR_GUEST, "no driver in the guest works with the balloon (in Linux: virtio_balloon); has it booted?"), RUN_FAILED;
-	if (!memory_target(w, a->size, err))
+	if (!l.driver)
+		return kerr_set(err, KERR_GUEST, "no driver in the guest works with the device (in Linux: %s); has it booted?",
+			is_balloon(d) ? "virtio_balloon" : "virtio_mem"), RUN_FAILED;
+	if (!memory_ask(w, d, a->size, err))
 		return RUN_FAILED;
-	balloon_info(d, &info);
-	s = g_new0(struct memory_set, 1);
-	*s = (struct memory_set){ .waiter = waiter_new(c), .id = g_strdup(a->id), .best = distance(&info), .step = MAX(distance(&info) / STEPS, 4096),
-		.timeout_ms = a->timeout, .left_ms = a->timeout, .told = info.actual, .ticked = g_get_monotonic_time() };
-	s->progress_at = s->ticked;
-	s->timer = g_timeout_add(MIN(a->timeout, TELL_MS) / 4, tick, w->memory);
-	w->memory->set = s;
-	worker_event(w, "COMMAND_BEGUN", command_data(s, &info));
-	look(w->memory);
+	l = level(d);
+	set = g_new0(struct memory_set, 1);
+	*set = (struct memory_set){ .waiter = waiter_new(c), .id = g_strdup(a->id), .best = distance(l), .step = MAX(distance(l) / STEPS, 4096),
+		.timeout_ms = a->timeout, .left_ms = a->timeout, .told = l.actual, .ticked = g_get_monotonic_time() };
+	set->progress_at = set->ticked;
+	set->timer = g_timeout_add(MIN(a->timeout, TELL_MS) / 4, tick, s);
+	s->set = set;
+	worker_event(w, "COMMAND_BEGUN", command_data(s, l));
+	look(s);
 	return RUN_LATER;
 }
 
 void memory_listen(struct worker *w)
 {
-	struct device *d = device_by_type(w, "virtio-balloon");
+	struct worker_memory *m = w->memory = g_new0(struct worker_memory, 1);  /* lives as long as the process */
 
-	w->memory = g_new0(struct worker_memory, 1);    /* lives as long as the process */
-	w->memory->worker = w;
-	if (d)
-		balloon_set_watch(d, changed, w->memory);
+	m->sources = g_new0(struct source, w->vm.devices->len);
+	for (unsigned i = 0; i < w->vm.devices->len; i++) {
+		struct device *d = w->vm.devices->pdata[i];
+		struct source *s = &m->sources[m->n];
+
+		*s = (struct source){ .worker = w, .device = d };
+		if (is_balloon(d))
+			balloon_set_watch(d, balloon_changed, s);
+		else if (!strcmp(d->ops->name, "virtio-mem"))
+			virtio_mem_set_watch(d, device_changed, s);
+		else
+			continue;
+		m->n++;
+	}
+	if (list_len(w->machine->devices.memdevs)) {
+		json_object *o = json_object_new_object();
+
+		describe(w);
+		json_object_object_add(o, "changed", json_object_new_string("memory"));
+		worker_event(w, "KVMD_MACHINE", o);
+	}
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How much memory the guest has: the balloon, driven and watched. Main thread. */
+/* How much memory the guest has: the balloon and virtio-mem devices, driven and watched. Main thread. */
 #pragma once
 #include "daemon/worker.h"
 #include "domain/commands_qmp_memory.h"
 
-/* After devices are made: the machine's description follows the balloon, and BALLOON_CHANGE tells. */
+/* After devices are made: the machine's description follows them, and events tell. */
 void memory_listen(struct worker *);
-/* A target for the guest, without waiting. More than all of it means all of it, as for QEMU. */
-bool memory_target(struct worker *, uint64_t bytes, GError **err);
-/* The command memory-set. */
-enum run_result memory_set(struct client *, const struct args_memory_set *, GError **err);
+/* The virtio-mem device of this alias or id; NULL: none. */
+struct device *memory_device(struct worker *, const char *name);
+/* Bytes that the guest uses of all of them. */
+uint64_t memory_plugged(struct worker *);
+/* What the guest is to have by the balloon, or to use of a virtio-mem device; it is not waited for. *err: BUSY, ARGS. */
+bool memory_ask(struct worker *, struct device *, uint64_t bytes, GError **err);
+/* The same, and wait: memory-set and memory-device-set. */
+enum run_result memory_wait(struct client *, struct device *, const struct args_memory_set *, GError **err);

@@ -552,6 +552,8 @@ void virtio_reset(struct device *d)
 	}
 	pci_reset(&v->head.pci);
 	clear(v);
+	if (v->ops->power_on)
+		v->ops->power_on(v);
 }
 
 void virtio_pause(struct device *d, struct done *done)

@@ -51,6 +51,8 @@ struct virtio_ops {
 	void (*resumed)(struct virtio *);       /* Main, after pause or drain of everything: go on. May be NULL */
 	/* dev->lock held; queues do not run, nothing is in flight. As after power-on. May be NULL */
 	void (*reset)(struct virtio *);
+	/* The same, after it, when the machine is reset and not only the device by its driver. May be NULL */
+	void (*power_on)(struct virtio *);
 	/* dev->lock held: the guest wrote its config registers; true: taken. NULL: they are read-only */
 	bool (*write)(struct virtio *, unsigned offset, unsigned size, uint32_t value);
 	bool (*accept)(struct virtio *, uint64_t features);     /* do these go together? NULL: any do */

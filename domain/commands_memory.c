@@ -28,6 +28,22 @@ static const struct field ask_dommemstat_schema_fields[] = {
 S(ask_dommemstat_schema, T, "dommemstat", "what to tell, or to change");
 #undef T
 
+#define T struct ask_memory_device
+static const struct field ask_memory_device_schema_fields[] = {
+	STR(T, alias, NULL, 0, "which device (virtiomem0); not given: the only one"),
+	U32(T, node, NULL, 0, 127, 0, "instead: the one of this guest node", .def = UINT32_MAX),
+	SIZE(T, requested_size, NULL, 0, MEMORY_MAX, 0, "what the guest is to use of it: KiB, or with a unit (512MiB, 2GiB)", .def = UINT64_MAX), SCOPE,
+	U32(T, timeout, NULL, 1, 3600, 0, "seconds without progress after which the guest is left alone", .def = 10), END };
+S(ask_memory_device_schema, T, "memory-device", "an amount of a device's memory");
+#undef T
+
+#define T struct tell_memory_device
+static const struct field tell_memory_device_schema_fields[] = {
+	STR(T, alias, NULL, 0, "the device"), U64(T, requested, NULL, 0, UINT64_MAX, 0, "bytes the guest is to use"),
+	U64(T, size, NULL, 0, UINT64_MAX, 0, "bytes it uses"), U64(T, maximum, NULL, 0, UINT64_MAX, 0, "bytes it may use at most"), END };
+S(tell_memory_device_schema, T, "memory-device", "a memory device");
+#undef T
+
 #define T struct tell_setmem
 static const struct field tell_setmem_schema_fields[] = {
 	U64(T, memory, NULL, 0, UINT64_MAX, 0, "bytes it has"), U64(T, memory_max, NULL, 0, UINT64_MAX, 0, "bytes it may have"), END };
@@ -58,6 +74,11 @@ const struct command memory_commands[] = {
 	{ "setmaxmem", "setmaxmem", "change how much memory a domain may have, from its next start", IN_KVMD, CMD_VM, &ask_setmaxmem_schema, &tell_setmem_schema,
 	  "kvmctl setmaxmem web 4GiB --config",
 	  "Changes <memory> of the definition. What a machine may have is fixed while it runs." },
+	{ "update-memory-device", "update-memory-device", "change how much a domain's guest is to use of a virtio-mem device", IN_KVMD, CMD_VM,
+	  &ask_memory_device_schema, &tell_memory_device_schema,
+	  "kvmctl update-memory-device web --requested-size 2GiB\nkvmctl update-memory-device web --alias virtiomem1 --requested-size 512MiB --live --config",
+	  "Returns when the guest has plugged or unplugged the blocks. A guest that comes no nearer for --timeout seconds is left alone: the command fails, says "
+	  "what was reached, and that is asked for from then on. COMMAND_PROGRESS and COMMAND_DONE are as for setmem." },
 	{ "dommemstat", "dommemstat", "tell what a running domain's guest says of its memory, or how often it is asked", IN_KVMD, CMD_VM, &ask_dommemstat_schema,
 	  &tell_dommemstat_schema, "kvmctl dommemstat web\nkvmctl dommemstat web --period 10 --live --config",
 	  "Sizes are KiB, as virsh prints them; bytes in JSON. The guest's own numbers are as old as last_update says: --period makes the guest tell them anew." },

@@ -6,6 +6,8 @@
 struct ask_setmem { uint64_t size; bool live, config, current; uint32_t timeout; };
 struct ask_setmaxmem { uint64_t size; bool live, config, current; };
 struct ask_dommemstat { uint32_t period; bool live, config, current; };
+struct ask_memory_device { char *alias; uint32_t node; uint64_t requested_size; bool live, config, current; uint32_t timeout; };
+struct tell_memory_device { char *alias; uint64_t requested, size, maximum; };
 #define PERIOD_ABSENT UINT32_MAX
 
 struct tell_setmem { uint64_t memory, memory_max; };
@@ -15,4 +17,5 @@ struct tell_dommemstat {
 		hugetlb_pgfail, rss, target, reported, period;
 };
 
-extern const struct schema ask_setmem_schema, ask_setmaxmem_schema, ask_dommemstat_schema, tell_setmem_schema, tell_dommemstat_schema;
+extern const struct schema ask_setmem_schema, ask_setmaxmem_schema, ask_dommemstat_schema, tell_setmem_schema, tell_dommemstat_schema,
+	ask_memory_device_schema, tell_memory_device_schema;

@@ -323,13 +323,13 @@ static const struct field event_io_schema_fields[] = {
 static S(event_io_schema, T, "BLOCK_IO_ERROR", "a disk failed");
 #undef T
 
-struct event_command { char *command, *id; bool ok; uint32_t vcpus; uint64_t actual, wanted; char *code, *desc; };
+struct event_command { char *command, *id, *device; bool ok; uint32_t vcpus; uint64_t actual, wanted; char *code, *desc; };
 #define T struct event_command
-static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"),
+static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(device, "which device"), N64(actual, "bytes there are"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"),
 	N64(wanted, "setmem: bytes that are wanted"), END };
 static S(event_begun_schema, T, "COMMAND_BEGUN", "a command that waits for the guest");
 static const struct field event_command_schema_fields[] = {
-	TEXT(command, "name"), TEXT(id, "number it began with"), BOOL(ok, "the guest has done it"), N32(vcpus, "vCPUs it has now"),
+	TEXT(command, "name"), TEXT(device, "which device"), TEXT(id, "number it began with"), BOOL(ok, "the guest has done it"), N32(vcpus, "vCPUs it has now"),
 	N64(actual, "setmem: bytes the guest has now"), N64(wanted, "setmem: bytes it is to have from now on"), TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
 static S(event_command_schema, T, "COMMAND_DONE", "what became of a command");
 #undef T
@@ -346,6 +346,7 @@ const struct event_row worker_events[] = {
 	{ "DEVICE_UNPLUG_GUEST_ERROR", "the guest did not give a device up", &event_device_schema },
 	{ "ACPI_DEVICE_OST", "the guest said something about a slot", &event_ost_schema },
 	{ "BALLOON_CHANGE", "the guest gave memory back, or took some", &event_balloon_schema },
+	{ "MEMORY_DEVICE_SIZE_CHANGE", "the guest took or gave blocks of a memory device", &event_memory_device_schema },
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
 	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },

@@ -19,7 +19,11 @@ struct tell_memory_stats {
 	uint64_t updated;
 	char *stats;            /* JSON: QEMU's names to values */
 };
+struct args_memory_device_set { char *device; uint64_t size; uint32_t timeout; char *id; };
+struct qmp_virtio_mem { char *id; uint64_t addr, requested, size, max, block; uint32_t node; char *memdev; };
+struct qmp_memory_device { char *type; struct qmp_virtio_mem data; };
 struct args_period { uint32_t period; };
 
 extern const struct schema qmp_memory_schema, qmp_balloon_schema, tell_memory_schema, tell_memory_stats_schema,
-	event_balloon_schema, event_memory_command_schema;
+	event_balloon_schema, event_memory_command_schema,
+	event_memory_device_schema, qmp_memory_device_schema;

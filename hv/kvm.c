@@ -161,7 +161,7 @@ static bool map_ram(struct vm *vm, GError **err)
 	for (unsigned i = 0; i < G_N_ELEMENTS(vm->ram.pieces); i++) {
 		const struct ram_piece *p = &vm->ram.pieces[i];
 		struct slot s = { .id = i, .gpa = p->gpa, .size = p->size, .host = p->host };
-		int r = p->size ? kvm_map(vm, &s) : 0;
+		int r = p->host ? kvm_map(vm, &s) : 0;
 
 		if (r < 0)
 			return kerr_errno(err, -r, "give the guest its memory at %#" G_GINT64_MODIFIER "x", p->gpa);

@@ -54,10 +54,10 @@ static bool init(struct ram *ram, int fd, uint64_t size, GError **err)
 {
 	uint64_t low = MIN(size, RAM_HOLE_START);
 
-	*ram = (struct ram){ .fd = fd, .size = size };
+	*ram = (struct ram){ .fd = fd, .size = size, .total = size };
 	ram->pieces[0] = (struct ram_piece){ .gpa = 0, .size = low };
-	ram->pieces[1] = (struct ram_piece){ .gpa = RAM_HOLE_END, .size = size - low };
-	for (unsigned i = 0; i < G_N_ELEMENTS(ram->pieces); i++) {
+	ram->pieces[1] = (struct ram_piece){ .gpa = RAM_HOLE_END, .size = size - low, .offset = low };
+	for (unsigned i = 0; i < RAM_BOOT_PIECES; i++) {
 		struct ram_piece *p = &ram->pieces[i];
 
 		if (!p->size)
@@ -122,6 +122,84 @@ void ram_finish(struct ram *ram)
 	*ram = (struct ram){ .fd = -1 };
 }
 
+static bool file_holds(const struct ram *ram, uint64_t end, GError **err)
+{
+	struct stat st;
+
+	if (ram->fd < 0)
+		return true;
+	if (fstat(ram->fd, &st) < 0)
+		return kerr_errno(err, errno, "guest memory descriptor");
+	return (st.st_size >= 0 && (uint64_t)st.st_size >= end) || kerr_set(err, KERR_ARGS, "guest memory file has %lld bytes, the machine needs %"
+		G_GUINT64_FORMAT, (long long)st.st_size, end);
+}
+
+/* An empty place for a region: one that was left, or a new one. */
+static int place_for(struct ram *ram, uint64_t size, uint64_t align, GError **err)
+{
+	uint64_t end = RAM_HOLE_END, pages = ram->total / RAM_PAGE, more = size / RAM_PAGE;
+	unsigned long *dirty;
+
+	for (int i = 0; i < RAM_PIECES; i++) {
+		struct ram_piece *p = &ram->pieces[i];
+
+		if (i >= RAM_BOOT_PIECES && p->size == size && !p->host)
+			return i;
+		if (p->size)
+			end = MAX(end, p->gpa + p->size);
+		if (i < RAM_BOOT_PIECES || p->size)
+			continue;
+		if (!file_holds(ram, ram->total + size, err))
+			return -1;
+		end = (end + align - 1) & ~(align - 1);
+		if (end > RAM_MAX - size || ram->total > RAM_MAX - size) {
+			kerr_set(err, KERR_LIMIT, "memory above 64 TiB");
+			return -1;
+		}
+		if (ram->dirty) {
+			dirty = g_new0(unsigned long, (pages + more) / BITS_PER_LONG + 1);
+			memcpy(dirty, ram->dirty, (pages + BITS_PER_LONG - 1) / BITS_PER_LONG * sizeof(long));
+			g_free(ram->dirty);
+			ram->dirty = dirty;
+		}
+		*p = (struct ram_piece){ .gpa = end, .size = size, .offset = ram->total };
+		ram->total += size;
+		return i;
+	}
+	kerr_set(err, KERR_LIMIT, "more than %d memory devices", RAM_PIECES - RAM_BOOT_PIECES);
+	return -1;
+}
+
+int ram_add(struct ram *ram, uint64_t size, uint64_t align, GError **err)
+{
+	int i;
+	uint8_t *host;
+
+	if (!size_ok(size, err))
+		return -1;
+	i = place_for(ram, size, MAX(align, RAM_PAGE), err);
+	if (i < 0)
+		return -1;
+	host = map_piece(ram->fd, size, ram->pieces[i].offset);
+	if (host == MAP_FAILED) {
+		kerr_errno(err, errno, "map %" G_GUINT64_FORMAT " MiB of guest memory", size >> 20);
+		return -1;
+	}
+	ram->pieces[i].host = host;
+	return i;
+}
+
+void ram_remove(struct ram *ram, int i)
+{
+	struct ram_piece *p = &ram->pieces[i];
+
+	g_assert(i >= RAM_BOOT_PIECES && i < RAM_PIECES && p->host);
+	/* whoever comes next finds zeroes, and until then it costs nothing */
+	(void)madvise(p->host, p->size, ram->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
+	munmap(p->host, p->size);
+	p->host = NULL;
+}
+
 /* The piece that holds all of [gpa, gpa + len); NULL: none does. */
 static const struct ram_piece *piece_of(const struct ram *ram, uint64_t gpa, uint64_t len)
 {
@@ -150,7 +228,7 @@ void ram_mark(struct ram *ram, uint64_t gpa, uint64_t len)
 		return;
 	p = piece_of(ram, gpa, len);
 	g_assert(p);
-	first = gpa - p->gpa + (p == &ram->pieces[1] ? ram->pieces[0].size : 0);
+	first = gpa - p->gpa + p->offset;
 	last = (first + len - 1) / RAM_PAGE;
 	for (uint64_t page = first / RAM_PAGE; page <= last; page++)
 		__atomic_fetch_or(&ram->dirty[page / BITS_PER_LONG], 1ul << page % BITS_PER_LONG, __ATOMIC_RELAXED);

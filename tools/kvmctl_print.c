@@ -306,6 +306,7 @@ static const struct {
 	{ "start", print_start },
 	{ "dommemstat", print_memstat },
 	{ "setmem", .said = "domain '%s': the amount of memory is changed\n" },
+	{ "update-memory-device", .said = "domain '%s': the memory device's size is changed\n" },
 	{ "setmaxmem", .said = "domain '%s': what it may have of memory is changed, from its next start\n" },
 	{ "domstate", print_state },
 	{ "wait", print_state },

@@ -56,8 +56,8 @@ static void share_memory(const struct vm *vm, struct numa *n)
 	unsigned cell = 0;
 	uint64_t left = ((const struct numa_cell *)g_ptr_array_index(cells, 0))->memory;
 
-	n->mems = g_new0(struct acpi_mem, cells->len + G_N_ELEMENTS(vm->ram.pieces));
-	for (unsigned i = 0; i < G_N_ELEMENTS(vm->ram.pieces); i++) {
+	n->mems = g_new0(struct acpi_mem, cells->len + RAM_PIECES);
+	for (unsigned i = 0; i < RAM_BOOT_PIECES; i++) {
 		const struct ram_piece *p = &vm->ram.pieces[i];
 
 		for (uint64_t at = 0; at < p->size;) {
@@ -72,6 +72,14 @@ static void share_memory(const struct vm *vm, struct numa *n)
 			if (!left && cell + 1 < cells->len)
 				left = ((const struct numa_cell *)g_ptr_array_index(cells, ++cell))->memory;
 		}
+	}
+	/* regions of memory devices: they were made in the definition's order */
+	for (unsigned i = RAM_BOOT_PIECES; i < RAM_PIECES && vm->ram.pieces[i].host; i++) {
+		const struct memdev *d = i - RAM_BOOT_PIECES < list_len(vm->def->devices.memdevs) ?
+			list_at(memdev, vm->def->devices.memdevs, i - RAM_BOOT_PIECES) : NULL;
+
+		n->mems[n->n_mems++] = (struct acpi_mem){ .base = vm->ram.pieces[i].gpa, .size = vm->ram.pieces[i].size,
+			.node = d && d->target.node < cells->len ? d->target.node : 0, .hotplug = true };
 	}
 }
 
@@ -241,7 +249,7 @@ static bool place_smbios(struct vm *vm, GError **err)
 {
 	const struct sysinfo *words = sysinfo_of(vm->def);
 	struct smbios_params p = { .memory = vm->ram.size };
-	struct smbios_range ranges[G_N_ELEMENTS(vm->ram.pieces)];
+	struct smbios_range ranges[RAM_BOOT_PIECES];
 	struct smbios_board boards[SMBIOS_BOARDS_MAX];
 	const char *strings[SMBIOS_OEM_STRINGS_MAX];
 	g_autoptr(GByteArray) blob = NULL;
@@ -253,7 +261,7 @@ static bool place_smbios(struct vm *vm, GError **err)
 		add_words(words, &p, boards, strings);
 	if (parse_uuid(vm->def->uuid, uuid))
 		p.system.uuid = uuid;
-	for (unsigned i = 0; i < G_N_ELEMENTS(vm->ram.pieces); i++)
+	for (unsigned i = 0; i < RAM_BOOT_PIECES; i++)
 		if (vm->ram.pieces[i].size)
 			ranges[p.n_ranges++] = (struct smbios_range){ vm->ram.pieces[i].gpa, vm->ram.pieces[i].size };
 	p.ranges = ranges;

@@ -24,6 +24,7 @@ static const char *config_of(const char *type)
 	static const struct { const char *type, *json; } rows[] = {
 		{ "virtio-balloon", "{'model':'virtio','free_page_reporting':'on','driver':{'packed':'on'}}" },
 		{ "virtio-console", "{'type':'virtio-serial','index':0,'ports':4}" },
+		{ "virtio-mem", "{'model':'virtio-mem','target':{'size':16777216,'block':1048576,'requested':4194304}}" },
 		{ "virtio-rng", "{'model':'virtio','backend':{'model':'builtin'}}" },
 	};
 

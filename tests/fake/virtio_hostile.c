@@ -73,6 +73,8 @@ static void open_up(struct hostile *h)
 	/* where it is after a reset, in whatever state it was left */
 	device_reset(h->dev);
 	fake_step(h->f);
+	if (!strcmp(h->dev->ops->name, "virtio-mem"))
+		wanted |= 2;            /* the promise that it wants of every driver */
 	vdrv_open(&h->d, h->f, h->dev, wanted, upto(h, 4));
 	for (unsigned i = 0; i < MIN(h->queues, VDRV_QUEUES); i++)
 		vdrv_queue(&h->d, i, 1u << upto(h, 5));

@@ -118,6 +118,57 @@ static void test_refused(void)
 	ram_finish(&r);
 }
 
+/* Memory of devices: above all else, its own part of the file, back at its place when it comes again. */
+static void test_regions(void)
+{
+	g_autoptr(GError) err = NULL;
+	uint64_t size = 64 * KIB, more = 128 * KIB;
+	struct ram r;
+	char c = 'y';
+	int a, b;
+
+	g_assert_true(ram_init(&r, memfd(size + 2 * more), size, NULL));
+	r.dirty = g_new0(unsigned long, 1);
+	g_assert_null(ram_host(&r, RAM_HOLE_END, 1));
+	a = ram_add(&r, more, GIB, &err);
+	g_assert_no_error(err);
+	b = ram_add(&r, more, GIB, &err);
+	g_assert_cmpint(a, ==, 2);
+	g_assert_cmpint(b, ==, 3);
+	g_assert_cmpuint(r.pieces[a].gpa, ==, RAM_HOLE_END);
+	g_assert_cmpuint(r.pieces[b].gpa, ==, RAM_HOLE_END + GIB);
+	g_assert_cmpuint(r.size, ==, size);
+	g_assert_cmpuint(r.total, ==, size + 2 * more);
+	g_assert_true(ram_write(&r, RAM_HOLE_END + GIB + more - 1, &c, 1));
+	g_assert_false(ram_write(&r, RAM_HOLE_END + GIB + more, &c, 1));
+	g_assert_null(ram_host(&r, RAM_HOLE_END + more - 1, 2));
+	g_assert_true(is_dirty(&r, (size + 2 * more) / 4096 - 1));
+	g_assert_cmpint(pread(r.fd, &c, 1, (off_t)(size + 2 * more - 1)), ==, 1);
+	g_assert_cmpint(c, ==, 'y');
+	/* no more in the file; no more places */
+	g_assert_cmpint(ram_add(&r, more, GIB, &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_ARGS);
+	g_clear_error(&err);
+	g_assert_cmpint(ram_add(&r, 4097, GIB, NULL), ==, -1);
+	ram_remove(&r, a);
+	g_assert_null(ram_host(&r, RAM_HOLE_END, 1));
+	g_assert_nonnull(ram_host(&r, RAM_HOLE_END + GIB, 1));
+	g_assert_cmpint(ram_add(&r, more, GIB, NULL), ==, a);
+	g_assert_cmpuint(r.pieces[a].gpa, ==, RAM_HOLE_END);
+	/* who comes again finds zeroes */
+	ram_remove(&r, b);
+	g_assert_cmpint(ram_add(&r, more, GIB, NULL), ==, b);
+	g_assert_true(ram_read(&r, RAM_HOLE_END + GIB + more - 1, &c, 1));
+	g_assert_cmpint(c, ==, 0);
+	ram_finish(&r);
+	g_assert_true(ram_init_anon(&r, size, NULL));
+	for (int i = RAM_BOOT_PIECES; i < RAM_PIECES; i++)
+		g_assert_cmpint(ram_add(&r, more, 4096, NULL), ==, i);
+	g_assert_cmpint(ram_add(&r, more, 4096, &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_LIMIT);
+	ram_finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -125,5 +176,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/ram/hole", test_hole);
 	g_test_add_func("/ram/dirty", test_dirty);
 	g_test_add_func("/ram/refused", test_refused);
+	g_test_add_func("/ram/regions", test_regions);
 	return g_test_run();
 }

@@ -256,5 +256,111 @@ def bad_input(k):
         assert q.ask(command, **({'value': MIB} if command == 'balloon' else {}))['error']['class'] == 'DeviceNotActive'
 
 
-cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'balloon', 'balloon_talk']]
+def reporting(k):
+    """The guest names what it has freed, by itself: the host gets it back."""
+    shell(k, linux(64, "<memballoon model='virtio' freePageReporting='on'/>"))
+    fill(k, 16)
+    used, named = rss(k), k.json('dommemstat', 'l')['reported']
+    guest_says(k, 'rm /fill; echo done')
+    k.until(lambda: rss(k) <= used - 10, 60, 'the host has back what the guest freed')
+    assert k.json('dommemstat', 'l')['reported'] >= named + 10 * MIB
+    return f'{used} MiB in use, {rss(k)} MiB after it was freed'
+
+
+def oom(k):
+    """Before Linux kills a process it takes memory back from the balloon."""
+    shell(k, linux(64, "<memballoon model='virtio' autodeflate='on'/>"))
+    free = meminfo(k, 'MemAvailable') // 1024
+    k.ctl('setmem', 'l', f'{64 - free + 8}MiB', '--timeout', '60', timeout=600)
+    small = k.json('dominfo', 'l')['memory']
+    assert guest_says(k, f'dd if=/dev/zero of=/dev/null bs=16M count=1 2>/dev/null && echo done || echo failed') == 'done'
+    k.until(lambda: k.json('dominfo', 'l')['memory'] > small, 20, 'the guest took memory back')
+    assert 'Killed' not in k.console('l') and 'Out of memory' not in k.console('l')
+    return f'{small // MIB} MiB, {k.json("dominfo", "l")["memory"] // MIB} MiB after it ran short'
+
+
+MEMDEV = """<memory model='virtio-mem'>
+      <target><size unit='MiB'>{size}</size><block unit='MiB'>2</block><requested unit='MiB'>{requested}</requested></target>
+    </memory>"""
+
+
+def virtio_mem(k):
+    """A device grows and shrinks by blocks: the guest's MemTotal and the host's RSS follow, both ways."""
+    xml = linux(64 + 256, "<memballoon model='none'/>" + MEMDEV.format(size=256, requested=0), "<maxMemory slots='2' unit='MiB'>1024</maxMemory>")
+    shell(k, xml)
+    assert k.json('dominfo', 'l')['memory'] == 64 * MIB
+    before = meminfo(k, 'MemTotal')
+    q = Qmp(k, 'l')
+    d = q.ask('query-memory-devices')['return']
+    assert len(d) == 1 and d[0]['type'] == 'virtio-mem' and d[0]['data']['size'] == 0 and d[0]['data']['max-size'] == 256 * MIB, d
+    t = k.json('update-memory-device', 'l', '--requested-size', '128MiB', '--timeout', '60', timeout=600)
+    assert (t['alias'], t['requested'], t['size'], t['maximum']) == ('virtiomem0', 128 * MIB, 128 * MIB, 256 * MIB), t
+    assert k.json('dominfo', 'l')['memory'] == 192 * MIB
+    # Linux brings it online by itself; the device's own table of pages is in it
+    k.until(lambda: meminfo(k, 'MemTotal') >= before + 120 * 1024, 120, 'MemTotal has grown')
+    assert q.ask('query-memory-size-summary')['return'] == {'base-memory': 64 * MIB, 'plugged-memory': 128 * MIB}
+    x = k.ctl('dumpxml', 'l').stdout
+    assert "<requested unit='KiB'>131072<" in x and "<current unit='KiB'>131072<" in x, x
+    fill(k, 16)
+    used = rss(k)
+    guest_says(k, 'rm /fill; echo done')
+    # by QMP, and not waited for; Linux' own grain is 4 MiB
+    assert q.ask('qom-set', path='/machine/peripheral/virtiomem0', property='requested-size', value=124 * MIB) == {'return': {}}
+    k.until(lambda: q.ask('query-memory-devices')['return'][0]['data']['size'] == 124 * MIB, 120, 'the guest gave two blocks')
+    k.ctl('update-memory-device', 'l', '--requested-size', '0', '--live', '--config', '--timeout', '60', timeout=900)
+    assert meminfo(k, 'MemTotal') <= before + 1024
+    small = rss(k)
+    assert small <= used - 10, f'{used} MiB on the host with 128 MiB more, {small} MiB without'
+    assert [e for e in k.events() if e['event'] == 'MEMORY_DEVICE_SIZE_CHANGE' and e['data']['id'] == 'virtiomem0']
+    assert k.json('dominfo', 'l')['memory'] == 64 * MIB
+    return f'{used} MiB on the host in use, {small} MiB after it was given back'
+
+
+def flat_mem(name, n=1):
+    x = flat(name, ''.join(MEMDEV.format(size=64, requested=4) for _ in range(n)))
+    return x.replace("<memory unit='MiB'>32</memory>", f"<maxMemory slots='4' unit='MiB'>512</maxMemory><memory unit='MiB'>{32 + 64 * n}</memory>")
+
+
+def mem_input(k):
+    k.define(flat_mem('f'))
+    k.ctl('update-memory-device', 'f', '--requested-size', '8MiB')
+    assert "<requested unit='KiB'>8192<" in k.ctl('dumpxml', 'f').stdout
+    for n in '-1', 'much', '12XB', '99999999999999999999', '1MiB', '65MiB', '66MiB':
+        refused(k, 'BadArguments', 'update-memory-device', 'f', f'--requested-size={n}', code=2)
+    refused(k, '', 'update-memory-device', 'f', code=2)
+    refused(k, "no virtio-mem device 'nix'", 'update-memory-device', 'f', '--alias', 'nix', '--requested-size', '2MiB', code=3)
+    refused(k, 'no such', 'update-memory-device', 'f', '--node', '3', '--requested-size', '2MiB', code=3)
+    refused(k, 'leave out --live', 'update-memory-device', 'f', '--requested-size', '2MiB', '--live', code=4)
+    k.ctl('start', 'f')
+    k.until(lambda: k.json('dominfo', 'f')['memory'] == 32 * MIB, 10, 'nothing of the device is plugged')
+    refused(k, 'no driver', 'update-memory-device', 'f', '--requested-size', '2MiB', code=12)
+    refused(k, "can't be asked", 'update-memory-device', 'f', '--requested-size', '3MiB', code=2)
+    q = Qmp(k, 'f')
+    assert q.ask('query-memory-devices')['return'][0]['data'] == {
+        'id': 'virtiomem0', 'memaddr': 1 << 32, 'requested-size': 8 * MIB, 'size': 0, 'max-size': 64 * MIB, 'block-size': 2 * MIB, 'node': 0,
+        'memdev': '/objects/memvirtiomem0'}
+    path = '/machine/peripheral/virtiomem0'
+    for bad in -1, 3 * MIB, 66 * MIB, 1 << 60, '2', None, 1.5:
+        assert 'error' in q.ask('qom-set', path=path, property='requested-size', value=bad), bad
+    assert 'error' in q.ask('qom-set', path=path, property='size', value=0)
+    assert q.ask('qom-set', path=path, property='requested-size', value=2 * MIB) == {'return': {}}
+    assert q.ask('qom-get', path=path, property='requested-size')['return'] == 2 * MIB
+    k.ctl('suspend', 'f')
+    refused(k, 'does not run', 'update-memory-device', 'f', '--requested-size', '4MiB', code=4)
+    # several
+    k.define(flat_mem('g', 2))
+    k.ctl('start', 'g')
+    refused(k, '--alias says', 'update-memory-device', 'g', '--requested-size', '2MiB', code=2)
+    refused(k, 'no driver', 'update-memory-device', 'g', '--alias', 'virtiomem1', '--requested-size', '2MiB', code=12)
+    addresses = [d['data']['memaddr'] for d in Qmp(k, 'g').ask('query-memory-devices')['return']]
+    assert addresses == [1 << 32, 5 << 30], addresses
+    # none
+    k.define(flat('n'))
+    refused(k, 'no such virtio-mem', 'update-memory-device', 'n', '--requested-size', '2MiB', code=3)
+    # other kinds
+    k.define(flat_mem('o').replace("model='virtio-mem'", "model='dimm'").replace("<block unit='MiB'>2</block><requested unit='MiB'>4</requested>", ''))
+    refused(k, "only model='virtio-mem'", 'start', 'o', code=6)
+
+
+cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'mem_input', 'balloon', 'balloon_talk', 'reporting', 'oom', 'virtio_mem']]
 run(cases, build)
