@@ -6,6 +6,7 @@
 #include "domain/commands_kvmd.h"
 #include "domain/config.h"
 #include "domain/doc.h"
+#include "domain/statpage.h"
 #include "tools/kvmctl.h"
 
 /* Text as roff: no line of ours may look like a request, no hyphen become a dash. */
@@ -276,6 +277,22 @@ static void completion(void)
 
 /* --- the protocol's reference --- */
 
+/* What stands before a counter's name in domstats. */
+static const char *const stat_prefixes[STAT_KINDS] = { "", "vcpu.N.", "block.N.", "net.N.", "balloon." };
+
+static void statistics(GString *out)
+{
+	g_string_append(out, "\n# Keys of domstats\n\nCounted by the machine's process, in its statistics page:\n\n| key | unit | meaning |\n|---|---|---|\n");
+	for (unsigned k = 0; k < STAT_KINDS; k++)
+		for (const struct stat_counter *c = stat_counters[k]; c->doc; c++)
+			if (c->name)
+				g_string_append_printf(out, "| %s%s | %s | %s |\n", stat_prefixes[k], c->name, c->unit, c->doc);
+	g_string_append(out, "\nFrom kvmd itself and from /proc: state.state and state.reason (libvirt's numbers), cpu.time, cpu.user and cpu.system (ns of the "
+		"machine's process), balloon.maximum and balloon.rss (KiB), vcpu.current, vcpu.maximum, vcpu.N.state, vcpu.N.time and vcpu.N.delay (ns the "
+		"vCPU ran, and waited for a CPU of the host: what the guest sees as stolen), net.count, net.N.name, block.count, block.N.name, "
+		"block.N.path.\n");
+}
+
 static void reference(void)
 {
 	g_autoptr(GString) out = g_string_new("# Commands of control.sock and of machines' QMP sockets\n\nMade from the command table (`gendoc reference`).\n");
@@ -295,6 +312,7 @@ static void reference(void)
 			doc_schema(c->reply, DOC_MARKDOWN, out);
 		}
 	}
+	statistics(out);
 	fputs(out->str, stdout);
 }
 

@@ -138,6 +138,34 @@ def on_terminal(k, *args, keys=b'', until=b''):
     return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def disk(k):
+    """Disk counters while a guest drives its disk."""
+    image = f'{k.root}/d.img'
+    with open(image, 'wb') as f:
+        f.truncate(8 << 20)
+    k.define(f'''<domain type='kvm'>
+  <name>d</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64'>hvm</type><kernel>{build}/tests/guest/flat/flat-blk</kernel>
+    <cmdline>op=scatter bs=4096 qd=8 ops=2048 ms=60000 hz=2000000000</cmdline></os>
+  <features><acpi/><apic/></features>
+  <devices><serial type='pty'><target port='0'/></serial>
+    <disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/>
+      <iotune><total_iops_sec>1000</total_iops_sec></iotune></disk></devices>
+</domain>''')
+    k.ctl('start', 'd')
+    s = {}
+    while k.state('d') != 'shut off':
+        now = stats(k, 'd', '--block', '--latency')
+        if 'block.0.wr.reqs' in now:
+            assert now['block.0.wr.reqs'] >= s.get('block.0.wr.reqs', 0)
+            s = now
+        time.sleep(0.02)
+    assert s['block.0.wr.reqs'] > 100 and s['block.0.wr.bytes'] >= 4096 * (s['block.0.wr.reqs'] - 8), s
+    assert abs(sum(s['block.0.wr.latency']) - s['block.0.wr.reqs']) <= 8 and s['block.0.wr.times'] > 0, s
+    assert s['block.0.throttled.times'] > 100_000_000 and s['block.0.rd.errors'] == s['block.0.wr.errors'] == 0, s
+    assert s['block.0.wr.highest_offset'] > 1 << 20, s
+
+
 def top(k):
     start(k, 'one')
     start(k, 'two')
@@ -284,5 +312,5 @@ def dirty(k):
         assert k.ctl('qmp', 'one', 'calc-dirty-rate', json.dumps(bad), check=False).returncode, bad
 
 
-cases = [('dirty-rate', dirty), ('a-deaf-client', deaf), ('follow', follow), ('top', top), ('edit', edit), ('qmp', qmp), ('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
+cases = [('disk', disk), ('dirty-rate', dirty), ('a-deaf-client', deaf), ('follow', follow), ('top', top), ('edit', edit), ('qmp', qmp), ('counted', counted), ('a-stopped-machine', stopped), ('a-page-that-lies', hostile)]
 run([c for c in cases if c[0] in sys.argv[2:] or not sys.argv[2:]], build)

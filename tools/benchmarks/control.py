@@ -21,6 +21,7 @@ class Qmp:
 
     def __init__(self, path, negotiate=True):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.text = b''
         until = time.monotonic() + 20
         while True:
             try:
@@ -35,16 +36,21 @@ class Qmp:
             self.ask(b'{"execute":"qmp_capabilities"}\n')
 
     def line(self):
-        data = self.sock.recv(1 << 20)
-        while data and not data.endswith(b'\n'):
-            data += self.sock.recv(1 << 20)
-        return data
+        while b'\n' not in self.text:
+            data = self.sock.recv(1 << 20)
+            if not data:
+                raise Trouble('a QMP connection was closed')
+            self.text += data
+        line, _, self.text = self.text.partition(b'\n')
+        return line
 
     def ask(self, message):
         """Seconds until the answer is there."""
         before = time.perf_counter()
         self.sock.sendall(message)
         answer = self.line()
+        while b'"event":' in answer:
+            answer = self.line()
         took = time.perf_counter() - before
         if b'"return"' not in answer:
             raise Trouble(f'{message.decode().strip()}: {answer.decode().strip()}')
@@ -109,10 +115,11 @@ def plug(rig):
     for _ in range(rig.rounds(8)):
         q = Qmp(_started(rig, kvmd, api, 'plug', xml))
         pid = api.call('dominfo', 'plug')['pid']
-        for i in range(1, n + 1):
+        q.sock.sendall(b'{"execute":"query-hotpluggable-cpus"}\n')
+        free = [s for s in json.loads(q.line())['return'] if 'qom-path' not in s]
+        for i, slot in enumerate(reversed(free), 1):
             # the guest does not know ACPI: it neither takes nor refuses, all of the time is the host's
-            message = json.dumps({'execute': 'device_add', 'arguments': {'driver': 'qemu64-x86_64-cpu', 'id': f'c{i}', 'socket-id': i,
-                                                                        'core-id': 0, 'thread-id': 0}}).encode() + b'\n'
+            message = json.dumps({'execute': 'device_add', 'arguments': {'driver': slot['type'], 'id': f'c{i}', **slot['props']}}).encode() + b'\n'
             before = time.perf_counter()
             q.ask(message)
             while not _runs(pid, f'vcpu{i}'):
