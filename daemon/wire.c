@@ -43,6 +43,7 @@ struct wire {
 	unsigned depth;
 	bool in_string, escaped;
 	int fds[WIRE_FDS_MAX];
+	size_t fd_at[WIRE_FDS_MAX];     /* each belongs to the first message that ends behind this byte of `in` */
 	unsigned fds_n;
 	GQueue out;                     /* of struct chunk */
 	size_t queued, line_max, queue_max;
@@ -147,19 +148,41 @@ static json_object *parse_line(const char *line, size_t len, const char **why)
 	return o;
 }
 
-static void wire_line(struct wire *w, const char *line, size_t len)
+/* Those of the message that ends at `next`; how many. */
+static unsigned fds_of(struct wire *w, size_t next, int fds[WIRE_FDS_MAX])
+{
+	unsigned n = 0, left = 0;
+
+	for (unsigned i = 0; i < w->fds_n; i++) {
+		if (w->fd_at[i] < next) {
+			fds[n++] = w->fds[i];
+		} else {
+			w->fds[left] = w->fds[i];
+			w->fd_at[left++] = w->fd_at[i];
+		}
+	}
+	w->fds_n = left;
+	return n;
+}
+
+/* So many bytes have gone from the input's start. */
+static void fds_move(struct wire *w, size_t gone)
+{
+	for (unsigned i = 0; i < w->fds_n; i++)
+		w->fd_at[i] -= MIN(w->fd_at[i], gone);
+}
+
+static void wire_line(struct wire *w, const char *line, size_t len, size_t next)
 {
 	const char *why = NULL;
 	json_object *o;
 	int fds[WIRE_FDS_MAX];
-	unsigned n = w->fds_n;
+	unsigned n;
 
 	if (is_blank(line, len))
 		return;
 	o = parse_line(line, len, &why);
-	for (unsigned i = 0; i < n; i++)
-		fds[i] = w->fds[i];
-	w->fds_n = 0;
+	n = fds_of(w, next, fds);
 	if (!o) {
 		fds_close(fds, &n);
 		if (w->ops->garbage)
@@ -214,13 +237,14 @@ static void wire_lines(struct wire *w)
 
 	w->in_input = true;
 	while (!w->ended && !w->held && message_ends(w, &end, &next)) {
-		wire_line(w, (char *)w->in->data + done, end - done);
+		wire_line(w, (char *)w->in->data + done, end - done, next);
 		done = next;
 	}
 	w->in_input = false;
 	if (done) {
 		g_byte_array_remove_range(w->in, 0, (guint)done);
 		w->scanned -= done;
+		fds_move(w, done);
 	}
 	if (done > READ_CHUNK && !w->in->len) {         /* do not keep what one large message took */
 		g_byte_array_unref(w->in);
@@ -230,9 +254,17 @@ static void wire_lines(struct wire *w)
 		wire_end(w, "a line is longer than the limit");
 }
 
-static bool take_fds(struct wire *w, struct msghdr *m)
+/*
+ * Messages that were sent one by one may come in one read. The kernel ends a read behind the piece that carries
+ * descriptors, and they ride on a message's first byte: so they belong to the last message that begins in the read.
+ */
+static bool take_fds(struct wire *w, struct msghdr *m, const GByteArray *in)
 {
 	bool ok = !(m->msg_flags & MSG_CTRUNC);
+	size_t at = in->len;
+
+	while (at && strchr(" \t\r\n", in->data[at - 1]))
+		at--;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -244,6 +276,7 @@ static bool take_fds(struct wire *w, struct msghdr *m)
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
 			if (w->fds_n < WIRE_FDS_MAX) {
+				w->fd_at[w->fds_n] = at ? at - 1 : 0;
 				w->fds[w->fds_n++] = fd;
 			} else {
 				close(fd);
@@ -267,7 +300,7 @@ static void wire_last_line(struct wire *w)
 		json_object_put(o);
 		w->in = g_byte_array_new();
 		w->scanned = w->depth = 0;
-		wire_line(w, (char *)last->data, last->len);
+		wire_line(w, (char *)last->data, last->len, G_MAXSIZE);
 		g_byte_array_unref(last);
 	} else if (!is_blank((char *)last->data, last->len)) {
 		wire_end(w, "ended inside a message");
@@ -342,7 +375,7 @@ static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
 		return G_SOURCE_CONTINUE;
 	}
 	g_byte_array_append(w->in, (guint8 *)buf, (guint)n);
-	if (!take_fds(w, &m)) {
+	if (!take_fds(w, &m, w->in)) {
 		wire_end(w, "too many descriptors");
 		return G_SOURCE_CONTINUE;
 	}
@@ -663,6 +696,8 @@ static json_object *reader_line(struct wire_reader *r, int *fds, unsigned *n, GE
 	char *nl = r->in->len ? memchr(r->in->data + r->scanned, '\n', r->in->len - r->scanned) : NULL;
 	const char *why;
 	json_object *o;
+	int taken[WIRE_FDS_MAX];
+	unsigned taken_n;
 	size_t len;
 
 	if (!nl) {
@@ -671,19 +706,20 @@ static json_object *reader_line(struct wire_reader *r, int *fds, unsigned *n, GE
 	}
 	len = (size_t)(nl - (char *)r->in->data);
 	o = parse_line((char *)r->in->data, len, &why);
+	taken_n = fds_of(&r->pending, len + 1, taken);
 	g_byte_array_remove_range(r->in, 0, (guint)len + 1);
+	fds_move(&r->pending, len + 1);
 	r->scanned = 0;
 	if (!o)
 		kerr_set(err, KERR_JSON, "the answer is %s", why);
-	unsigned room = fds && n ? *n : 0, got = MIN(room, r->pending.fds_n);
+	unsigned room = fds && n ? *n : 0, got = MIN(room, taken_n);
 
 	for (unsigned i = 0; i < got; i++)
-		fds[i] = r->pending.fds[i];
+		fds[i] = taken[i];
 	if (n)
 		*n = got;
-	for (unsigned i = got; i < r->pending.fds_n; i++)
-		close(r->pending.fds[i]);
-	r->pending.fds_n = 0;
+	for (unsigned i = got; i < taken_n; i++)
+		close(taken[i]);
 	return o;
 }
 
@@ -728,7 +764,7 @@ json_object *wire_read_sync(struct wire_reader *r, int timeout_ms, int *fds, uns
 			kerr_set(err, KERR_CONNECT, "the connection ended%s%s", got < 0 ? ": " : "", got < 0 ? g_strerror(errno) : "");
 			return NULL;
 		}
-		take_fds(&r->pending, &m);
+		take_fds(&r->pending, &m, r->in);
 	}
 }
 

@@ -2,8 +2,8 @@
 /*
  * QMP's framing on a unix stream socket: one JSON object per line (the newline may be missing), descriptors ride along. Both ends of every control
  * connection use it: kvmctl, kvmd, worker. Input and output are bounded: a line longer than .line_max, or a peer that lets
- * more than .queue_max bytes pile up, ends the connection with a reason. Descriptors that come with a line belong to the
- * first message that ends after them. One thread: the GMainContext it was made on.
+ * more than .queue_max bytes pile up, ends the connection with a reason. Descriptors belong to the message they were
+ * sent with (of several sent in one go, to the last). One thread: the GMainContext it was made on.
  */
 #pragma once
 #include <glib.h>

@@ -26,6 +26,8 @@ static void on_message(struct wire *w, json_object *o, int *fds, unsigned n)
 	g_string_append_printf(s->log, "msg:%s;", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 	for (unsigned i = 0; i < n; i++)
 		s->fds[s->fds_n++] = fds[i];
+	if (n)
+		g_string_append_printf(s->log, "+%u;", n);
 	if (s->hold_after_one)
 		wire_hold(w, true);
 }
@@ -212,6 +214,58 @@ static void test_fds(void)
 	side_end(&s, peer);
 }
 
+/* Each message gets its own descriptors, also when several are read at once, and those of a large one come first. */
+static void test_fds_owner(void)
+{
+	g_autofree char *big = g_strnfill(300000, 'x'), *text = g_strdup_printf("{\"big\":\"%s\"}", big);
+	json_object *none = json_tokener_parse("{\"none\":1}"), *one = json_tokener_parse("{\"one\":1}"), *large = json_tokener_parse(text);
+	const struct { json_object *o; unsigned fds; } sent[] = { { none, 0 }, { one, 1 }, { none, 0 }, { none, 0 }, { one, 1 }, { large, 2 }, { none, 0 } };
+	int peer, fd = memfd_create("x", MFD_CLOEXEC), two[2] = { fd, fd }, got[4];
+	struct wire_reader *r;
+	struct side s;
+
+	for (unsigned held = 0; held < 2; held++) {
+		peer = side_open(&s);
+		wire_hold(s.wire, held);
+		for (unsigned i = 0; i < 5; i++)
+			g_assert_true(wire_write_sync(peer, sent[i].o, two, sent[i].fds, NULL));
+		spin();
+		wire_hold(s.wire, false);
+		spin();
+		g_assert_cmpstr(s.log->str, ==, "msg:{\"none\":1};msg:{\"one\":1};+1;msg:{\"none\":1};msg:{\"none\":1};msg:{\"one\":1};+1;");
+		g_assert_cmpuint(s.fds_n, ==, 2);
+		close(s.fds[0]);
+		close(s.fds[1]);
+		side_end(&s, peer);
+	}
+	/* the other way, where the socket does not take all at once */
+	peer = side_open(&s);
+	r = wire_reader_new(peer);
+	for (size_t i = 0; i < G_N_ELEMENTS(sent); i++)
+		g_assert_true(wire_send(s.wire, sent[i].o, two, sent[i].fds));
+	for (size_t i = 0; i < G_N_ELEMENTS(sent); i++) {
+		json_object *o = NULL;
+		unsigned n = 4;
+
+		for (unsigned tries = 0; !o && tries < 100; tries++) {
+			spin();
+			n = 4;
+			o = wire_read_sync(r, 10, got, &n, NULL);
+		}
+		g_assert_nonnull(o);
+		g_assert_cmpuint(n, ==, sent[i].fds);
+		for (unsigned k = 0; k < n; k++)
+			close(got[k]);
+		json_object_put(o);
+	}
+	json_object_put(none);
+	json_object_put(one);
+	json_object_put(large);
+	wire_reader_free(r);
+	close(fd);
+	side_end(&s, peer);
+}
+
 /* A peer that never reads is cut off at the limit, with the reason. */
 static void test_deaf_peer(void)
 {
@@ -369,6 +423,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/half", test_half);
 	g_test_add_func("/wire/long-line", test_long_line);
 	g_test_add_func("/wire/fds", test_fds);
+	g_test_add_func("/wire/fds-owner", test_fds_owner);
 	g_test_add_func("/wire/deaf-peer", test_deaf_peer);
 	g_test_add_func("/wire/hold", test_hold);
 	g_test_add_func("/wire/half-closed", test_half_closed);
