@@ -282,8 +282,8 @@ def ethernet(k):
 def cable(k):
     """The cable out and in again, by kvmctl and by QMP, as the guest sees it; limits; counters; what the guest filters; and
     the neighbours are told where the guest is."""
-    bridge('brt', '10.77.0.1/24')
-    g = Guest(k, "<interface type='bridge'><mac address='52:54:00:aa:bb:02'/><source bridge='brt'/><link state='down'/></interface>")
+    bridge('brt', '10.77.0.1/24', 65000)
+    g = Guest(k, "<interface type='bridge'><mac address='52:54:00:aa:bb:02'/><source bridge='brt'/><link state='down'/><mtu size='65000'/></interface>")
     name, = taps()
     g.run('ip addr add 10.77.0.2/24 dev eth0 && ip link set eth0 up')
 
@@ -318,7 +318,7 @@ def cable(k):
     k.ctl('domiftune', 'n', name, '--outbound', '256', '--live', '--config')
     assert "<outbound average='256'/>" in k.ctl('dumpxml', 'n').stdout and "<outbound average='256'/>" in k.ctl('dumpxml', '--inactive', 'n').stdout
     up = Host()
-    g.run(f'head -c 1000000 /dev/zero | nc 10.77.0.1 {up.port}')
+    g.run(f'nc 10.77.0.1 {up.port} -e head -c 1000000 /dev/zero')
     up.wait(60)
     assert up.bytes == 1000000 and 2.8 < up.seconds, f'{up.bytes} bytes in {up.seconds:.1f} s'
     k.ctl('domiftune', 'n', name, '--outbound', '0', '--live', '--config')
