@@ -555,5 +555,6 @@ const struct command_binding *const kvmd_bindings[] = {
 	watch_bindings,
 	disk_bindings,
 	net_bindings,
+	devices_bindings,
 	NULL,
 };

@@ -6,6 +6,7 @@
 extern const struct command_binding disk_bindings[];    /* disk_commands.c */
 extern const struct command_binding memory_bindings[];  /* memory.c */
 void cmd_disk_usage(struct request *);  /* disk_usage.c */
+extern const struct command_binding devices_bindings[];  /* devices.c */
 void cmd_define(struct request *);      /* define.c */
 void cmd_host(struct request *);        /* host.c */
 void cmd_setvcpus(struct request *);    /* vcpus.c */

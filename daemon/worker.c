@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* kvmd-vm: options, the fence, control connections, dispatch and events. */
 #include "daemon/worker.h"
+#include "daemon/worker_plug.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,6 +91,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_dirty_bindings,
 		qmp_block_bindings,
 		qmp_net_bindings,
+		plug_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

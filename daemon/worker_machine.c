@@ -9,6 +9,7 @@
 
 #include "daemon/worker.h"
 #include "daemon/worker_memory.h"
+#include "daemon/worker_plug.h"
 #include "daemon/worker_vcpus.h"
 #include "devices/block.h"
 #include "devices/chr.h"
@@ -153,6 +154,11 @@ static void *test_config(const struct machine *m, unsigned i)
 	return (void *)&m->test;
 }
 
+static unsigned pci_hotplugs(const struct machine *m)
+{
+	return m->features.acpi ? 1 : 0;
+}
+
 static unsigned vcpu_hotplugs(const struct machine *m)
 {
 	return machine_has_vcpu_hotplug(m) && m->features.acpi ? 1 : 0;
@@ -166,6 +172,7 @@ static const struct {
 } parts[] = {
 	{ "acpi-pm", always, NULL },
 	{ "cpuhp", vcpu_hotplugs, NULL },
+	{ "pcihp", pci_hotplugs, NULL },
 	{ "rtc", always, NULL },
 	{ "i8042", always, NULL },
 	{ "serial", serials, serial_config },
@@ -180,14 +187,23 @@ static const struct {
 	{ "virtio-mem", memdevs, memdev_config },
 };
 
+/* Its alias, which stays when other devices come and go; what has none is numbered. */
+static char *device_id(struct worker *w, const struct device_ops *ops, unsigned i, const void *config)
+{
+	const struct field *f = config && ops->config ? schema_field(ops->config, "alias") : NULL;
+	const char *alias = f ? *(char **)field_at(f, config) : NULL;
+
+	return alias && !device_find(&w->vm, alias) ? g_strdup(alias) : g_strdup_printf("%s%u", ops->name, i);
+}
+
 static bool devices_make(struct worker *w, GError **err)
 {
 	for (unsigned p = 0; p < G_N_ELEMENTS(parts); p++) {
 		const struct device_ops *ops = device_type(parts[p].type);
 
 		for (unsigned i = 0; i < parts[p].count(w->machine); i++) {
-			g_autofree char *id = g_strdup_printf("%s%u", parts[p].type, i);
 			void *config = parts[p].config ? parts[p].config(w->machine, i) : NULL;
+			g_autofree char *id = device_id(w, ops, i, config);
 			struct device *d = device_new(&w->vm, ops, id, config);
 
 			if (!device_realize(d, w->fds, err))
@@ -375,6 +391,7 @@ bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 		return false;
 	vcpus_listen(w);
 	memory_listen(w);
+	plugs_listen(w);
 	w->created = true;
 	w->vm.state = VM_PAUSED;
 	w->run_state = RUN_STATE_PRELAUNCH;

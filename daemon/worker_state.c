@@ -17,6 +17,7 @@
 
 #include "daemon/worker.h"
 #include "daemon/worker_disks.h"
+#include "daemon/worker_plug.h"
 #include "daemon/worker_vcpus.h"
 #include "hv/accel.h"
 #include "hv/vcpu.h"
@@ -140,6 +141,7 @@ static bool machine_reset(struct worker *w, GError **err)
 	int rc;
 
 	vcpus_reset(w);
+	plugs_reset(w);
 	devices_reset(vm);
 	rc = vm->accel->reset(vm);
 	for (guint i = 0; !rc && i < vm->vcpus->len; i++)
@@ -426,6 +428,9 @@ static gboolean handle(gpointer data)
 		break;
 	case VM_REQ_IO_ERROR:
 		on_io_error(w, r->value, r->detail);
+		break;
+	case VM_REQ_DRIVER:
+		plug_driver(w, r->detail);
 		break;
 	case VM_REQ_TEST_EXIT:
 		state_exit(w, EXIT_TEST, true, r->value, NULL);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/worker_confirm.h"
+#include "daemon/worker_ost.h"
 #include "devices/acpi_pm.h"
 #include "devices/cpuhp.h"
 #include "domain/json.h"
@@ -27,10 +28,6 @@
 #define OST_EVENTS_A_SECOND 20  /* more are not told to clients: a guest can write them all day */
 #define AP_RIP 0xfff0u          /* where a vCPU stands that was never started */
 #define AP_CS 0xf000u
-
-/* _OST, ACPI 6.5 section 6.3.5: source events, and the status codes of those that go on */
-enum { OST_DEVICE_CHECK = 1, OST_EJECT_REQUEST = 3, OST_EJECTION = 0x103, OST_INSERTION = 0x200 };
-enum { OST_INSERTING = 0x80, OST_EJECTING = 0x84 };
 
 /* --- names --- */
 
@@ -92,23 +89,6 @@ bool vcpu_ost(const struct worker *w, unsigned slot, uint32_t *event, uint32_t *
 	*event = w->hotplug->slots[slot].event;
 	*status = w->hotplug->slots[slot].status;
 	return true;
-}
-
-static char *ost_text(uint32_t event, uint32_t status)
-{
-	static const struct { uint32_t event, status; const char *text; } words[] = {
-		{ OST_EJECT_REQUEST, 0x80, "it does not support ejection" }, { OST_EJECT_REQUEST, 0x81, "in use by an application" }, { OST_EJECT_REQUEST, 0x82, "busy" },
-		{ OST_EJECT_REQUEST, 0x83, "something that depends on it is busy" }, { OST_EJECT_REQUEST, 0x84, "ejection is in progress" },
-		{ OST_INSERTION, 0x80, "insertion is in progress" }, { OST_INSERTION, 0x81, "its driver could not be loaded" },
-		{ OST_INSERTION, 0x82, "it does not support insertion" }, { OST_DEVICE_CHECK, 0x82, "it does not support insertion" },
-	};
-	const char *text = status == 1 ? "failed, for a reason it does not name" : status == 2 ? "it does not know the event" :
-		"a status the standard does not know";
-
-	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
-		if (words[i].status == status && (words[i].event == event || (words[i].event == OST_EJECT_REQUEST && event == OST_EJECTION)))
-			text = words[i].text;
-	return g_strdup_printf("%s (_OST event 0x%x, status 0x%x)", text, event, status);
 }
 
 /* --- the description --- */
@@ -292,12 +272,6 @@ static void ost_event(struct worker *w, unsigned slot, const struct cpuhp_report
 	worker_event(w, "ACPI_DEVICE_OST", o);
 }
 
-/* Source events that speak of leaving. */
-static bool is_leave(uint32_t event)
-{
-	return event == OST_EJECT_REQUEST || event == OST_EJECTION;
-}
-
 static void take_report(struct worker *w, const struct cpuhp_report *r)
 {
 	struct cpu_slot *s = &w->hotplug->slots[r->slot];
@@ -320,10 +294,10 @@ static void take_report(struct worker *w, const struct cpuhp_report *r)
 		confirm_told(w, key, CONFIRM_DONE, NULL);
 		return;
 	}
-	if (!r->told || is_leave(r->event) != s->leaving)
+	if (!r->told || ost_is_leave(r->event) != s->leaving)
 		return;         /* not about what is under way: the answer to an insertion may come when the CPU is to go again */
 	said = ost_text(r->event, r->status);
-	if (r->status == (s->leaving ? OST_EJECTING : OST_INSERTING) && r->event != OST_DEVICE_CHECK)
+	if (ost_goes_on(r->event, r->status))
 		confirm_told(w, key, CONFIRM_PROGRESS, said);
 	else if (r->status)
 		confirm_told(w, key, CONFIRM_REFUSED, said);

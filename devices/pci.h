@@ -123,6 +123,9 @@ bool pci_map(struct pci *, GError **err);       /* last: the guest sees it from 
 void pci_unmap(struct pci *);                   /* no vCPU is inside afterwards; not with the lock held */
 void pci_finish(struct pci *);                  /* fine after a failed or no pci_init (zeroed memory) */
 
+/* Another function in its slot; NULL: it is alone. Main. */
+struct pci *pci_neighbour(const struct pci *);
+
 void pci_reset(struct pci *);
 uint32_t pci_config_read(struct pci *, unsigned offset, unsigned size);
 void pci_config_write(struct pci *, unsigned offset, unsigned size, uint32_t value);

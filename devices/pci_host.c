@@ -94,6 +94,14 @@ bool pci_bus_join(struct pci_bus *b, struct pci *p, const struct address *a, GEr
 	return true;
 }
 
+struct pci *pci_neighbour(const struct pci *p)
+{
+	for (unsigned f = 0; p->bus && f < PCI_FUNCTIONS; f++)
+		if (f != p->function && p->bus->functions[p->slot][f])
+			return p->bus->functions[p->slot][f];
+	return NULL;
+}
+
 void pci_bus_leave(struct pci *p)
 {
 	if (p->bus)

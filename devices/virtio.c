@@ -397,6 +397,7 @@ void virtio_write_status(struct virtio *v, uint8_t status)
 	if (new & status & VIRTIO_DRIVER_OK) {
 		virtio_set_flag(&v->active, 1);
 		virtio_kick_all(v);
+		device_has_driver(dev_of(v));
 	}
 }
 

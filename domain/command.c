@@ -15,6 +15,7 @@ static const struct command *const tables[] = {
 	qmp_block_commands,
 	watch_commands,
 	qmp_net_commands,
+	devices_commands,
 };
 
 const struct command *command_next(const struct command *at)

@@ -95,6 +95,8 @@ struct machine *machine_from_xml(const char *text, size_t len, struct report *, 
 /* Canonical XML (flags: enum xml_format_flags). With XML_INACTIVE aliases other than the user's own, paths of ptys and
  * names of taps that kvmd made ("vnet…") are left out too. */
 char *machine_to_xml(const struct machine *, unsigned flags);
+/* Clears RUNTIME rows and values that kvmd made, of a struct and all below it. */
+void machine_forget(const struct schema *, void *obj);
 /* New empty machine, and a deep copy. Caller frees. */
 struct machine *machine_new(void);
 struct machine *machine_dup(const struct machine *);

@@ -22,8 +22,8 @@ static bool forget_ptys(const struct machine *m, bool really)
 	return any;
 }
 
-/* RUNTIME rows, and values that kvmd made, all the way down. Their defaults are nothing. */
-static void forget_rows(const struct schema *s, void *obj)
+/* Their defaults are nothing. */
+void machine_forget(const struct schema *s, void *obj)
 {
 	for (const struct field *f = s->fields; f->name; f++) {
 		void *member = field_at(f, obj);
@@ -31,11 +31,11 @@ static void forget_rows(const struct schema *s, void *obj)
 		if (f->flags & RUNTIME || (f->made && f->made(member)))
 			f->kind->clear(f, member);
 		else if (f->kind->shape == SHAPE_STRUCT)
-			forget_rows(f->sub, member);
+			machine_forget(f->sub, member);
 		else if (f->kind->shape == SHAPE_OPT && *(void **)member)
-			forget_rows(f->sub, *(void **)member);
+			machine_forget(f->sub, *(void **)member);
 		for (unsigned i = 0; f->kind->shape == SHAPE_LIST && i < list_len(*(GPtrArray **)member); i++)
-			forget_rows(f->sub, g_ptr_array_index(*(GPtrArray **)member, i));
+			machine_forget(f->sub, g_ptr_array_index(*(GPtrArray **)member, i));
 	}
 }
 
@@ -59,7 +59,7 @@ struct machine *machine_from_xml(const char *text, size_t len, struct report *r,
 
 	if (xml_parse(&machine_schema, m, "domain", text, len, r) && sound(r)) {
 		if (r->live)
-			forget_rows(&machine_schema, m);
+			machine_forget(&machine_schema, m);
 		forget_ptys(m, true);
 		/* bounds were checked while reading, and fill gives legal values only */
 		if (machine_fill(m, r))

@@ -331,6 +331,12 @@ void guest_error(struct device *d, const char *fmt, ...)
 	g_debug("device '%s': guest: %s", d->id, text);
 }
 
+void device_has_driver(struct device *d)
+{
+	if (__atomic_exchange_n(&d->awaited, 0, __ATOMIC_SEQ_CST))
+		vm_request(d->vm, VM_REQ_DRIVER, 0, d->id);
+}
+
 static bool map(struct bus *bus, struct device *d, struct region *r, const struct region_ops *ops, const char *name,
 	uint64_t base, uint64_t size, GError **err)
 {

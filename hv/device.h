@@ -45,6 +45,7 @@ struct device {
 	GMutex lock;            /* registers */
 	enum device_state state;        /* main thread */
 	uint64_t guest_errors;  /* atomic */
+	int awaited;            /* atomic: the guest's driver is to be told of by VM_REQ_DRIVER, once */
 	int64_t last_log;       /* rate limit of guest_error */
 };
 
@@ -71,6 +72,8 @@ void devices_reset(struct vm *);
 
 /* The guest broke a rule: counted, logged at debug at most once a second. Any thread. */
 void guest_error(struct device *, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* For devices: the guest's driver runs it from now on. Any thread. */
+void device_has_driver(struct device *);
 /* For devices: claim ports or MMIO for one's region. */
 bool device_map_pio(struct device *, struct region *, const struct region_ops *, const char *name, uint16_t base, uint16_t size, GError **err);
 bool device_map_mmio(struct device *, struct region *, const struct region_ops *, const char *name, uint64_t base, uint64_t size, GError **err);

@@ -441,7 +441,7 @@ static bool check_cpus(const struct acpi_params *p, GError **err)
 static bool check_pci(const struct acpi_params *p, GError **err)
 {
 	if (!p->pci)
-		return true;
+		return !p->pci_hotplug || kerr_set(err, KERR_ARGS, "PCI hot-plug in a machine without PCI");
 	if (p->ecam_buses > 256)
 		return kerr_set(err, KERR_ARGS, "%u PCI buses are more than 256", p->ecam_buses);
 	if (p->mmio32_size && !p->mmio32_base)

@@ -48,6 +48,7 @@ struct acpi_params {
 	unsigned ecam_buses;		/* 0: none; up to 256 */
 	uint64_t mmio32_base, mmio32_size;	/* for BARs; pages, below 4 GiB; size 0: no window */
 	uint64_t mmio64_base, mmio64_size;	/* pages, anywhere */
+	bool pci_hotplug;		/* the machine has the block at PORT_PCIHP and GPE_PCI_HOTPLUG; needs pci */
 
 	/* devices; each describes itself in the DSDT and, where it has a bit there, in the FADT */
 	bool com[4];			/* PORT_COM1.. */

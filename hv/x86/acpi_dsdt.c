@@ -9,6 +9,9 @@
  * present (so a kexec'ed kernel sees what was plugged since), an insert event sets it before the
  * guest is told, _EJ0 clears it. _MAT is the slot's MADT entry as it is once present. CPUs that can't
  * be unplugged have no methods at all.
+ *
+ * PCI slots have no _STA: the guest looks into configuration space. All but the host bridge's can be
+ * ejected, empty ones too; what follows is the host's decision.
  */
 #include "hv/x86/acpi.h"
 #include "hv/x86/aml.h"
@@ -85,6 +88,20 @@ static void part_pvpanic(struct aml *a, const struct acpi_params *p)
 	aml_close(a);
 }
 
+static void store_int(struct aml *a, uint64_t v, const char *target)
+{
+	aml_op(a, AML_STORE);
+	aml_int(a, v);
+	aml_path(a, target);
+}
+
+static void store_arg(struct aml *a, unsigned arg, const char *target)
+{
+	aml_op(a, AML_STORE);
+	aml_arg(a, arg);
+	aml_path(a, target);
+}
+
 /* --- PCI --- */
 
 /* INTx pins are wired straight to I/O APIC lines: no link devices to program */
@@ -104,6 +121,95 @@ static void pci_routes(struct aml *a)
 			aml_close(a);
 		}
 	}
+	aml_close(a);
+}
+
+/* Slots that devices may come to and go from: all but the host bridge's. */
+#define PLUG_FIRST 1
+
+static const char *pci_slot_name(char name[5], unsigned slot)
+{
+	g_snprintf(name, 5, "S%02X", slot & 0xff);
+	return name;
+}
+
+/* The walk of one register's bits: cleared first, so that what comes meanwhile raises the event again; then told. */
+static void pci_walk(struct aml *a, const char *bits, unsigned event)
+{
+	char name[5];
+
+	aml_op(a, AML_STORE);
+	aml_path(a, bits);
+	aml_local(a, 0);
+	aml_op(a, AML_STORE);
+	aml_local(a, 0);
+	aml_path(a, bits);
+	for (unsigned slot = PLUG_FIRST; slot < PCIHP_SLOTS; slot++) {
+		aml_if(a);
+		aml_op(a, AML_AND);
+		aml_local(a, 0);
+		aml_int(a, 1u << slot);
+		aml_op(a, AML_ZERO);
+		aml_op(a, AML_NOTIFY);
+		aml_path(a, pci_slot_name(name, slot));
+		aml_int(a, event);
+		aml_close(a);
+	}
+}
+
+static void pci_slots(struct aml *a)
+{
+	char name[5];
+
+	for (unsigned slot = PLUG_FIRST; slot < PCIHP_SLOTS; slot++) {
+		aml_device(a, pci_slot_name(name, slot));
+		aml_name_int(a, "_ADR", slot << 16);
+		aml_name_int(a, "_SUN", slot);
+		aml_method(a, "_EJ0", 1, false);
+		store_int(a, 1u << slot, "PEJT");
+		aml_close(a);
+		aml_method(a, "_OST", 3, false);
+		aml_path(a, "PRPT");
+		aml_int(a, slot);
+		aml_arg(a, 0);
+		aml_arg(a, 1);
+		aml_close(a);
+		aml_close(a);
+	}
+}
+
+static void pci_hotplug(struct aml *a)
+{
+	aml_io_region(a, "PHPR", PORT_PCIHP, PORT_PCIHP_LEN);
+	aml_field(a, "PHPR", AML_ACC_DWORD, AML_WRITE_ZEROS);
+	aml_field_bits(a, "PUP", 32);
+	aml_field_bits(a, "PDWN", 32);
+	aml_field_bits(a, "PEJT", 32);
+	aml_field_bits(a, "POSL", 32);
+	aml_field_bits(a, "POEV", 32);
+	aml_field_bits(a, "POST", 32);
+	aml_close(a);
+	pci_slots(a);
+	aml_method(a, "PSCN", 0, true);
+	pci_walk(a, "PUP", EVENT_DEVICE_CHECK);
+	pci_walk(a, "PDWN", EVENT_EJECT);
+	aml_close(a);
+	aml_method(a, "PRPT", 3, true);		/* slot, event, status: one report at a time */
+	store_arg(a, 0, "POSL");
+	store_arg(a, 1, "POEV");
+	store_arg(a, 2, "POST");
+	aml_close(a);
+}
+
+static void events_pci(struct aml *a, const struct acpi_params *p)
+{
+	char method[5];
+
+	if (!p->pci_hotplug)
+		return;
+	g_snprintf(method, sizeof(method), "_E%02X", GPE_PCI_HOTPLUG);
+	aml_method(a, method, 0, false);
+	aml_path(a, "\\_SB.PCI0.PSCN");
 	aml_close(a);
 }
 
@@ -130,6 +236,8 @@ static void part_pci(struct aml *a, const struct acpi_params *p)
 		aml_res_window(a, AML_MEM, 8, true, p->mmio64_base, p->mmio64_size);
 	aml_close(a);
 	pci_routes(a);
+	if (p->pci_hotplug)
+		pci_hotplug(a);
 	aml_close(a);
 
 	if (p->ecam_buses) {
@@ -175,13 +283,6 @@ static void select_slot(struct aml *a, unsigned op)
 	aml_op(a, AML_STORE);
 	aml_op(a, op);
 	aml_path(a, "CSEL");
-}
-
-static void store_int(struct aml *a, uint64_t v, const char *target)
-{
-	aml_op(a, AML_STORE);
-	aml_int(a, v);
-	aml_path(a, target);
 }
 
 static void if_equal_int(struct aml *a, unsigned op, uint64_t v)
@@ -380,7 +481,7 @@ struct part {
 
 static const struct part parts[] = {
 	{ part_cpus, events_cpus },
-	{ part_pci, NULL },
+	{ part_pci, events_pci },
 	{ part_legacy, NULL },
 	{ part_pvpanic, NULL },
 };

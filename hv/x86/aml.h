@@ -28,6 +28,7 @@ enum aml_opcode {
 	AML_ARG0 = 0x68,		/* + n */
 	AML_STORE = 0x70,		/* source target */
 	AML_INCREMENT = 0x75,		/* target */
+	AML_AND = 0x7b,			/* a b target */
 	AML_NOTIFY = 0x86,		/* object value */
 	AML_LNOT = 0x92,		/* a */
 	AML_LEQUAL = 0x93,		/* a b */

@@ -89,6 +89,24 @@
 #define CPUHP_REMOVE		0x04	/* R: remove request pending; W: clear it */
 #define CPUHP_EJECT		0x08	/* W */
 
+/*
+ * PCI hot-plug block: bit n is slot n of bus 0.
+ *   0  dword R  slots that were filled since the guest looked; W: clears the bits that are set
+ *   4  dword R  slots the guest is asked to give up; W: clears the bits that are set
+ *   8  dword W  the slots whose bits are set are given up. Reads give 0
+ *  12  dword W  _OST: slot, 16: source event, 20: status; writing the status completes the report
+ * The host sets bits and raises GPE_PCI_HOTPLUG; the guest clears them before it acts.
+ */
+#define PORT_PCIHP		0xae00
+#define PORT_PCIHP_LEN		24
+#define PCIHP_UP		0
+#define PCIHP_DOWN		4
+#define PCIHP_EJECT		8
+#define PCIHP_OST_SLOT		12
+#define PCIHP_OST_EVENT		16
+#define PCIHP_OST_STATUS	20
+#define PCIHP_SLOTS		32
+
 /* memory-mapped, fixed by KVM's in-kernel chips */
 #define LAPIC_BASE		0xfee00000u
 #define IOAPIC_BASE		0xfec00000u

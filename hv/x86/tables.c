@@ -138,6 +138,8 @@ static void add_device(struct acpi_params *p, const struct device *d)
 		p->mmio32_size = PCI_MMIO32_LEN;
 	} else if (!strcmp(type, "cpuhp")) {
 		p->cpu_hotplug = true;
+	} else if (!strcmp(type, "pcihp")) {
+		p->pci_hotplug = true;
 	}
 }
 

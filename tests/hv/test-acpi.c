@@ -137,7 +137,8 @@ static const uint8_t mixed_flags[] = {
 
 static const struct machine_case cases[] = {
 	{ "bare-1", { .cpus = 1, .max_cpus = 1 } },
-	{ "usual-2", { .cpus = 2, .max_cpus = 2, PCI, .ecam_base = 0xb0000000, .ecam_buses = 1, DEVICES } },
+	{ "pci-hotplug", { .cpus = 1, .max_cpus = 1, PCI, .pci_hotplug = true } },
+	{ "usual-2", { .cpus = 2, .max_cpus = 2, PCI, .pci_hotplug = true, .ecam_base = 0xb0000000, .ecam_buses = 1, DEVICES } },
 	{ "all-4", { .cpus = 2, .max_cpus = 4, .cpu_hotplug = true, PCI, .ecam_base = 0xb0000000,
 		.ecam_buses = 256, .com = { true, true, true, true }, .rtc = true, .i8042 = true,
 		.pm_timer = true, .pvpanic = true, .pvpanic_port = 0x510, .irq0_override = true,
@@ -314,6 +315,7 @@ static void test_refused(void)
 		{ .cpus = 1, .max_cpus = 2, .cpu_hotplug = true, .cpu_flags = odd_flag },
 		{ .cpus = 1, .max_cpus = 4, .cpu_hotplug = true, .cpu_flags = mixed_flags },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = 0xb0000000, .ecam_buses = 257 },
+		{ .cpus = 1, .max_cpus = 1, .pci_hotplug = true },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = 0xb0000001, .ecam_buses = 1 },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = UINT64_MAX << 20, .ecam_buses = 2 },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .mmio32_base = 0, .mmio32_size = 0x100000000 },
@@ -532,6 +534,27 @@ static void test_interpreter(void)
 	expect_notify(removed, "Eject Request");
 }
 
+/* The ports are memory full of ones: each slot has both events; an ejection leaves its bit there. */
+static void test_pci_hotplug(void)
+{
+	struct acpi_params p = { .cpus = 1, .max_cpus = 1, .pci_hotplug = true, PCI };
+	g_autofree char *out = NULL, *none = NULL;
+
+	if (!have("acpiexec"))
+		return;
+	out = interpret(&p, "255", "execute \\_GPE._E01;" PAUSE ";execute \\_SB.PCI0.S05._EJ0 1;execute \\_SB.PCI0.PEJT;"
+			"execute \\_SB.PCI0.PRPT 9 3 8;execute \\_SB.PCI0.POSL;execute \\_SB.PCI0.POEV");
+	for (unsigned slot = 1; slot < 32; slot++) {
+		g_autofree char *from = g_strdup_printf("Notify on [S%02X_]", slot);
+
+		expect_in_order(out, (const char *const[]){ from, "Device Check", from, "Eject Request", NULL });
+	}
+	g_assert_null(strstr(out, "[S00_]"));
+	expect_in_order(out, (const char *const[]){ "PEJT returned", "0000000000000020\n", "POSL returned", "9\n", "POEV returned", "3\n", NULL });
+	none = interpret(&p, "0", "execute \\_GPE._E01;" PAUSE);
+	g_assert_null(strstr(none, "Notify"));
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -551,5 +574,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/acpi/madt-slots", test_madt_slots);
 	g_test_add_func("/acpi/refused", test_refused);
 	g_test_add_func("/acpi/interpreter", test_interpreter);
+	g_test_add_func("/acpi/pci-hotplug", test_pci_hotplug);
 	return g_test_run();
 }

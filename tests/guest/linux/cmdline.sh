@@ -24,6 +24,8 @@ suite)
 		"tsc_early_khz=$((khz * slow))" "lpj=$((khz * 10))" tsc=reliable no_timer_check
 		# stac and clac are a trip to the VMM each; the last clearcpuid= counts, so the kernel's own is repeated
 		clearcpuid=erms,fsrm,smap
+		# no folder in sysfs for each PCI slot; tests of hot-plug append acpiphp.disable=0
+		acpiphp.disable=1
 	)
 	echo "${options[*]}" ;;
 *)

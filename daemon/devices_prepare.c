@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A change of devices, up to where the guest comes in. The device is put into a copy of the machine, which is then filled and
+ * checked like a definition: so all rules hold for it, and it gets its place and name as it would at a start. What it needs of
+ * the host is opened as for a machine that has nothing else.
+ */
+#include "daemon/devices.h"
+
+#include <string.h>
+
+#include "daemon/net.h"
+#include "daemon/resources.h"
+#include "domain/device_xml.h"
+#include "domain/json.h"
+#include "domain/xml.h"
+
+static void *parse(const struct device_change *c, const struct field **row, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, false);
+
+	return device_from_xml(c->xml, strlen(c->xml), r, row, err);
+}
+
+/* The machine with one device more, as it would start. dev is taken. */
+static bool add(struct machine *m, const struct field *row, void *dev, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, true);
+
+	if (!device_put(&m->devices, row, dev, err)) {
+		schema_free(row->sub, dev);
+		return false;
+	}
+	if (machine_fill(m, r))
+		machine_check(m, r);
+	return report_ok(r, err) && launch_supported(m, NULL, err);
+}
+
+/* Opens what the device needs, into l. */
+static bool open_for(struct launch *l, struct machine *m, const struct field *row, void *dev, GError **err)
+{
+	AUTO(machine) alone = machine_new();
+	bool ok;
+
+	alone->name = g_strdup(m->name);
+	alone->uuid = g_strdup(m->uuid);
+	alone->id = m->id;
+	if (!device_put(&alone->devices, row, dev, err))
+		return false;
+	l->machine = alone;
+	ok = resources_open(alone, l->fds, l->sockets, l->machines, err) && net_launch(l, err);
+	l->machine = NULL;
+	device_take(&alone->devices, row, dev);         /* it is m's */
+	return ok;
+}
+
+static bool is_controller(const struct field *row)
+{
+	return row->sub == &controller_schema;
+}
+
+static bool attach_live(struct device_change *c, char **mac, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = parse(c, &row, err);
+	unsigned controllers = list_len(c->machine->devices.controllers);
+
+	if (!dev)
+		return false;
+	device_forget(row, dev);
+	c->kind = row->path;
+	if (!add(c->machine, row, dev, err))
+		return false;
+	if (list_len(c->machine->devices.controllers) != controllers + is_controller(row))
+		return kerr_set(err, KERR_UNSUPPORTED, "it needs a controller that the machine does not have: attach that first "
+			"(<controller type='virtio-serial'/>)");
+	if (!open_for(c->launch, c->machine, row, dev, err))
+		return false;
+	if (row->sub == &iface_schema)
+		*mac = g_strdup(((const struct iface *)dev)->mac);
+	c->found = g_strdup(*device_alias(row, dev));
+	c->device = json_from_struct(row->sub, dev, JSON_SECRETS);
+	return true;
+}
+
+/* The definition's machine; NULL and *err. */
+static struct machine *definition_of(const struct device_change *c, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, true);
+
+	return machine_from_xml(c->text, strlen(c->text), r, err);
+}
+
+static bool attach_config(struct device_change *c, const char *mac, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = parse(c, &row, err);
+
+	if (!dev)
+		return false;
+	device_forget(row, dev);
+	if (row->sub == &iface_schema && mac && !((struct iface *)dev)->mac)    /* the one it has from now on */
+		((struct iface *)dev)->mac = g_strdup(mac);
+	return add(c->definition, row, dev, err);
+}
+
+/* The device that is meant, among m's. */
+static void *find(const struct device_change *c, struct machine *m, const struct field **row, GError **err)
+{
+	void *like, *dev;
+
+	if (c->alias) {
+		dev = device_by_alias(&m->devices, c->alias, row);
+		if (!dev)
+			kerr_set(err, KERR_NO_DEVICE, "there is no device '%s'", c->alias);
+		return dev;
+	}
+	like = parse(c, row, err);
+	if (!like)
+		return NULL;
+	dev = device_match(&m->devices, *row, like, err);
+	schema_free((*row)->sub, like);
+	return dev;
+}
+
+static bool detach_live(struct device_change *c, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = find(c, c->machine, &row, err);
+	char **alias;
+
+	if (!dev)
+		return false;
+	alias = device_alias(row, dev);
+	if (!alias || !*alias)
+		return kerr_set(err, KERR_UNSUPPORTED, "a <%s> stays as long as the machine runs: use --config", row->path);
+	c->kind = row->path;
+	c->found = g_strdup(*alias);
+	return true;
+}
+
+static bool detach_config(struct device_change *c, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = find(c, c->definition, &row, err);
+	AUTO(report) r = NULL;
+
+	if (!dev) {
+		g_prefix_error(err, "in its definition: ");
+		return false;
+	}
+	device_take(&c->definition->devices, row, dev);
+	schema_free(row->sub, dev);
+	r = report_new(NULL, false, true);
+	machine_check(c->definition, r);
+	return report_ok(r, err);
+}
+
+void device_change_prepare(void *arg)
+{
+	struct device_change *c = arg;
+	g_autofree char *mac = NULL;
+	bool ok = true;
+
+	if (c->machine)
+		ok = c->verb == DEVICE_ATTACH ? attach_live(c, &mac, &c->err) : detach_live(c, &c->err);
+	if (!ok || !c->text)
+		return;
+	c->definition = definition_of(c, &c->err);
+	if (c->definition && (c->verb == DEVICE_ATTACH ? attach_config(c, mac, &c->err) : detach_config(c, &c->err)))
+		c->definition_xml = machine_to_xml(c->definition, XML_INACTIVE | XML_SECRETS);
+}

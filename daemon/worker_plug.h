@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Devices that come and go while the machine runs. A device's alias is its id, its name in QMP and its key for
+ * worker_confirm.h. The machine's description follows, and the event KVMD_MACHINE says so. Main thread.
+ *
+ * Another kind of device is a row of plug_kinds[] (worker_plug_kinds.c): its schema says which list of <devices> it is in.
+ */
+#pragma once
+#include <glib.h>
+#include <stdbool.h>
+
+#include "daemon/worker.h"
+#include "domain/commands_devices.h"
+
+struct plugs;
+
+struct plug_kind {
+	const struct schema *schema;
+	const char *type;               /* of its device (a PCI function); NULL: it is a part of another one, by these two: */
+	/* Makes it and tells the guest. *id: the id of its struct device when the guest will answer (VM_REQ_DRIVER); NULL: it is
+	 * done. New. */
+	bool (*add)(struct worker *, void *config, struct fdset *, char **id, GError **err);
+	void (*remove)(struct worker *, const void *config);    /* tells the guest too, which has no say in it */
+	/* May it come, may it go? NULL: always. */
+	bool (*may_come)(struct worker *, const void *config, GError **err);
+	bool (*may_go)(struct worker *, const void *config, bool force, GError **err);
+};
+extern const struct plug_kind plug_kinds[];             /* ends with a row without a schema */
+const struct plug_kind *plug_kind_of(const struct schema *);
+const struct plug_kind *plug_kind_named(const char *element);   /* "disk"; NULL: such cannot be plugged */
+const char *plug_kind_name(const struct plug_kind *);
+struct device_base *plug_base(const struct plug_kind *, void *config);
+GPtrArray **plug_list(struct worker *, const struct plug_kind *);
+/* What an alias stands for among all that can be plugged; NULL: nothing. */
+void *plug_find(struct worker *, const char *alias, const struct plug_kind **kind);
+
+/* After devices are made. */
+void plugs_listen(struct worker *);
+/* All are parked and the guest begins a new life: changes under way are settled. Before devices_reset. */
+void plugs_reset(struct worker *);
+/* VM_REQ_DRIVER: the device's driver has come. */
+void plug_driver(struct worker *, const char *id);
+
+/*
+ * Plugs a device; the guest is told and not waited for. config: of the kind's schema, complete but for its address, which it
+ * gets; taken also on failure. fds: what its resources name; what is not used stays there.
+ */
+bool plug_in(struct worker *, const struct plug_kind *, void *config, struct fdset *fds, GError **err);
+/* Asks the guest for it. DEVICE_DELETED follows, or DEVICE_UNPLUG_GUEST_ERROR. force: also what the guest lives on. */
+bool plug_out(struct worker *, const char *alias, bool force, GError **err);
+
+/* device-attach, device-detach: the same, answered when the guest has done it. */
+extern const struct worker_binding plug_bindings[];

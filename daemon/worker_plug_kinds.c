@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What can be plugged: the table, and what is special about some rows. */
+#include <string.h>
+
+#include "daemon/worker_plug.h"
+
+/* --- disks --- */
+
+/* The device that the kernel is told to find its root on ("vda" of root=/dev/vda1); NULL: none is named. New. */
+static char *root_of(const char *cmdline)
+{
+	g_auto(GStrv) words = g_strsplit_set(cmdline ? cmdline : "", " \t\n", -1);
+	const char *root = NULL;
+
+	for (char **w = words; *w; w++)
+		if (g_str_has_prefix(*w, "root="))
+			root = *w + strlen("root=");
+	if (!root || !g_str_has_prefix(root, "/dev/"))
+		return NULL;
+	root += strlen("/dev/");
+	return g_strndup(root, strspn(root, "abcdefghijklmnopqrstuvwxyz"));
+}
+
+/* Is it what the guest was started from? */
+static bool is_root(const struct machine *m, const struct disk *disk)
+{
+	g_autofree char *named = root_of(m->os.cmdline);
+	const struct disk *first = NULL;
+
+	if (m->os.kernel.path)
+		return named && !g_strcmp0(named, disk->target.dev);
+	list_each(disk, d, m->devices.disks)
+		if (disk_runs(d) && (!first || (d->boot_order && (!first->boot_order || d->boot_order < first->boot_order))))
+			first = d;
+	return first == disk;
+}
+
+static bool disk_may_come(struct worker *w, const void *config, GError **err)
+{
+	return disk_runs(config) || kerr_set(err, KERR_ARGS, "there is no medium in it: drives without one cannot be plugged yet");
+}
+
+static bool disk_may_go(struct worker *w, const void *config, bool force, GError **err)
+{
+	const struct disk *d = config;
+
+	return force || !is_root(w->machine, d) ||
+		kerr_set(err, KERR_UNSUPPORTED, "disk '%s' is what the guest runs from: it would not live without it; use --force to take it all the same",
+			d->target.dev);
+}
+
+/* --- virtio-serial --- */
+
+static bool controller_may_come(struct worker *w, const void *config, GError **err)
+{
+	const struct controller *c = config;
+
+	return c->type == CONTROLLER_VIRTIO_SERIAL ||
+		kerr_set(err, KERR_UNSUPPORTED, "only virtio-serial controllers can be plugged: others have no hardware of their own here");
+}
+
+static bool controller_may_go(struct worker *w, const void *config, bool force, GError **err)
+{
+	const struct controller *c = config;
+	GPtrArray *lists[] = { w->machine->devices.consoles, w->machine->devices.channels };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+		list_each(chardev, p, lists[i])
+			if (p->address.type == ADDRESS_VIRTIO_SERIAL && p->address.controller == c->index)
+				return kerr_set(err, KERR_BUSY, "'%s' is a port of it: detach that first", p->alias);
+	return true;
+}
+
+/* --- the table --- */
+
+const struct plug_kind plug_kinds[] = {
+	{ &disk_schema, "virtio-blk", .may_come = disk_may_come, .may_go = disk_may_go },
+	{ &iface_schema, "virtio-net" },
+	{ &rng_schema, "virtio-rng" },
+	{ &controller_schema, "virtio-console", .may_come = controller_may_come, .may_go = controller_may_go },
+	{ NULL },
+};
+
+static const struct field *row_of(const struct plug_kind *k)
+{
+	const struct field *f = devices_schema.fields;
+
+	while (f->sub != k->schema)
+		f++;            /* a kind without a list would be a bug that each test finds */
+	return f;
+}
+
+const struct plug_kind *plug_kind_of(const struct schema *s)
+{
+	for (const struct plug_kind *k = plug_kinds; k->schema; k++)
+		if (k->schema == s)
+			return k;
+	return NULL;
+}
+
+const char *plug_kind_name(const struct plug_kind *k)
+{
+	return row_of(k)->path;
+}
+
+const struct plug_kind *plug_kind_named(const char *element)
+{
+	for (const struct plug_kind *k = plug_kinds; k->schema; k++)
+		if (!strcmp(plug_kind_name(k), element))
+			return k;
+	return NULL;
+}
+
+struct device_base *plug_base(const struct plug_kind *k, void *config)
+{
+	return device_base(row_of(k), config);
+}
+
+GPtrArray **plug_list(struct worker *w, const struct plug_kind *k)
+{
+	return field_at(row_of(k), &w->machine->devices);
+}
+
+void *plug_find(struct worker *w, const char *alias, const struct plug_kind **kind)
+{
+	for (const struct plug_kind *k = plug_kinds; k->schema; k++) {
+		GPtrArray *list = *plug_list(w, k);
+
+		for (unsigned i = 0; i < list_len(list); i++) {
+			if (g_strcmp0(plug_base(k, list->pdata[i])->alias, alias))
+				continue;
+			*kind = k;
+			return list->pdata[i];
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rows of the commands about devices that come, go and change. */
+#include "domain/commands_devices.h"
+
+#define S(T, text) static const struct schema T##_schema_of = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
+#define ASK(T, text) const struct schema T##_schema = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
+/* The scope's rows, in the command's own object. */
+#define WHERE(T) \
+	FLAG(T, where.live, NULL, 0, "of the running machine", .name = "live"), \
+	FLAG(T, where.config, NULL, 0, "of the definition, from its next start", .name = "config"), \
+	FLAG(T, where.current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options", .name = "current"), \
+	FLAG(T, where.persistent, NULL, 0, "of the definition, and of the machine if it runs", .name = "persistent")
+#define TIMEOUT(T) U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest to answer; signs of progress prolong it", .def = 10)
+#define FORCE(T) FLAG(T, force, NULL, 0, "also the disk the guest runs from")
+#define WORD(m, text, ...) STR(T, m, NULL, 0, text, ##__VA_ARGS__)
+#define XML_FILE(text) F_NUM(T, xml, char *, NULL, kind_str, 1, 16u << 20, REQUIRED | POSITIONAL | FILE_TEXT, text)
+
+#define T struct tell_device
+static const struct field tell_device_fields[] = { WORD(alias, "the device's alias"), END };
+ASK(tell_device, "a device");
+#undef T
+
+#define T struct ask_attach_device
+static const struct field ask_attach_device_fields[] = { XML_FILE("file with the device's XML, - for standard input"), WHERE(T), TIMEOUT(T), END };
+ASK(ask_attach_device, "a device to attach");
+#undef T
+
+#define T struct ask_detach_device
+static const struct field ask_detach_device_fields[] = {
+	XML_FILE("file with the device's XML, or what tells it from others; - for standard input"), WHERE(T), TIMEOUT(T), FORCE(T), END };
+ASK(ask_detach_device, "a device to detach");
+#undef T
+
+#define T struct ask_detach_alias
+static const struct field ask_detach_alias_fields[] = {
+	STR(T, alias, NULL, REQUIRED | POSITIONAL, "alias of the device, as dumpxml shows it"), WHERE(T), TIMEOUT(T), FORCE(T), END };
+ASK(ask_detach_alias, "a device to detach");
+#undef T
+
+#define T struct ask_attach_disk
+static const struct field ask_attach_disk_fields[] = {
+	STR(T, source, NULL, REQUIRED | POSITIONAL, "image file or block device"),
+	STR(T, target, NULL, REQUIRED | POSITIONAL, "the disk's name: vdb"),
+	WORD(targetbus, "bus; none: by the name"), WORD(driver, "name of the driver: kept"), WORD(subdriver, "format of the image: raw, qcow2"),
+	WORD(type, "disk or cdrom"), WORD(cache, "cache mode"), WORD(io, "native, threads or io_uring"),
+	WORD(mode, "readonly or shareable"), WORD(sourcetype, "file or block; none: block for what is under /dev"),
+	WORD(serial, "serial number the guest sees"), WORD(alias, "a name of your own, ua-…"),
+	WORD(address, "where on the PCI bus: pci:0000.00.0a.0; none: the next free slot"),
+	U32(T, iothread, NULL, 0, UINT32_MAX, 0, "I/O thread"), WHERE(T), TIMEOUT(T), END };
+ASK(ask_attach_disk, "a disk to attach");
+#undef T
+
+#define T struct ask_detach_disk
+static const struct field ask_detach_disk_fields[] = {
+	STR(T, target, NULL, REQUIRED | POSITIONAL, "the disk's name (vdb), or its image"), WHERE(T), TIMEOUT(T), FORCE(T), END };
+ASK(ask_detach_disk, "a disk to detach");
+#undef T
+
+#define T struct ask_attach_interface
+static const struct field ask_attach_interface_fields[] = {
+	STR(T, type, NULL, REQUIRED | POSITIONAL, "bridge, ethernet, user"),
+	STR(T, source, NULL, POSITIONAL, "the bridge; none for other types"),
+	WORD(target, "name of the tap; none: one is made"), WORD(mac, "address; none: one is made"), WORD(model, "virtio"),
+	WORD(alias, "a name of your own, ua-…"), WORD(inbound, "limit towards the guest: average[,peak[,burst]] in KiB a second"),
+	WORD(outbound, "limit from the guest: average[,peak[,burst]] in KiB a second"), WHERE(T), TIMEOUT(T), END };
+ASK(ask_attach_interface, "a network card to attach");
+#undef T
+
+#define T struct ask_detach_interface
+static const struct field ask_detach_interface_fields[] = {
+	STR(T, type, NULL, REQUIRED | POSITIONAL, "bridge, ethernet, user"),
+	WORD(mac, "its address: needed where there are several of the type"), WHERE(T), TIMEOUT(T), FORCE(T), END };
+ASK(ask_detach_interface, "a network card to detach");
+#undef T
+
+#define T struct device_fd
+static const struct field device_fd_fields[] = { STR(T, name, NULL, REQUIRED, "name of a descriptor"), END };
+S(device_fd, "a name");
+#undef T
+
+#define ANSWER_MS(T) U32(T, timeout, NULL, 100, 3600000, 0, "ms for the guest to answer", .def = 10000)
+#define T struct args_device_attach
+static const struct field args_device_attach_fields[] = {
+	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device, as in the machine's description"),
+	LIST(T, names, NULL, device_fd_schema_of, 200, 0, "names of the descriptors that come along, in order"), ANSWER_MS(T),
+	WORD(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
+static ASK(args_device_attach, "a device to plug, and to wait for");
+#undef T
+
+#define T struct args_device_detach
+static const struct field args_device_detach_fields[] = {
+	STR(T, alias, NULL, REQUIRED, "the device's alias"), ANSWER_MS(T), FORCE(T), WORD(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
+static ASK(args_device_detach, "a device to unplug, and to wait for");
+#undef T
+
+#define WAITS "Returns when the guest has taken the device (in Linux: its driver runs it), or fails with what the guest said; then nothing of it is left. " \
+	"With --config too, the definition is changed when the guest has done it. The journal's COMMAND_DONE tells the result also when kvmd went away meanwhile."
+#define GOES "Returns when the guest has given the device up and its files are closed, or fails with what the guest said. The disk the guest runs from " \
+	"stays unless --force is given. The journal's COMMAND_DONE tells the result also when kvmd went away meanwhile."
+
+const struct command devices_commands[] = {
+	{ "attach-device", "attach-device", "attach a device", IN_KVMD, CMD_VM, &ask_attach_device_schema, &tell_device_schema,
+	  "kvmctl attach-device web disk.xml\nkvmctl attach-device web nic.xml --persistent", WAITS },
+	{ "detach-device", "detach-device", "detach a device", IN_KVMD, CMD_VM, &ask_detach_device_schema, &tell_device_schema,
+	  "kvmctl detach-device web disk.xml --persistent", GOES },
+	{ "detach-device-alias", "detach-device-alias", "detach a device by its alias", IN_KVMD, CMD_VM, &ask_detach_alias_schema, &tell_device_schema,
+	  "kvmctl detach-device-alias web rng1", GOES },
+	{ "attach-disk", "attach-disk", "attach a disk", IN_KVMD, CMD_VM, &ask_attach_disk_schema, &tell_device_schema,
+	  "kvmctl attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --persistent", WAITS },
+	{ "detach-disk", "detach-disk", "detach a disk", IN_KVMD, CMD_VM, &ask_detach_disk_schema, &tell_device_schema,
+	  "kvmctl detach-disk web vdb --persistent", GOES },
+	{ "attach-interface", "attach-interface", "attach a network card", IN_KVMD, CMD_VM, &ask_attach_interface_schema, &tell_device_schema,
+	  "kvmctl attach-interface web bridge br0 --persistent\nkvmctl attach-interface web user", WAITS },
+	{ "detach-interface", "detach-interface", "detach a network card", IN_KVMD, CMD_VM, &ask_detach_interface_schema, &tell_device_schema,
+	  "kvmctl detach-interface web bridge --mac 52:54:00:12:34:56", GOES },
+	{ "device-attach", NULL, "plug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_device_attach_schema, &tell_device_schema },
+	{ "device-detach", NULL, "unplug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL, &args_device_detach_schema, &tell_device_schema },
+	{ NULL },
+};

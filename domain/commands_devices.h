@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Arguments and replies of the commands about devices that come, go and change (domain/commands_devices.c has the rows). */
+#pragma once
+#include "domain/command.h"
+
+/* What a change is of. */
+struct ask_where { bool live, config, current, persistent; };
+
+/* --- kvmctl to kvmd --- */
+struct ask_attach_device { char *xml; struct ask_where where; uint32_t timeout; };
+struct ask_detach_device { char *xml; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_detach_alias { char *alias; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_attach_disk {
+	char *source, *target, *targetbus, *driver, *subdriver, *type, *cache, *io, *mode, *sourcetype, *serial, *alias, *address;
+	uint32_t iothread;
+	struct ask_where where;
+	uint32_t timeout;
+};
+struct ask_detach_disk { char *target; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_attach_interface {
+	char *type, *source, *target, *mac, *model, *alias, *inbound, *outbound;
+	struct ask_where where;
+	uint32_t timeout;
+};
+struct ask_detach_interface { char *type, *mac; struct ask_where where; uint32_t timeout; bool force; };
+struct tell_device { char *alias; };
+
+/* --- kvmd to the machine --- */
+struct device_fd { char *name; };
+struct args_device_attach { char *kind, *device, *id; GPtrArray *names; /* struct device_fd */ uint32_t timeout; };
+struct args_device_detach { char *alias, *id; uint32_t timeout; bool force; };
+
+extern const struct schema tell_device_schema, ask_attach_device_schema, ask_detach_device_schema, ask_detach_alias_schema,
+	ask_attach_disk_schema, ask_detach_disk_schema, ask_attach_interface_schema, ask_detach_interface_schema;
