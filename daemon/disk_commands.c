@@ -2,11 +2,11 @@
 /* The code behind the rows of domain/commands_disk.c: disks of a domain, looked at and changed. */
 #include <string.h>
 
-#include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/disk_look.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
+#include "daemon/revise.h"
 #include "daemon/supervise.h"
 #include "domain/commands_disk.h"
 #include "domain/commands_qmp_block.h"
@@ -15,22 +15,6 @@
 static bool no_disk(const char *name, GError **err)
 {
 	return kerr_set(err, KERR_NO_DEVICE, "it has no disk '%s': domblklist names them", name);
-}
-
-/* --- what is meant: the machine that runs, or the definition --- */
-
-/* New, for a thread's own; NULL: there is none. */
-static struct machine *machine_now(const struct dom *d, bool config, GError **err)
-{
-	AUTO(report) report = report_new(NULL, false, true);
-
-	if (!config && d->live)
-		return schema_dup(&machine_schema, d->live);
-	if (!d->text || d->trouble) {
-		kerr_set(err, KERR_STATE, "it has no definition that could be read");
-		return NULL;
-	}
-	return machine_from_xml(d->text, strlen(d->text), report, err);
 }
 
 /* --- blkdeviotune --- */
@@ -94,22 +78,6 @@ static void tune_merge(const struct iotune *old, const struct iotune *given, str
 			clear_kind(out, needs[i][0]);
 }
 
-struct tuning {
-	char *device;
-	struct iotune given;            /* borrows from the request */
-	struct tell_blkdeviotune told;
-	bool live;
-};
-
-static void tuning_free(void *arg)
-{
-	struct tuning *t = arg;
-
-	schema_clear(&iotune_schema, &t->told.tune);
-	g_free(t->device);
-	g_free(t);
-}
-
 static void tune_set(struct iotune *to, const struct iotune *from)
 {
 	struct extras kept = to->extras;
@@ -120,99 +88,69 @@ static void tune_set(struct iotune *to, const struct iotune *from)
 	to->extras = kept;
 }
 
-static bool tuning_edit(struct machine *m, void *arg, GError **err)
+static bool tune_edit(const struct request *r, struct machine *m, GError **err)
 {
-	struct tuning *t = arg;
-	struct disk *d = disk_find(m, t->device);
-	struct iotune now;
+	const struct ask_blkdeviotune *a = r->args;
+	struct disk *d = disk_find(m, a->device);
 	g_autofree char *group = NULL;
+	struct iotune now;
 
 	if (!d)
-		return no_disk(t->device, err);
-	tune_merge(&d->iotune, &t->given, &now);
-	group = now.group_name = g_strdup(now.group_name);
-	if (group && !*group)
-		now.group_name = NULL;
+		return no_disk(a->device, err);
+	tune_merge(&d->iotune, &a->tune, &now);
+	group = g_strdup(now.group_name);
+	now.group_name = group && *group ? group : NULL;
 	if (!iotune_check(&now, err))
 		return false;
 	tune_set(&d->iotune, &now);
 	list_each(disk, other, m->devices.disks)
 		if (other != d && now.group_name && !g_strcmp0(other->iotune.group_name, now.group_name))
 			tune_set(&other->iotune, &now);
-	tune_set(&t->told.tune, &now);
 	return true;
 }
 
-static void tuning_apply(struct change *c, struct dom *d, void *arg)
-{
-	struct tuning *t = arg;
-	const struct disk *disk = d->live ? disk_find(d->live, t->device) : NULL;
-	struct args_io_throttle args = { 0 };
-	g_autoptr(GError) err = NULL;
-
-	if (!disk) {
-		no_disk(t->device, &err);
-		change_done(c, err);
-		return;
-	}
-	tune_merge(&disk->iotune, &t->given, &args.tune);
-	if (!iotune_check(&args.tune, &err)) {
-		change_done(c, err);
-		return;
-	}
-	args.id = disk->target.dev;
-	change_ask(c, "block_set_io_throttle", json_from_struct(&args_io_throttle_schema, &args, 0));
-}
-
-static void tuning_answer(struct request *r, void *arg)
-{
-	struct tuning *t = arg;
-	const struct disk *disk = t->live && r->dom->live ? disk_find(r->dom->live, t->device) : NULL;
-
-	if (disk)
-		request_reply(r, &(struct tell_blkdeviotune){ disk->iotune });
-	else
-		request_reply(r, &t->told);
-}
-
-static const struct change_ops tuning_ops = { tuning_edit, tuning_apply, tuning_answer, tuning_free };
-
-static void show_tune(struct request *r, bool config)
+static const char *tune_ask(const struct request *r, json_object **args, GError **err)
 {
 	const struct ask_blkdeviotune *a = r->args;
-	g_autoptr(GError) err = NULL;
-	AUTO(machine) m = machine_now(r->dom, config, &err);
-	const struct disk *d = m ? disk_find(m, a->device) : NULL;
+	const struct disk *d = r->dom->live ? disk_find(r->dom->live, a->device) : NULL;
+	struct args_io_throttle throttle = { 0 };
 
-	if (d) {
-		request_reply(r, &(struct tell_blkdeviotune){ d->iotune });
-		return;
+	if (!d) {
+		no_disk(a->device, err);
+		return NULL;
 	}
-	if (m)
+	tune_merge(&d->iotune, &a->tune, &throttle.tune);
+	if (!iotune_check(&throttle.tune, err))
+		return NULL;
+	throttle.id = d->target.dev;
+	*args = json_from_struct(&args_io_throttle_schema, &throttle, 0);
+	return "block_set_io_throttle";
+}
+
+static void tune_show(struct request *r, const struct machine *m, const GError *bad)
+{
+	const struct ask_blkdeviotune *a = r->args;
+	const struct disk *d = m ? disk_find(m, a->device) : NULL;
+	g_autoptr(GError) err = bad ? g_error_copy(bad) : NULL;
+
+	if (!err && !d)
 		no_disk(a->device, &err);
-	request_fail(r, err);
+	if (err)
+		request_fail(r, err);
+	else
+		request_reply(r, &(struct tell_blkdeviotune){ d->iotune });
 }
 
 static void cmd_blkdeviotune(struct request *r)
 {
+	static const struct revision how = { tune_edit, tune_ask };
 	const struct ask_blkdeviotune *a = r->args;
-	bool given = tune_given(&a->tune), live = false, config = false;
-	g_autoptr(GError) err = NULL;
-	struct tuning *t;
+	struct revise_scope scope = { a->live, a->config, a->current };
 
-	if (!given && a->live && a->config)
-		kerr_set(&err, KERR_ARGS, "which limits are to be printed: those of --live, or those of --config?");
-	if (err || !change_scope(r, a->live, a->config, a->current, &live, &config, &err)) {
-		request_fail(r, err);
-		return;
-	}
-	if (!given) {
-		show_tune(r, config);
-		return;
-	}
-	t = g_new0(struct tuning, 1);
-	*t = (struct tuning){ .device = g_strdup(a->device), .given = a->tune, .live = live };
-	change_run(r, live, config, &tuning_ops, t);
+	if (tune_given(&a->tune))
+		revise(r, &how, scope);
+	else
+		revise_look(r, scope, tune_show);
 }
 
 /* --- blockresize --- */
@@ -272,14 +210,11 @@ static char *source_text(const struct disk *d)
 	return s->volume ? s->volume : s->name ? s->name : s->dir;
 }
 
-static void cmd_domblklist(struct request *r)
+static void list(struct request *r, const struct machine *m, const GError *err)
 {
-	const struct ask_domblklist *a = r->args;
-	g_autoptr(GError) err = NULL;
-	AUTO(machine) m = machine_now(r->dom, a->inactive, &err);
 	struct tell_domblklist t;
 
-	if (!m) {
+	if (err) {
 		request_fail(r, err);
 		return;
 	}
@@ -295,18 +230,28 @@ static void cmd_domblklist(struct request *r)
 	g_ptr_array_unref(t.disks);
 }
 
+static void cmd_domblklist(struct request *r)
+{
+	revise_look(r, (struct revise_scope){ .config = ((const struct ask_domblklist *)r->args)->inactive }, list);
+}
+
 struct looking {
 	struct request *request;
-	struct machine *machine;
-	char *target;
+	struct machine *machine;        /* a copy of its own */
+	char *device;
 	GPtrArray *found;
+	GError *err;
 };
 
 static void look(void *arg)
 {
 	struct looking *l = arg;
+	const struct disk *d = l->device ? disk_find(l->machine, l->device) : NULL;
 
-	disk_look(l->machine, l->target, l->found);
+	if (l->device && !d)
+		no_disk(l->device, &l->err);
+	else
+		disk_look(l->machine, d ? d->target.dev : NULL, l->found);
 }
 
 static void looked(void *arg)
@@ -322,32 +267,36 @@ static void looked(void *arg)
 			f->err ? f->err->message : NULL };
 		g_ptr_array_add(t.images, row);
 	}
-	request_reply(l->request, &t);
+	if (l->err)
+		request_fail(l->request, l->err);
+	else
+		request_reply(l->request, &t);
 	g_ptr_array_unref(t.images);
 	g_ptr_array_unref(l->found);
+	g_clear_error(&l->err);
 	machine_free(l->machine);
-	g_free(l->target);
+	g_free(l->device);
 	g_free(l);
+}
+
+static void look_beside(struct request *r, const struct machine *m, const GError *err)
+{
+	const struct ask_domblk *a = r->args;
+	struct looking *l;
+
+	if (err) {
+		request_fail(r, err);
+		return;
+	}
+	l = g_new0(struct looking, 1);
+	*l = (struct looking){ .request = r, .machine = schema_dup(&machine_schema, m), .device = g_strdup(a->device),
+		.found = g_ptr_array_new_with_free_func(looked_image_free) };
+	work_run(r->kvmd->work, look, looked, l);
 }
 
 static void cmd_domblkinfo(struct request *r)
 {
-	const struct ask_domblk *a = r->args;
-	g_autoptr(GError) err = NULL;
-	struct machine *m = machine_now(r->dom, false, &err);
-	const struct disk *d = m && a->device ? disk_find(m, a->device) : NULL;
-	struct looking *l;
-
-	if (m && a->device && !d)
-		no_disk(a->device, &err);
-	if (err) {
-		machine_free(m);
-		request_fail(r, err);
-		return;
-	}
-	l = g_new(struct looking, 1);
-	*l = (struct looking){ r, m, d ? g_strdup(d->target.dev) : NULL, g_ptr_array_new_with_free_func(looked_image_free) };
-	work_run(r->kvmd->work, look, looked, l);
+	revise_look(r, (struct revise_scope){ 0 }, look_beside);
 }
 
 /* --- domblkstat, domblkerror --- */

@@ -18,6 +18,7 @@
 #include "daemon/resources.h"
 #include "domain/error.h"
 #include "domain/image.h"
+#include "domain/json.h"
 
 struct image {
 	const char *path;
@@ -112,6 +113,58 @@ bool disks_read_start(struct image_reader *reader, const char *path, uint8_t *bu
 out:
 	close(fd);
 	return ok;
+}
+
+/* --- startupPolicy --- */
+
+static bool is_missing(const struct disk *d, GError **why)
+{
+	struct image_reader reader = { disks_read_start };
+	struct disk *copy = schema_dup(&disk_schema, d);
+	const struct resource *r = disk_source_resource(copy->type, &copy->source);
+	int fd = r ? resource_open_file(r->path, O_RDONLY, 0, why) : -1;
+	bool missing = false;
+
+	if (fd >= 0) {
+		close(fd);
+		if (image_chain(copy, &reader, why))
+			for (const struct disk_backing *b = copy->backing; b && b->type && !*why; b = b->backing) {
+				const struct resource *behind = disk_source_resource(b->type, (struct disk_source *)&b->source);
+
+				fd = behind ? resource_open_file(behind->path, O_RDONLY, 0, why) : -1;
+				if (fd >= 0)
+					close(fd);
+			}
+	}
+	missing = g_error_matches(*why, kerr_quark(), KERR_NO_FILE);
+	schema_free(&disk_schema, copy);
+	return missing;
+}
+
+void disks_drop_missing(struct machine *m, GPtrArray *dropped)
+{
+	GPtrArray *all = m->devices.disks;
+
+	for (unsigned i = all ? all->len : 0; i-- > 0;) {
+		struct disk *d = all->pdata[i];
+		const struct resource *r = disk_source_resource(d->type, &d->source);
+		g_autoptr(GError) why = NULL;
+		json_object *o;
+
+		if (!r || d->source.startup_policy != STARTUP_OPTIONAL || !disk_runs(d) || !is_missing(d, &why))
+			continue;
+		o = json_object_new_object();
+		json_object_object_add(o, "target", json_object_new_string(d->target.dev));
+		json_object_object_add(o, "path", json_object_new_string(r->path));
+		json_object_object_add(o, "reason", json_object_new_string(why->message));
+		g_ptr_array_add(dropped, o);
+		if (d->device == DISK_DEVICE_CDROM) {
+			schema_clear(&disk_source_schema, &d->source);
+			continue;
+		}
+		schema_free(&disk_schema, d);
+		g_ptr_array_remove_index(all, i);
+	}
 }
 
 static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GError **err)

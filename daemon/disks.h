@@ -3,6 +3,8 @@
 #pragma once
 #include <glib.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "domain/machine.h"
 
@@ -13,6 +15,13 @@
  * name a holder; may be NULL. *err: the disk, the image and what to do. May block; any thread.
  */
 bool disks_open(struct machine *, GPtrArray *fds, GHashTable *machines, GError **err);
+
+/*
+ * <source startupPolicy='optional'>: takes out what is missing on the host, a disk as a whole, the medium of a CD-ROM drive.
+ * Adds to dropped what was taken: json_object {target, path, reason}, for the event. What can't be looked at for another
+ * reason is not missing: opening it says why. May block; any thread.
+ */
+void disks_drop_missing(struct machine *, GPtrArray *dropped);
 
 /* struct image_reader's read: the first bytes of an image. */
 struct image_reader;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
+#include "daemon/disks.h"
 #include "daemon/net.h"
 #include "daemon/probe.h"
 #include "daemon/resources.h"
@@ -284,6 +285,15 @@ static bool parse(struct launch *l)
 	if (!l->machine)
 		return false;
 	l->machine->id = l->id;
+	disks_drop_missing(l->machine, l->dropped);
+	for (unsigned i = 0; i < l->dropped->len; i++) {
+		json_object *o = l->dropped->pdata[i], *target = NULL, *reason = NULL;
+
+		json_object_object_get_ex(o, "target", &target);
+		json_object_object_get_ex(o, "reason", &reason);
+		g_ptr_array_add(l->notes, g_strdup_printf("disk '%s': it starts without, as its startupPolicy says: %s", json_object_get_string(target),
+			json_object_get_string(reason)));
+	}
 	return launch_supported(l->machine, l->notes, &l->err);
 }
 
@@ -386,6 +396,11 @@ static void launch_fd_free(gpointer p)
 	g_free(f);
 }
 
+static void json_free(gpointer o)
+{
+	json_object_put(o);
+}
+
 struct launch *launch_new(void)
 {
 	struct launch *l = g_new0(struct launch, 1);
@@ -394,6 +409,7 @@ struct launch *launch_new(void)
 	l->fds = g_ptr_array_new_with_free_func(launch_fd_free);
 	l->sockets = g_ptr_array_new_with_free_func(g_free);
 	l->notes = g_ptr_array_new_with_free_func(g_free);
+	l->dropped = g_ptr_array_new_with_free_func(json_free);
 	return l;
 }
 
@@ -419,6 +435,7 @@ void launch_free(struct launch *l)
 	g_ptr_array_unref(l->fds);
 	g_ptr_array_unref(l->sockets);
 	g_ptr_array_unref(l->notes);
+	g_ptr_array_unref(l->dropped);
 	g_free(l->name);
 	g_free(l->uuid);
 	g_free(l->text);

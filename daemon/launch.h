@@ -36,6 +36,7 @@ struct launch {
 	GError *err;
 	GPtrArray *sockets;             /* char *: sockets to remove when it fails or ends */
 	GPtrArray *notes;               /* char *: what the operator should know */
+	GPtrArray *dropped;             /* json_object: optional disks that are missing; see disks_drop_missing */
 };
 
 struct launch *launch_new(void);

@@ -103,6 +103,13 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 	}
 	d->started = g_get_monotonic_time();
 	log_info("vm '%s': started in %.1f ms, process %d", d->name, (double)(d->started - s->begun) / 1000, d->pid);
+	for (unsigned i = 0; i < s->launch->dropped->len; i++) {
+		json_object *o = s->launch->dropped->pdata[i], *reason = NULL;
+
+		json_object_object_get_ex(o, "reason", &reason);
+		log_warning("vm '%s': started without an optional disk: %s", d->name, json_object_get_string(reason));
+		dom_event(d, "DISK_DROPPED", json_object_get(o));
+	}
 	dom_event(d, "STARTED", one("state", s->paused ? "paused" : "running"));
 	dom_set_state(d, s->paused ? DOM_PAUSED : DOM_RUNNING, s->paused ? "not yet run" : "booted");
 	starting_end(s, NULL);

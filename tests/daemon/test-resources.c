@@ -10,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "daemon/disks.h"
+#include "domain/json.h"
 #include "daemon/launch.h"
 #include "daemon/resources.h"
 #include "daemon/unix.h"
@@ -219,6 +221,38 @@ static pid_t hold(const char *image)
 	return pid;
 }
 
+static void json_free(gpointer o)
+{
+	json_object_put(o);
+}
+
+/* An optional disk goes when it is missing, the medium of an optional drive too; all else stays as it is. */
+static void test_startup(void)
+{
+	static const struct { const char *device, *policy; bool there; unsigned disks, gone; } cases[] = {
+		{ "disk", "optional", false, 0, 1 }, { "disk", "optional", true, 1, 0 }, { "cdrom", "optional", false, 1, 1 },
+		{ "disk", "requisite", false, 1, 0 }, { "disk", "mandatory", false, 1, 0 },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct place p = place_new();
+		g_autofree char *image = at(&p, "img"), *xml = g_strdup_printf("<disk type='file' device='%s'><driver name='qemu' type='raw'/>"
+			"<source file='%s' startupPolicy='%s'/><target dev='sda' bus='sata'/></disk>", cases[i].device, image, cases[i].policy);
+		g_autoptr(GPtrArray) dropped = g_ptr_array_new_with_free_func(json_free);
+		struct machine *m = machine_with(&p, xml);
+
+		if (cases[i].there)
+			g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
+		disks_drop_missing(m, dropped);
+		g_assert_cmpuint(list_len(m->devices.disks), ==, cases[i].disks);
+		g_assert_cmpuint(dropped->len, ==, cases[i].gone);
+		if (cases[i].disks)
+			g_assert_cmpint(disk_has_source(list_at(disk, m->devices.disks, 0)), ==, !cases[i].gone);
+		machine_free(m);
+		place_clear(&p);
+	}
+}
+
 static void test_disk(void)
 {
 	struct place p = place_new();
@@ -382,6 +416,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/chain", test_chain);
 	g_test_add_func("/resources/share", test_share);
 	g_test_add_func("/resources/lock", test_lock);
+	g_test_add_func("/resources/startup", test_startup);
 	g_test_add_func("/resources/rings", test_rings);
 	return g_test_run();
 }

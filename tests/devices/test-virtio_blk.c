@@ -395,6 +395,7 @@ static void test_report(void)
 	open_driver(p, ALL);
 	fail(p, BLOCK_WRITE, -EIO, 1);
 	g_assert_cmpuint(ask(p, OUT, 0, DATA, 512), ==, OK);
+	g_assert_cmpuint(p->f->requests[0].value, ==, VM_IO_WRITE | VM_IO_IGNORE);
 	fail(p, BLOCK_READ, -EIO, 1);
 	g_assert_cmpuint(ask(p, IN, 0, DATA, 512), ==, IOERR);
 	place_free(p);
@@ -414,6 +415,7 @@ static void test_stop(void)
 	g_assert_false(ended(p, 0, NULL));
 	g_assert_cmpuint(p->f->requests_n, ==, 1);
 	g_assert_cmpuint(p->f->requests[0].value, ==, VM_IO_WRITE | VM_IO_STOP | VM_IO_NO_SPACE);
+	g_assert_cmpint(virtio_blk_trouble(p->dev), ==, -ENOSPC);
 	for (unsigned i = 0; i < 3; i++) {
 		g_assert_false(ended(p, 0, NULL));
 		fake_pause(p->f);
@@ -422,6 +424,7 @@ static void test_stop(void)
 	g_assert_true(ended(p, 0, NULL) && ended(p, 0, NULL));
 	g_assert_cmpuint(status(p, 0), ==, OK);
 	g_assert_cmpuint(status(p, 1), ==, OK);
+	g_assert_cmpint(virtio_blk_trouble(p->dev), ==, 0);
 	g_assert_cmpmem(disk(p) + 5120, 512, data, 512);
 	g_assert_cmpuint(p->f->requests_n, ==, 3);
 	/* a reset forgets it */

@@ -13,6 +13,31 @@
 
 #define MAP "/usr/share/libvirt/cpu_map"
 
+static void test_iotune(void)
+{
+	static const struct { struct iotune t; bool ok; } cases[] = {
+		{ { 0 }, true },
+		{ { .total_bytes_sec = 1000, .read_iops_sec = 5 }, true },
+		{ { .total_bytes_sec = 1000, .total_bytes_sec_max = 2000, .total_bytes_sec_max_length = 3, .group_name = (char *)"g" }, true },
+		{ { .total_bytes_sec = 1, .read_bytes_sec = 1 }, false },
+		{ { .total_iops_sec = 1, .write_iops_sec = 1 }, false },
+		{ { .total_bytes_sec = 5, .total_bytes_sec_max = 4 }, false },
+		{ { .write_iops_sec_max = 4 }, false },
+		{ { .read_bytes_sec = 4, .read_bytes_sec_max_length = 1 }, false },
+		{ { .total_bytes_sec = UINT64_MAX }, false },
+		{ { .total_bytes_sec = 4, .total_bytes_sec_max = 5, .total_bytes_sec_max_length = 86401 }, false },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) err = NULL;
+
+		g_assert_cmpint(iotune_check(&cases[i].t, &err), ==, cases[i].ok);
+		g_assert_cmpint(!err, ==, cases[i].ok);
+		if (err)
+			g_assert_error(err, kerr_quark(), KERR_ARGS);
+	}
+}
+
 static void test_features(void)
 {
 	g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
@@ -245,6 +270,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/check/models", test_models);
 	g_test_add_func("/check/libvirt-features", test_libvirt_features);
 	g_test_add_func("/check/libvirt-models", test_libvirt_models);
+	g_test_add_func("/check/iotune", test_iotune);
 	g_test_add_func("/check/limits", test_limits);
 	g_test_add_func("/check/addresses", test_addresses);
 	return g_test_run();

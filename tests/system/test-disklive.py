@@ -205,6 +205,34 @@ def resize(k):
     assert hashlib.md5(open(out, 'rb').read()).hexdigest() == want
 
 
+def startup(k):
+    """Disks that are missing: an optional one is left out and that is told, others refuse the start."""
+    there, base, top = (f'{k.root}/{n}' for n in ('there.img', 'base.img', 'top.qcow2'))
+    make(there, 'raw', MIB)
+    make(base, 'raw', MIB)
+    make(top, 'qcow2', MIB, '-b', base, '-F', 'raw')
+    os.unlink(base)
+    for policy in 'mandatory', 'requisite', '':
+        k.define(xml('d', [disk(f'{k.root}/nix', 'vda', 'raw', source=f"startupPolicy='{policy}'" if policy else '')], False))
+        assert 'nix' in refused(k, 'start', 'd')
+    optional = "startupPolicy='optional'"
+    k.define(xml('d', [disk(f'{k.root}/nix', 'vda', 'raw', source=optional), disk(there, 'vdb', 'raw', source=optional), disk(top, 'vdc', 'qcow2', source=optional),
+                       disk(f'{k.root}/nix.iso', 'sda', 'raw', more='<readonly/>', source=optional).replace("device='disk'", "device='cdrom'")
+                       .replace("bus='virtio'", "bus='sata'")], False))
+    p = k.ctl('start', 'd')
+    assert p.stderr.count('startupPolicy') == 3 and 'base.img' in p.stderr, p.stderr
+    gone = {e['data']['target']: e['data']['path'] for e in k.events() if e['event'] == 'DISK_DROPPED'}
+    assert gone == {'vda': f'{k.root}/nix', 'vdc': top, 'sda': f'{k.root}/nix.iso'}, gone
+    disks = [(d['target'], d.get('source')) for d in k.json('domblklist', 'd')['disks']]
+    assert disks == [('vdb', there), ('sda', None)], disks
+    assert len(k.json('domblklist', 'd', '--inactive')['disks']) == 4
+    k.ctl('destroy', 'd')
+    # one that is there but can't be used is not missing
+    os.mkdir(f'{k.root}/folder')
+    k.define(xml('d', [disk(f'{k.root}/folder', 'vda', 'raw', source=optional)], False))
+    assert 'folder' in refused(k, 'start', 'd')
+
+
 class Tmpfs:
     """A small file system of the host's, with a ballast that fills it up to some KiB."""
 
@@ -325,6 +353,41 @@ def full(k):
         small.close()
 
 
+def tune(k):
+    """Limits hold from the moment they are set, up and down, alone and shared, and leave nothing waiting behind."""
+    paths = [make(f'{k.root}/{n}', 'raw', 8 * MIB) for n in ('a.img', 'b.img')]
+    for name, path in zip('ab', paths):
+        text = xml(name, [disk(path, 'vda', 'raw')], False).replace('flat-spin</kernel>',
+                   'flat-blk</kernel><cmdline>op=randread bs=4096 qd=16 ms=600000 hz=2000000000</cmdline>')
+        k.define(text.replace("<memory unit='MiB'>16", "<memory unit='MiB'>64"))
+    k.ctl('start', 'a')
+
+    def rate(seconds=2):
+        begun, first = time.monotonic(), k.json('domblkstat', 'a')['disks'][0]
+        time.sleep(seconds)
+        took, last = time.monotonic() - begun, k.json('domblkstat', 'a')['disks'][0]
+        return [(last[key] - first[key]) / took for key in ('rd_req', 'rd_bytes')]
+
+    free = rate()[0]
+    said = [f'{free:.0f} reads/s without a limit']
+    for limit in 50, 400, 20:
+        k.ctl('blkdeviotune', 'a', 'vda', '--total-iops-sec', str(limit))
+        time.sleep(0.3)                                 # what the last limit allowed to be saved up
+        got = rate()[0]
+        said.append(f'{got:.0f} of {limit}')
+        assert limit * 0.7 < got < limit * 1.4, said
+    k.ctl('blkdeviotune', 'a', 'vda', '--total-iops-sec', '0', '--read-bytes-sec', str(MIB))
+    time.sleep(0.3)
+    got = rate()
+    said.append(f'{got[1] / MIB:.2f} MiB/s of 1')
+    assert 0.7 < got[1] / MIB < 1.4, said
+    k.ctl('blkdeviotune', 'a', 'vda', '--read-bytes-sec', '0')
+    got = rate()[0]
+    said.append(f'{got:.0f} afterwards')
+    assert got > 1000 and got > free / 4, said
+    return ', '.join(said)
+
+
 def nospace(k):
     """The host runs out of space under a sparse image: the machine pauses, and when there is space and it is let go on, nothing
     was lost. With error_policy='report' the guest is told instead."""
@@ -386,5 +449,5 @@ def nospace_on(k, small):
         assert p.stdout == busybox * 2
 
 
-cases = {f.__name__: f for f in (verbs, resize, space, full, nospace)}
+cases = {f.__name__: f for f in (verbs, resize, startup, tune, space, full, nospace)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
