@@ -367,6 +367,7 @@ void launch_run(struct launch *l)
 
 	if (lock < 0)
 		return;
+	l->locked = true;
 	give(l, "lock", lock);
 	if (!spawn_worker(l))
 		return;

@@ -29,6 +29,7 @@ struct launch {
 	uint32_t id, uid, restarts;
 	bool paused;
 	/* out */
+	bool locked;                    /* the machine's folder is ours */
 	struct machine *machine;        /* as it runs */
 	GPtrArray *fds;                 /* struct launch_fd */
 	json_object *create;            /* arguments of machine-create */

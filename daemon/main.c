@@ -141,6 +141,7 @@ static void adopted(void *arg)
 	g_autofree char *path = control_path(k->control);
 
 	control_open(k->control);
+	restarts_resume(k);
 	autostart(k);
 	notify("READY=1\nSTATUS=serving");
 	log_info("ready: %u domains, groups: %s, control socket '%s'", doms_count(k->doms), cgroups_describe(k->cgroups), path);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The begin of a machine's life: by request, and again by policy.
+ * The begin of a machine's life: by request, and again by policy (restart.c).
  *
  * Theory of operation: the domain is taken (state starting), launch_run() does on a thread what may block, then descriptors and
  * machine-create are sent without waiting. machine_created() ends a start that went well. One that did not is told when its
@@ -35,6 +35,7 @@ struct starting {
 	struct dom *dom;
 	struct launch *launch;
 	bool paused;
+	bool again;             /* by policy */
 	gint64 begun;           /* monotonic, µs */
 	GError *err;            /* its worker refused: told when that is gone */
 	dom_done *done;
@@ -53,14 +54,26 @@ static void starting_end(struct starting *s, const GError *err)
 	g_free(s);
 }
 
+/* What policy began, policy goes on with: what was missing may come back. */
+static void try_again(struct dom *d, bool again)
+{
+	if (!again || !d->text)
+		dom_restart_forget(d);
+	else if (d->kvmd->stopping)
+		dom_restart_note(d);
+	else
+		dom_restart_later(d, false);
+}
+
 /* Nothing of it runs. */
 static void start_failed(struct starting *s, const GError *err)
 {
 	struct dom *d = s->dom;
+	bool again = s->again && !d->destroyed;
 
 	for (unsigned i = 0; s->launch && i < s->launch->sockets->len; i++)
 		(void)unlink(g_ptr_array_index(s->launch->sockets, i));
-	if (!g_error_matches(err, kerr_quark(), KERR_BUSY))     /* the lock's holder owns what is in the folder */
+	if (s->launch && s->launch->locked)     /* else the lock's holder owns what is in the folder */
 		dom_clean(d);
 	g_clear_pointer(&d->live, machine_free);
 	d->destroyed = false;
@@ -69,6 +82,8 @@ static void start_failed(struct starting *s, const GError *err)
 	dom_set_state(d, DOM_SHUTOFF, "failed");
 	if (!d->text && d->listed)
 		doms_remove(d);
+	else
+		try_again(d, again);
 	starting_end(s, err);
 }
 
@@ -80,6 +95,7 @@ static void start_over(void *arg, struct dom *d)
 	if (dom_is_active(d))
 		return;
 	dom_unwait(d, s);
+	try_again(d, s->again);
 	starting_end(s, s->err);
 }
 
@@ -89,6 +105,7 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 	struct dom *d = s->dom;
 
 	if (err) {
+		s->again &= !d->destroyed;
 		if (d->destroyed)
 			kerr_set(&s->err, KERR_STATE, "it was destroyed before it was ready");
 		else
@@ -101,6 +118,7 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 		dom_wait(d, start_over, s);
 		return;
 	}
+	dom_restart_forget(d);
 	d->started = g_get_monotonic_time();
 	log_info("vm '%s': started in %.1f ms, process %d", d->name, (double)(d->started - s->begun) / 1000, d->pid);
 	for (unsigned i = 0; i < s->launch->dropped->len; i++) {
@@ -138,7 +156,7 @@ static void send_fds(struct dom *d, GPtrArray *fds)
 /* A worker that is not yet a machine: nobody will miss it, and it must not become a zombie. */
 static gboolean stray_gone(gint fd, GIOCondition cond, gpointer data)
 {
-	g_free(pidfd_status(fd));
+	g_free(pidfd_status(fd, true));
 	close(fd);
 	return G_SOURCE_REMOVE;
 }
@@ -225,18 +243,19 @@ static bool may_start(struct dom *d, GError **err)
 	return true;
 }
 
-static void start(struct dom *d, bool paused, dom_done *done, void *arg)
+static void start(struct dom *d, bool paused, bool again, dom_done *done, void *arg)
 {
 	struct kvmd *k = d->kvmd;
 	g_autoptr(GError) err = NULL;
 	struct starting *s;
 
-	if (d->restart_timer)
-		g_source_remove(d->restart_timer);
-	d->restart_timer = 0;
+	if (!again)
+		(void)dom_restart_call_off(d);
 	if (may_start(d, &err) && k->privileged && k->config->worker_uid_base)
 		d->uid = doms_new_uid(k->doms, &err);
 	if (err) {
+		if (again && !k->stopping)
+			dom_restart_forget(d);
 		if (done)
 			done(arg, NULL, err);
 		else
@@ -246,8 +265,8 @@ static void start(struct dom *d, bool paused, dom_done *done, void *arg)
 	d->id = doms_new_id(k->doms);
 	d->destroyed = false;
 	s = g_new0(struct starting, 1);
-	*s = (struct starting){ .dom = dom_ref(d), .paused = paused, .begun = g_get_monotonic_time(), .done = done, .arg = arg };
-	dom_set_state(d, DOM_STARTING, "by request");
+	*s = (struct starting){ .dom = dom_ref(d), .paused = paused, .again = again, .begun = g_get_monotonic_time(), .done = done, .arg = arg };
+	dom_set_state(d, DOM_STARTING, again ? "by policy" : "by request");
 	launch_it(s);
 }
 
@@ -255,36 +274,10 @@ void dom_start(struct dom *d, bool paused, dom_done *done, void *arg)
 {
 	if (!d->restart_timer)
 		d->restarts = d->delay = 0;
-	start(d, paused, done, arg);
+	start(d, paused, false, done, arg);
 }
 
-/* --- restarts --- */
-
-static gboolean restart_due(gpointer data)
+void dom_start_again(struct dom *d)
 {
-	struct dom *d = data;
-
-	d->restart_timer = 0;
-	d->restarts++;
-	start(d, false, NULL, NULL);
-	return G_SOURCE_REMOVE;
-}
-
-void dom_restart_later(struct dom *d, bool at_once)
-{
-	const struct config *c = d->kvmd->config;
-	json_object *data = json_object_new_object();
-	g_autofree char *why = NULL;
-
-	if (d->started && g_get_monotonic_time() - d->started >= (gint64)c->restart_steady * 1000)
-		d->delay = 0;
-	d->delay = d->delay ? MIN(d->delay * 2, c->restart_delay_max) : c->restart_delay;
-	uint32_t ms = at_once && d->delay == c->restart_delay ? 0 : d->delay;
-
-	json_object_object_add(data, "delay-ms", json_object_new_int64(ms));
-	json_object_object_add(data, "restarts", json_object_new_int64(d->restarts + 1));
-	dom_event(d, "RESTARTING", data);
-	why = g_strdup_printf("%s; starts again in %u ms", d->reason, ms);
-	dom_set_state(d, DOM_SHUTOFF, why);
-	d->restart_timer = g_timeout_add(ms, restart_due, d);
+	start(d, false, true, NULL, NULL);
 }

@@ -138,7 +138,7 @@ static void dom_ended(struct dom *d, struct end *e, bool policy)
 	bool crash = !d->destroyed && d->state != DOM_STARTING && (!strcmp(e->reason, "crashed") || !strcmp(e->reason, "error") || !strcmp(e->reason, "panicked"));
 	bool failed = d->state == DOM_STARTING;         /* START_FAILED has told why */
 	const char *reason = failed ? "failed" : d->destroyed ? "destroyed" : !strcmp(e->reason, "killed") ? "ended by request" : e->reason;
-	bool restart = policy && !d->destroyed && d->text && !d->kvmd->stopping && wants_restart(d->live, e->reason);
+	bool restart = policy && !d->destroyed && d->text && wants_restart(d->live, e->reason);
 	json_object *data = data_str(NULL, "reason", reason);
 
 	data_str(data, "detail", e->detail);
@@ -150,6 +150,8 @@ static void dom_ended(struct dom *d, struct end *e, bool policy)
 	else
 		log_info("vm '%s': off (%s)", d->name, reason);
 	cgroups_leave(d->kvmd->cgroups, d->kvmd->slow, d->uuid);
+	if (restart)
+		dom_restart_note(d);
 	dom_clean(d);
 	g_clear_pointer(&d->live, machine_free);
 	d->destroyed = false;
@@ -162,13 +164,13 @@ static void dom_ended(struct dom *d, struct end *e, bool policy)
 	if (!d->text && d->listed && !dom_is_active(d)) {
 		dom_event(d, "UNDEFINED", NULL);
 		doms_remove(d);
-	} else if (restart && !dom_is_active(d)) {
+	} else if (restart && !dom_is_active(d) && !d->kvmd->stopping) {
 		dom_restart_later(d, !strcmp(e->reason, "reset"));
 	}
 	dom_unref(d);
 }
 
-char *pidfd_status(int pidfd)
+char *pidfd_status(int pidfd, bool ours)
 {
 	siginfo_t si = { 0 };
 
@@ -178,13 +180,13 @@ char *pidfd_status(int pidfd)
 	if (si.si_code == CLD_EXITED)
 		return g_strdup_printf("its process ended with status %d", si.si_status);
 	return g_strdup_printf("its process was killed by signal %d (%s)%s", si.si_status, strsignal(si.si_status),
-		si.si_status == SIGKILL ? "; look for the out-of-memory killer in the kernel's log" : "");
+		si.si_status == SIGKILL && !ours ? "; look for the out-of-memory killer in the kernel's log" : "");
 }
 
 static gboolean process_gone(gint fd, GIOCondition cond, gpointer data)
 {
 	struct dom *d = data;
-	g_autofree char *status = pidfd_status(d->pidfd);
+	g_autofree char *status = pidfd_status(d->pidfd, d->destroyed);
 	g_autofree char *dir = dom_run_dir(d);
 	g_autofree char *path = g_build_filename(dir, "exit", NULL);
 	g_autofree char *record = NULL;
@@ -450,9 +452,7 @@ void dom_destroy(struct dom *d, dom_done *done, void *arg)
 	g_autoptr(GError) err = NULL;
 	struct destroying *x;
 
-	if (d->restart_timer) {
-		g_source_remove(d->restart_timer);
-		d->restart_timer = 0;
+	if (dom_restart_call_off(d)) {
 		dom_set_state(d, DOM_SHUTOFF, "destroyed");
 		done(arg, NULL, NULL);
 		return;

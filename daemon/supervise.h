@@ -23,9 +23,10 @@ void dom_destroy(struct dom *, dom_done *, void *arg);
 bool dom_can_ask(const struct dom *, GError **err);
 
 /* For start.c and adopt.c. */
-void dom_restart_later(struct dom *, bool at_once);     /* by on_* policy, with back-off */
+void dom_start_again(struct dom *);             /* by policy; when it fails, later once more */
 void dom_kill(struct dom *);
-char *pidfd_status(int pidfd);                  /* reaps a child and words its end; NULL: not ended, or not ours. New */
+/* Reaps a child and words its end; ours: we killed it. NULL: not ended, or not our child. New. */
+char *pidfd_status(int pidfd, bool ours);
 void dom_watch(struct dom *);                   /* pidfd is set: notice its end */
 void dom_link(struct dom *, int fd);            /* talk to it; fd is taken */
 void dom_take_event(struct dom *, const char *name, json_object *data, uint64_t seq);
@@ -36,3 +37,10 @@ enum dom_state dom_state_of_run_state(const char *run_state, const char **reason
 void adopt_all(struct kvmd *, unsigned patience_ms, void (*done)(void *arg), void *arg);
 void dom_reconnect(struct dom *);               /* state UNKNOWN: ask again after a while, until it answers or ends */
 void dom_clean(struct dom *);                   /* removes what a start left in run/ */
+
+/* restart.c */
+void dom_restart_later(struct dom *, bool at_once);     /* by on_* policy, with back-off */
+bool dom_restart_call_off(struct dom *);        /* whether one was due */
+void dom_restart_note(struct dom *);            /* one is due: for a kvmd that begins anew */
+void dom_restart_forget(struct dom *);          /* drops that note */
+void restarts_resume(struct kvmd *);            /* after adoption: what was due when an earlier kvmd ended */

@@ -124,6 +124,77 @@ static void test_ended_meanwhile(void)
 	host_free(h);
 }
 
+/* A restart that is due is made by the next kvmd, however this one ended; one that fails is tried again. */
+static void test_restart_due(void)
+{
+	struct host *h = host_new("restart_delay = 300\nrestart_delay_max = 300\n");
+	g_autofree char *b = domain_xml(h, "b", U2, NULL, "<on_crash>restart</on_crash>"), *away = g_strconcat(h->kernel, ".away", NULL), *s = NULL;
+	g_autofree char *note = host_path(h, "run/kvmd/restart-" U2);
+	static const int signals[] = { SIGKILL, SIGTERM };
+	struct conn *c;
+
+	define(h, b);
+	ask_ok(h, "start", "b", NULL);
+	for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+		c = conn_new(h);
+		json_object_put(conn_ask(c, "event", NULL, "{\"follow\":true}"));
+		fake_do(h, "b", "x-leave", "crashed");
+		json_object_put(event_wait(c, "RESTARTING", "b"));
+		conn_free(c);
+		host_kill(h, signals[i]);
+		g_assert_true(g_file_test(note, G_FILE_TEST_EXISTS));
+		host_start(h);
+		wait_for(h, "b", "running");
+		g_assert_false(g_file_test(note, G_FILE_TEST_EXISTS));
+	}
+	/* what was missing comes back */
+	c = conn_new(h);
+	json_object_put(conn_ask(c, "event", NULL, "{\"follow\":true}"));
+	g_assert_cmpint(rename(h->kernel, away), ==, 0);
+	fake_do(h, "b", "x-leave", "crashed");
+	json_object_put(event_wait(c, "START_FAILED", "b"));
+	json_object_put(event_wait(c, "RESTARTING", "b"));
+	g_assert_cmpint(rename(away, h->kernel), ==, 0);
+	json_object_put(event_wait(c, "STARTED", "b"));
+	/* called off by destroy, for good */
+	fake_do(h, "b", "x-leave", "crashed");
+	json_object_put(event_wait(c, "RESTARTING", "b"));
+	conn_free(c);
+	ask_ok(h, "destroy", "b", NULL);
+	host_kill(h, SIGKILL);
+	host_start(h);
+	s = state_of(h, "b");
+	g_assert_cmpstr(s, ==, "shut off");
+	g_assert_false(g_file_test(note, G_FILE_TEST_EXISTS));
+	host_free(h);
+}
+
+/* A start that was refused for a disk in use leaves nothing behind that a later kvmd would take for a machine. */
+static void test_refused_start(void)
+{
+	struct host *h = host_new("restart_delay = 1\n");
+	g_autofree char *image = host_path(h, "disk"), *s = NULL, *dir = host_path(h, "run/kvmd/vm/" U2);
+	g_autofree char *devices = g_strdup_printf("<devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/>"
+		"<target dev='vda' bus='virtio'/></disk>", image);
+
+	g_assert_true(g_file_set_contents(image, (char [512]){ 0 }, 512, NULL));
+	for (unsigned i = 0; i < 2; i++) {
+		g_autofree char *xml = domain_xml(h, i ? "b" : "a", i ? U2 : U1, NULL, "<on_crash>restart</on_crash>");
+		g_auto(GStrv) parts = g_strsplit(xml, "<devices>", 2);
+		g_autofree char *text = g_strjoinv(devices, parts);
+
+		define(h, text);
+	}
+	ask_ok(h, "start", "a", NULL);
+	ask_bad(h, "start", "b", NULL, "ResourceBusy", "in use by");
+	g_assert_false(g_file_test(dir, G_FILE_TEST_EXISTS));
+	host_kill(h, SIGKILL);
+	host_start(h);
+	s = state_of(h, "b");
+	g_assert_cmpstr(s, ==, "shut off");
+	host_free(h);
+}
+
 static void test_hung(void)
 {
 	struct host *h = host_new("answer_timeout = 300\ndestroy_timeout = 100\n");
@@ -315,6 +386,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/adopt/kill-9", test_adopt);
 	g_test_add_func("/adopt/ended-meanwhile", test_ended_meanwhile);
+	g_test_add_func("/adopt/restart-due", test_restart_due);
+	g_test_add_func("/adopt/refused-start", test_refused_start);
 	g_test_add_func("/adopt/hung", test_hung);
 	g_test_add_func("/store/leftovers", test_leftovers);
 	g_test_add_func("/store/full-disk", test_full_disk);
