@@ -65,6 +65,8 @@ static void check_os(const struct machine *m, struct report *r)
 			report_warn(r, s, NULL, NULL, "files of fw_cfg come with firmware: kept");
 }
 
+#define HUGEPAGE_USUAL (UINT64_C(2) << 20)      /* where no size is given: what hosts have by default */
+
 static void check_memory(const struct machine *m, struct report *r)
 {
 	const struct memory *mem = &m->memory;
@@ -99,6 +101,15 @@ static void check_memory(const struct machine *m, struct report *r)
 	if (list_len(m->devices.memdevs) && !mem->max)
 		BAD(m, "memory.max", "write <maxMemory slots='16' unit='GiB'>64</maxMemory>",
 			"memory devices need <maxMemory>");
+	if (mem->backing.hugepages) {
+		const struct hugepages *h = mem->backing.hugepages;
+		uint64_t page = list_len(h->pages) && list_at(hugepage, h->pages, 0)->size ? list_at(hugepage, h->pages, 0)->size : HUGEPAGE_USUAL;
+
+		list_each(memdev, d, m->devices.memdevs)
+			if (d->model == MEMDEV_VIRTIO_MEM && d->target.block % page)
+				BAD(&d->target, "block", "write whole huge pages, or leave <hugepages> out",
+					"blocks of %" PRIu64 " KiB can't go back to the host: the machine's pages have %" PRIu64 " KiB", d->target.block / 1024, page / 1024);
+	}
 	if (mem->max && list_len(m->devices.memdevs) > mem->slots)
 		BAD(m, "memory.slots", "write more slots", "%u memory devices, but %u slots",
 			list_len(m->devices.memdevs), mem->slots);

@@ -70,7 +70,7 @@ const struct command memory_commands[] = {
 	  "Of a running machine, by its balloon: the guest is asked for the difference, and the command returns when the guest has given or taken it. A guest that "
 	  "comes no nearer for --timeout seconds is left alone: the command fails, says what was reached, and that is the machine's size from then on, so "
 	  "that nobody squeezes the guest further. The journal's COMMAND_PROGRESS tells each second how far it is, COMMAND_DONE the result, also when kvmd "
-	  "went away meanwhile. With --config too, the definition is changed when the guest has done it." },
+	  "went away meanwhile. With --config too, the definition is changed when the guest has done it. What the guest uses of memory devices comes on top: update-memory-device changes that." },
 	{ "setmaxmem", "setmaxmem", "change how much memory a domain may have, from its next start", IN_KVMD, CMD_VM, &ask_setmaxmem_schema, &tell_setmem_schema,
 	  "kvmctl setmaxmem web 4GiB --config",
 	  "Changes <memory> of the definition. What a machine may have is fixed while it runs." },

@@ -19,7 +19,7 @@ const struct schema event_balloon_schema = { .name = "BALLOON_CHANGE", .doc = "t
 #undef T
 
 #define T struct args_balloon
-static const struct field args_balloon_schema_fields[] = { U64(T, value, NULL, 1, INT64_MAX, REQUIRED, "bytes the guest is to have"), END };
+static const struct field args_balloon_schema_fields[] = { U64(T, value, NULL, 0, INT64_MAX, REQUIRED, "bytes the guest is to have"), END };
 static S(args_balloon_schema, T, "balloon", "a size");
 #undef T
 

@@ -271,9 +271,9 @@ def oom(k):
     """Before Linux kills a process it takes memory back from the balloon."""
     shell(k, linux(64, "<memballoon model='virtio' autodeflate='on'/>"))
     free = meminfo(k, 'MemAvailable') // 1024
-    k.ctl('setmem', 'l', f'{64 - free + 8}MiB', '--timeout', '60', timeout=600)
+    k.ctl('setmem', 'l', f'{64 - free + 6}MiB', '--timeout', '60', timeout=600)
     small = k.json('dominfo', 'l')['memory']
-    assert guest_says(k, f'dd if=/dev/zero of=/dev/null bs=16M count=1 2>/dev/null && echo done || echo failed') == 'done'
+    assert guest_says(k, f'dd if=/dev/zero of=/dev/null bs=8M count=1 2>/dev/null && echo done || echo failed') == 'done'
     k.until(lambda: k.json('dominfo', 'l')['memory'] > small, 20, 'the guest took memory back')
     assert 'Killed' not in k.console('l') and 'Out of memory' not in k.console('l')
     return f'{small // MIB} MiB, {k.json("dominfo", "l")["memory"] // MIB} MiB after it ran short'
@@ -345,6 +345,17 @@ def mem_input(k):
     assert 'error' in q.ask('qom-set', path=path, property='size', value=0)
     assert q.ask('qom-set', path=path, property='requested-size', value=2 * MIB) == {'return': {}}
     assert q.ask('qom-get', path=path, property='requested-size')['return'] == 2 * MIB
+    # a dump has what the guest has, and no holes
+    r, w = os.pipe()
+    socket.send_fds(q.s, [(json.dumps({'execute': 'getfd', 'arguments': {'fdname': 'd'}}) + '\n').encode()], [w])
+    os.close(w)
+    got = []
+    t = threading.Thread(target=lambda: got.append(sum(iter(lambda: len(os.read(r, 1 << 20)), 0))))
+    t.start()
+    assert 'return' in json.loads(q.f.readline())
+    assert q.ask('dump-guest-memory', paging=False, protocol='fd:d') == {'return': {}}
+    t.join()
+    assert 32 * MIB < got[0] < 33 * MIB, got
     k.ctl('suspend', 'f')
     refused(k, 'does not run', 'update-memory-device', 'f', '--requested-size', '4MiB', code=4)
     # several
