@@ -30,11 +30,13 @@ struct reading {
 };
 
 /* One domain of it. */
+struct usage { unsigned long long user, system, rss; };
 struct subject {
 	const struct dom *dom;
 	json_object *out;
-	bool has_page;
+	bool has_page, has_usage;
 	struct statpage page;
+	struct usage usage;
 };
 
 /* --- output --- */
@@ -89,8 +91,6 @@ static bool read_small(const char *path, char *buf, size_t n)
 	return got > 0;
 }
 
-struct usage { unsigned long long user, system, rss; };
-
 static bool usage_of(const struct reading *r, int pid, struct usage *u)
 {
 	char path[64], text[1024], *at;
@@ -130,20 +130,17 @@ static void put_state(struct reading *r, struct subject *s)
 
 static void put_cpu(struct reading *r, struct subject *s)
 {
-	struct usage u;
-
-	if (!usage_of(r, s->dom->pid, &u))
+	if (!s->has_usage)
 		return;
-	put(s->out, "cpu.time", u.user + u.system);
-	put(s->out, "cpu.user", u.user);
-	put(s->out, "cpu.system", u.system);
+	put(s->out, "cpu.time", s->usage.user + s->usage.system);
+	put(s->out, "cpu.user", s->usage.user);
+	put(s->out, "cpu.system", s->usage.system);
 }
 
 static void put_balloon(struct reading *r, struct subject *s)
 {
 	const struct machine *m = s->dom->live;
 	struct stat_slot slot;
-	struct usage u;
 
 	if (s->has_page && statpage_slot(&s->page, STAT_BALLOON, 0, &slot))
 		put_counters(s->out, "balloon.", STAT_BALLOON, &slot, false);
@@ -151,8 +148,8 @@ static void put_balloon(struct reading *r, struct subject *s)
 		put(s->out, "balloon.current", (m->memory.current ? m->memory.current : m->memory.size) >> 10);
 	if (m)
 		put(s->out, "balloon.maximum", MAX(m->memory.max, m->memory.size) >> 10);
-	if (usage_of(r, s->dom->pid, &u))
-		put(s->out, "balloon.rss", u.rss >> 10);
+	if (s->has_usage)
+		put(s->out, "balloon.rss", s->usage.rss >> 10);
 }
 
 /* Of a thread of the machine's process: its time, and what it waited for a CPU, which is what the guest sees as stolen. */
@@ -334,6 +331,8 @@ static json_object *stats_of(struct reading *r, const struct dom *d)
 	bool active = dom_is_active(d);
 
 	s.has_page = active && read_page(r, d, &s.page);
+	s.has_usage = active && (is_wanted(r, offsetof(struct ask_domstats, cpu_total)) || is_wanted(r, offsetof(struct ask_domstats, balloon))) &&
+		usage_of(r, d->pid, &s.usage);
 	for (size_t i = 0; i < G_N_ELEMENTS(groups); i++)
 		if (is_wanted(r, groups[i].flag) && (active || !groups[i].running))
 			groups[i].put(r, &s);

@@ -18,7 +18,7 @@ enum { UNSTARTED, MEASURING, MEASURED };
 static struct {                 /* main thread; a worker is one machine */
 	uint64_t status, start, seconds, rate;
 	gint64 begun;           /* monotonic, µs */
-	uint64_t sizes[2];      /* of the pieces that are logged */
+	uint64_t sizes[RAM_PIECES];     /* of the pieces that are logged */
 } dirty;
 
 static void publish(struct vm *vm)
@@ -33,7 +33,7 @@ static struct slot slot_of(const struct vm *vm, unsigned i, bool log)
 {
 	const struct ram_piece *p = &vm->ram.pieces[i];
 
-	return (struct slot){ .id = i, .gpa = p->gpa, .size = p->size, .host = p->host, .log_dirty = log };
+	return (struct slot){ .id = i, .gpa = p->gpa, .size = p->host ? p->size : 0, .host = p->host, .log_dirty = log };
 }
 
 /* All pieces or none. 0 or -errno. */
@@ -46,7 +46,8 @@ static int log_pieces(struct vm *vm, bool on)
 		if (r < 0 && on) {
 			while (i--) {
 				s = slot_of(vm, i, false);
-				(void)vm->accel->map(vm, &s);   /* it was so before */
+				if (s.size)
+					(void)vm->accel->map(vm, &s);   /* it was so before */
 			}
 			return r;
 		}

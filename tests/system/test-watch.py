@@ -295,7 +295,13 @@ def follow(k):
 
 
 def dirty(k):
-    start(k, 'one')
+    # a region of memory that comes and goes is in it too
+    k.define(xml(k, 'one').replace("<memory unit='MiB'>32</memory>", "<maxMemory slots='4' unit='MiB'>512</maxMemory><memory unit='MiB'>96</memory>")
+             .replace('</features>', "</features><cpu><numa><cell id='0' cpus='0-1' memory='32' unit='MiB'/></numa></cpu>")
+             .replace('</devices>', """<memory model='virtio-mem'><target><size unit='MiB'>64</size><node>0</node><block unit='MiB'>2</block>
+                      <requested unit='MiB'>4</requested></target></memory></devices>"""))
+    k.ctl('start', 'one')
+    k.until(lambda: '> ' in k.console('one'), 20, 'the guest greets')
     s = k.json('qmp', 'one', 'query-dirty-rate')
     assert s['status'] == 'unstarted' and 'dirty-rate' not in s, s
     assert 'dirtyrate.megabytes_per_second' not in stats(k, 'one')
