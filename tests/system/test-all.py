@@ -3,7 +3,8 @@
 """Everything at once: a Linux guest of 4 vCPUs that writes disks over 4 queues, moves data over its card, talks over a virtio
 console and a channel and reads /dev/hwrng at the same time. test-all.py BUILD. In a network namespace of its own.
 
-KVMD_ALL_MB says how many MB go over the network each way (4)."""
+KVMD_ALL_MB says how many MB go over the network each way (4: on a host that emulates guest kernel code, and has two cores for
+the guest's four, each MB takes seconds)."""
 import hashlib
 import os
 import re
@@ -142,8 +143,7 @@ echo ALL-"JOBS" $bad
 }
 dd if=/dev/vda bs=CHUNK count=4 iflag=fullblock 2>/dev/null | md5sum
 ls -l /tmp/rng | while read a b c d size rest; do echo RNG $size; done
-cat /proc/interrupts
-dmesg | grep -iE "can't claim|BAR|virtio|lost|nobody cared|error|hung|stall"
+grep -E 'virtio|ERR' /proc/interrupts
 echo ALL-"ENDED"
 '''.replace('CHUNK', str(CHUNK))
 
@@ -189,10 +189,10 @@ def everything(k):
         counts = re.search(rf'^ *\d+: +(\d+) +(\d+) +(\d+) +(\d+) .*virtio\d+-{queue}', out, re.M)
         assert counts and sum(int(n) for n in counts.groups()), f'{queue}: no interrupt\n{out}'
     assert re.search(r'virtio\d+-input\.3', out) and re.search(r'^ *ERR: +0', out, re.M), out
-    boot = out[:out.index(PROMPT)]
+    # the kernel is not quiet: all it says comes on this console
     for bad in ("can't claim BAR", 'no compatible bridge window', 'nobody cared', 'virtio_pci: probe', 'failed to', 'BUG:', 'WARNING:', 'rcu: INFO',
                 'Call Trace', 'hung task', 'soft lockup', 'I/O error'):
-        assert bad not in boot and bad not in out, f'"{bad}" on the console:\n{out}'
+        assert bad not in out, f'"{bad}" on the console:\n{out}'
     counters = k.qmp('a')('query-counters')
     assert not counters['fence-violations'] and not [d for d in counters['devices'] if d['guest-errors']], counters
     return f'{booted - begun:.0f} s to the shell, {time.monotonic() - booted:.0f} s of work, {MB} MB each way'
