@@ -288,7 +288,7 @@ static void peer_garbage(struct wire *w, const char *why)
 	g_autoptr(GError) err = NULL;
 	json_object *o;
 
-	kerr_set(&err, KERR_JSON, "%s", why);
+	kerr_set(&err, KERR_JSON, "the message is %s", why);
 	o = wire_error(NULL, err);
 	(void)wire_send(w, o, NULL, 0);
 	json_object_put(o);

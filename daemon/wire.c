@@ -8,6 +8,8 @@
  * not an action: `ended` is set once, and an idle source calls closed() and frees, so that no callback frees its caller.
  * A peer that closed only its direction (`eof`) gets its answers first: from then on an idle source (`settle`) runs what is
  * left of the input and ends the connection once nothing is queued and the owner says that nothing more comes.
+ * A peer whose message has no end is told so first. A socket that is closed with input unread takes the answer with it
+ * (ECONNRESET), so the input is shut before the rest of it is thrown away: whoever still writes gets EPIPE and can read.
  */
 #include "daemon/wire.h"
 
@@ -24,6 +26,7 @@
 #define READ_CHUNK (64u << 10)
 
 #define BATCH 64                /* chunks handed to the socket at once */
+#define LINGER_SECONDS 10       /* for what is queued when a connection ends */
 
 struct chunk {
 	const char *data;
@@ -230,6 +233,23 @@ static bool message_ends(struct wire *w, size_t *end, size_t *next)
 	return false;
 }
 
+/* A message without an end: say so, let the peer read it, go. What the peer has sent by now is at most its socket's buffer. */
+static void wire_too_long(struct wire *w)
+{
+	static __thread char rest[READ_CHUNK];
+	g_autofree char *why = g_strdup_printf("longer than %zu bytes, the limit, or its newline is missing", w->line_max);
+
+	fds_close(w->fds, &w->fds_n);
+	g_byte_array_set_size(w->in, 0);
+	w->scanned = w->depth = 0;
+	if (w->ops->garbage)
+		w->ops->garbage(w, why);
+	(void)shutdown(w->fd, SHUT_RD);         /* fails when the peer has gone: then nobody reads */
+	for (ssize_t n; (n = recv(w->fd, rest, sizeof rest, MSG_DONTWAIT)) > 0 || (n < 0 && errno == EINTR);)
+		continue;
+	wire_close(w, true, "a message is longer than the limit");
+}
+
 /* Hands on every whole message that is there, until the wire is held or ended. */
 static void wire_lines(struct wire *w)
 {
@@ -251,7 +271,7 @@ static void wire_lines(struct wire *w)
 		w->in = g_byte_array_new();
 	}
 	if (!w->ended && w->scanned == w->in->len && w->in->len > w->line_max)
-		wire_end(w, "a line is longer than the limit");
+		wire_too_long(w);
 }
 
 /*
@@ -624,6 +644,15 @@ void wire_hold(struct wire *w, bool hold)
 	}
 }
 
+/* The peer does not read what is left for it. */
+static gboolean wire_lingered(gpointer data)
+{
+	struct wire *w = data;
+
+	wire_end(w, w->why);
+	return G_SOURCE_REMOVE;
+}
+
 void wire_close(struct wire *w, bool flush, const char *why)
 {
 	if (w->ended)
@@ -635,6 +664,10 @@ void wire_close(struct wire *w, bool flush, const char *why)
 	w->ended = w->flush = true;
 	w->why = g_strdup(why);
 	source_drop(&w->readable);
+	source_drop(&w->settle);
+	w->settle = g_timeout_source_new_seconds(LINGER_SECONDS);
+	g_source_set_callback(w->settle, wire_lingered, w, NULL);
+	g_source_attach(w->settle, w->context);
 }
 
 /* --- blocking forms --- */

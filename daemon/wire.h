@@ -18,7 +18,8 @@ struct wire;
 struct wire_ops {
 	/* One message; fds[n] belong to the callee, which must close or keep each. The callee may call wire_close. */
 	void (*message)(struct wire *, json_object *, int *fds, unsigned n);
-	/* The line is not a JSON object: answer or close as you like. NULL: the connection is closed. */
+	/* The line is not a JSON object: answer or close as you like. NULL: the connection is closed. Also called for a
+	 * message without an end; then the connection is closed after the answer. */
 	void (*garbage)(struct wire *, const char *why);
 	/* Once, at the end, also after wire_close; why is NULL for a plain end of file. The wire is freed after it returns. */
 	void (*closed)(struct wire *, const char *why);
@@ -40,7 +41,7 @@ bool wire_send_lines(struct wire *, GBytes *lines);
 size_t wire_queued(const struct wire *);
 /* Stops reading until called with false: back-pressure. */
 void wire_hold(struct wire *, bool hold);
-/* Ends the connection; what is queued is sent first when flush is true and the peer reads. closed() runs later. */
+/* Ends the connection; what is queued is sent first when flush is true and the peer reads within 10 s. closed() runs later. */
 void wire_close(struct wire *, bool flush, const char *why);
 
 /* Blocking forms for clients and start-up: -1 timeout for ever. NULL and *err at the end, a time-out or garbage. */

@@ -126,13 +126,26 @@ static void test_endless_line(void)
 {
 	struct host *h = host_new(NULL);
 	g_autofree char *block = g_malloc(1 << 20);
+	g_autoptr(GError) err = NULL;
 	int fd = raw(h);
+	struct wire_reader *r = wire_reader_new(fd);
+	json_object *o, *e;
 	unsigned sent = 0;
 
 	memset(block, 'x', 1 << 20);
 	while (sent < 1024 && push(fd, block, 1 << 20))         /* a gigabyte, if kvmd let us */
 		sent++;
 	g_assert_cmpuint(sent, <, 100);
+	json_object_put(wire_read_sync(r, 20000, NULL, NULL, NULL));
+	o = wire_read_sync(r, 20000, NULL, NULL, &err);         /* although it never stopped writing */
+	g_assert_no_error(err);
+	g_assert_true(json_object_object_get_ex(o, "error", &e));
+	g_assert_cmpstr(str(e, "code"), ==, "BadMessage");
+	g_assert_nonnull(strstr(str(e, "desc"), "longer than 33554432 bytes"));
+	json_object_put(o);
+	g_assert_null(wire_read_sync(r, 20000, NULL, NULL, &err));
+	g_assert_cmpstr(err->message, ==, "the connection ended");      /* not: reset */
+	wire_reader_free(r);
 	close(fd);
 	ask_ok(h, "version", NULL, NULL);
 	host_free(h);

@@ -177,7 +177,42 @@ static void test_long_line(void)
 			;
 	}
 	g_assert_true(s.closed);
-	g_assert_cmpstr(s.log->str, ==, "closed:a line is longer than the limit;");
+	g_assert_cmpstr(s.log->str, ==, "garbage:longer than 65536 bytes, the limit, or its newline is missing;closed:a message is longer than the limit;");
+	close(peer);
+	g_string_free(s.log, TRUE);
+}
+
+static void on_garbage_answer(struct wire *w, const char *why)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "why", json_object_new_string(why));
+	(void)wire_send(w, o, NULL, 0);
+	json_object_put(o);
+}
+
+/* Whoever sends without an end can read why the connection ends, however much is on the way. */
+static void test_long_line_is_told(void)
+{
+	static const struct wire_ops telling = { on_message, on_garbage_answer, on_closed };
+	struct side s = { .log = g_string_new(NULL) };
+	g_autofree char *x = g_strnfill(1 << 20, '{');
+	char answer[256] = "";
+	int peer, p[2];
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p), ==, 0);
+	peer = p[1];
+	s.wire = wire_new(p[0], NULL, &telling, &s);
+	wire_limits(s.wire, 64 << 10, 1 << 20);
+	while (!s.closed) {
+		(void)!send(peer, x, 1 << 20, MSG_NOSIGNAL | MSG_DONTWAIT);
+		g_main_context_iteration(NULL, FALSE);
+	}
+	g_assert_cmpint(send(peer, x, 1, MSG_NOSIGNAL), ==, -1);
+	g_assert_cmpint(errno, ==, EPIPE);
+	g_assert_cmpint(recv(peer, answer, sizeof answer - 1, 0), >, 0);
+	g_assert_nonnull(strstr(answer, "longer than 65536 bytes"));
+	g_assert_cmpint(recv(peer, answer, sizeof answer, 0), ==, 0);           /* an end, not ECONNRESET */
 	close(peer);
 	g_string_free(s.log, TRUE);
 }
@@ -419,6 +454,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/lines", test_lines);
 	g_test_add_func("/wire/no-newline", test_no_newline);
 	g_test_add_func("/wire/garbage", test_garbage);
+	g_test_add_func("/wire/long-line-is-told", test_long_line_is_told);
 	g_test_add_func("/wire/deep", test_deep);
 	g_test_add_func("/wire/half", test_half);
 	g_test_add_func("/wire/long-line", test_long_line);
