@@ -183,29 +183,59 @@ void boot_map(struct boot_plan *plan, const struct ram *ram, uint64_t ecam_base,
 	add_range(plan, ram->pieces[1].gpa, ram->pieces[1].size, RANGE_RAM);
 }
 
-/* What users try that is no kernel for us, and the way out. */
-static const struct { const char *magic; unsigned len; const char *what, *cure; } foreign[] = {
-	{ "\x1f\x8b", 2, "compressed with gzip", "unpack it: gunzip < FILE > vmlinux" },
-	{ "\xfd" "7zXZ", 5, "compressed with xz", "unpack it: xz -d < FILE > vmlinux" },
-	{ "\x28\xb5\x2f\xfd", 4, "compressed with zstd", "unpack it: zstd -d < FILE > vmlinux" },
-	{ "BZh", 3, "compressed with bzip2", "unpack it: bunzip2 < FILE > vmlinux" },
-	{ "\x5d\x00\x00", 3, "compressed with lzma", "unpack it: unlzma < FILE > vmlinux" },
-	{ "\x02\x21\x4c\x18", 4, "compressed with lz4", "unpack it: lz4 -d < FILE > vmlinux" },
-	{ "\x04\x22\x4d\x18", 4, "compressed with lz4", "unpack it: lz4 -d < FILE > vmlinux" },
-	{ "\x89LZO", 4, "compressed with lzo", "unpack it: lzop -d < FILE > vmlinux" },
-	{ "MZ", 2, "an EFI program", "give the kernel itself (bzImage or vmlinux)" },
-	{ "QFI\xfb", 4, "a qcow2 disk image", "name it in a <disk>" },
+/* What users try that is no kernel for us, and the way out: a program that unpacks it, and how its files are named; or words. */
+static const struct { const char *magic; unsigned len; const char *what, *program, *suffix, *cure; } foreign[] = {
+	{ "\x1f\x8b", 2, "compressed with gzip", "gunzip", ".gz" },
+	{ "\xfd" "7zXZ", 5, "compressed with xz", "xz -d", ".xz" },
+	{ "\x28\xb5\x2f\xfd", 4, "compressed with zstd", "zstd -d", ".zst" },
+	{ "BZh", 3, "compressed with bzip2", "bunzip2", ".bz2" },
+	{ "\x5d\x00\x00", 3, "compressed with lzma", "unlzma", ".lzma" },
+	{ "\x02\x21\x4c\x18", 4, "compressed with lz4", "lz4 -d", ".lz4" },
+	{ "\x04\x22\x4d\x18", 4, "compressed with lz4", "lz4 -d", ".lz4" },
+	{ "\x89LZO", 4, "compressed with lzo", "lzop -d", ".lzo" },
+	{ "MZ", 2, "an EFI program", .cure = "give the kernel itself (bzImage or vmlinux)" },
+	{ "QFI\xfb", 4, "a qcow2 disk image", .cure = "name it in a <disk>" },
 };
 
-static bool refuse(const uint8_t *head, size_t len, GError **err)
+static bool refuse(const struct boot_plan *plan, const uint8_t *head, size_t len, GError **err)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(foreign); i++)
-		if (len >= foreign[i].len && !memcmp(head, foreign[i].magic, foreign[i].len))
+	const char *file = plan->kernel_name ? plan->kernel_name : "FILE";
+	g_autofree char *from = g_shell_quote(file);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(foreign); i++) {
+		if (len < foreign[i].len || memcmp(head, foreign[i].magic, foreign[i].len))
+			continue;
+		if (foreign[i].cure)
 			return kerr_set(err, KERR_UNSUPPORTED, "kernel: the file is %s; %s", foreign[i].what, foreign[i].cure);
-	return kerr_set(err, KERR_UNSUPPORTED, "kernel: neither an ELF file nor a bzImage");
+		bool named = g_str_has_suffix(file, foreign[i].suffix);
+		g_autofree char *out = named ? g_strndup(file, strlen(file) - strlen(foreign[i].suffix)) : g_strconcat(file, ".unpacked", NULL);
+		g_autofree char *to = g_shell_quote(out);
+
+		return kerr_set(err, KERR_UNSUPPORTED, "kernel: the file is %s; unpack it: %s < %s > %s, and write <kernel>%s</kernel>",
+			foreign[i].what, foreign[i].program, from, to, out);
+	}
+	return kerr_set(err, KERR_UNSUPPORTED, "kernel: neither an ELF file nor a bzImage; look what it is: file %s, and take a kernel such as "
+		"Debian's /boot/vmlinuz-*, or a vmlinux", from);
 }
 
-bool boot_load(const struct boot_plan *plan, struct boot_entry *entry, GError **err)
+/* "kernel: …" becomes "os/kernel: '/path': …", as the definition has it. */
+static bool name_file(const struct boot_plan *plan, GError *why, GError **err)
+{
+	const struct { const char *prefix, *name; } files[] = { { "kernel: ", plan->kernel_name }, { "initrd: ", plan->initrd_name } };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
+		if (why && files[i].name && g_str_has_prefix(why->message, files[i].prefix)) {
+			char *text = g_strdup_printf("os/%.6s: '%s': %s", files[i].prefix, files[i].name, why->message + strlen(files[i].prefix));
+
+			g_free(why->message);
+			why->message = text;
+			break;
+		}
+	g_propagate_error(err, why);
+	return false;
+}
+
+static bool load_kernel(const struct boot_plan *plan, struct boot_entry *entry, GError **err)
 {
 	uint8_t head[BOOT_LINUX_HEAD] = { 0 };
 	struct boot_elf elf;
@@ -219,7 +249,7 @@ bool boot_load(const struct boot_plan *plan, struct boot_entry *entry, GError **
 	if (boot_is_linux(head, size))
 		return boot_linux(plan, head, entry, err);
 	if (!boot_is_elf(head, size))
-		return refuse(head, size, err);
+		return refuse(plan, head, size, err);
 	if (!boot_elf_load(plan, &elf, err))
 		return false;
 	if (elf.pvh)
@@ -227,6 +257,13 @@ bool boot_load(const struct boot_plan *plan, struct boot_entry *entry, GError **
 	if (!elf.is64)
 		return kerr_set(err, KERR_UNSUPPORTED, "kernel: 32-bit ELF file without a PVH entry note");
 	return boot_linux_elf(plan, &elf, entry, err);
+}
+
+bool boot_load(const struct boot_plan *plan, struct boot_entry *entry, GError **err)
+{
+	GError *why = NULL;
+
+	return load_kernel(plan, entry, &why) || name_file(plan, why, err);
 }
 
 /* --- the processor --- */

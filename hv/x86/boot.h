@@ -43,6 +43,7 @@ struct boot_range { uint64_t base, size; uint32_t type; };
 struct boot_plan {
 	struct ram *ram;
 	int kernel, initrd;             /* regular files; initrd -1: none */
+	const char *kernel_name, *initrd_name;  /* for messages: where the definition has them from; NULL: unnamed */
 	const char *cmdline;            /* not NULL */
 	uint64_t rsdp;                  /* 0: no ACPI */
 	struct boot_range map[BOOT_RANGES_MAX];

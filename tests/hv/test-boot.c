@@ -256,6 +256,44 @@ static void refused(const void *image, size_t len, const char *word)
 	ram_finish(&ram);
 }
 
+/* The message has the file as the definition names it, and commands that can be typed as they stand. */
+static void test_refused_by_name(void)
+{
+	static const struct { const char *image; size_t len; const char *kernel, *initrd, *text; } rows[] = {
+		{ "\x1f\x8b\x08\0\0\0\0\0", 8, "/boot/vm linux.gz", NULL, "os/kernel: '/boot/vm linux.gz': the file is compressed with gzip; unpack it: "
+			"gunzip < '/boot/vm linux.gz' > '/boot/vm linux', and write <kernel>/boot/vm linux</kernel>" },
+		{ "\xfd" "7zXZ\0\0\0", 8, "/boot/k", NULL, "xz -d < '/boot/k' > '/boot/k.unpacked'" },
+		{ "hello, world", 12, "/boot/k", NULL, "os/kernel: '/boot/k': neither an ELF file nor a bzImage; look what it is: file '/boot/k'" },
+		{ "x", 1, "/boot/k", NULL, "os/kernel: '/boot/k': " },
+		{ NULL, 0, "/boot/k", "/boot/initrd", "os/initrd: '/boot/initrd': " },
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+		struct elf64 good = make_elf64(true);
+		int kernel = rows[i].image ? file_of(rows[i].image, rows[i].len) : file_of(&good, sizeof good), rd = -1;
+		g_autoptr(GError) err = NULL;
+		struct boot_entry entry;
+		struct boot_plan plan;
+		struct ram ram;
+
+		g_assert_true(ram_init_anon(&ram, 16 * MIB, NULL));
+		if (rows[i].initrd) {
+			rd = file_of("x", 1);
+			g_assert_cmpint(ftruncate(rd, 64 * MIB), ==, 0);        /* more than the machine has */
+		}
+		plan = plan_for(&ram, kernel, rd, "");
+		plan.kernel_name = rows[i].kernel;
+		plan.initrd_name = rows[i].initrd;
+		g_assert_false(boot_load(&plan, &entry, &err));
+		if (!strstr(err->message, rows[i].text))
+			g_error("'%s' is not in: %s", rows[i].text, err->message);
+		ram_finish(&ram);
+		close(kernel);
+		if (rd >= 0)
+			close(rd);
+	}
+}
+
 static void test_refused(void)
 {
 	struct elf64 f = make_elf64(true);
@@ -388,6 +426,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/boot/vmlinux", test_vmlinux);
 	g_test_add_func("/boot/bzimage", test_bzimage);
 	g_test_add_func("/boot/refused", test_refused);
+	g_test_add_func("/boot/refused-by-name", test_refused_by_name);
 	g_test_add_func("/boot/corrupt", test_corrupt);
 	g_test_add_func("/boot/again", test_again);
 	g_test_add_func("/boot/map", test_map);
