@@ -104,7 +104,7 @@ ASK(validate, "what to check");
 #define T struct ask_event
 static const struct field ask_event_fields[] = {
 	FLAG(T, follow, NULL, 0, "go on with new events until interrupted"),
-	U64(T, since, NULL, 0, UINT64_MAX, 0, "first the stored events after this number; 0: all that are kept", .def = UINT64_MAX),
+	U64(T, since, NULL, 0, UINT64_MAX, 0, "first the stored events after this number; 0: all that are kept; none given: new ones only", .def = UINT64_MAX),
 	STR(T, domain, NULL, 0, "only those of this domain"),
 	STR(T, event, NULL, 0, "only events of this name"),
 	U64(T, count, NULL, 0, UINT64_MAX, 0, "end after so many; 0: no limit"),
@@ -417,11 +417,11 @@ const struct command kvmd_commands[] = {
 	  "kvmctl autostart web\nkvmctl autostart web --disable", NULL },
 	{ "validate", "validate", "check XML without storing it", IN_CLIENT, CMD_READ, &ask_validate_schema, NULL,
 	  "kvmctl validate web.xml\nkvmctl validate --strict /srv/domains",
-	  "Prints every finding as file:line:column; ends with status 2 when there was an error. Needs no kvmd." },
+	  "Prints every finding as file:line:column; ends with status 2 when a definition has an error, 3 when a file could not be read. Needs no kvmd." },
 	{ "event", "event", "print what happens", IN_KVMD, CMD_READ | CMD_STREAM, &ask_event_schema, &tell_events_schema,
 	  "kvmctl event --follow\nkvmctl event --since 0 -o jsonl",
 	  "Events are numbered, across restarts of kvmd and the host too. A follower that does not read is cut off; --since goes on "
-	  "where it was." },
+	  "where it was. -o json prints one array, which is closed also when it is interrupted; -o jsonl one event per line." },
 	{ "host", "host", "tell what virtualisation this host has, and what to do about each problem", IN_KVMD, CMD_READ, NULL, &tell_host_schema,
 	  "kvmctl host", NULL },
 	{ "version", "version", "print versions", IN_KVMD, CMD_READ, NULL, &tell_version_schema, "kvmctl version", NULL },

@@ -60,7 +60,7 @@ char *doc_type(const struct field *f)
 			g_string_append(s, "..");
 			num(f, f->max, s);
 		}
-		if (f->def && !(f->kind == &kind_uint && f->def > f->max)) {
+		if (f->def && !(f->kind != &kind_int && (f->def > f->max || f->def == UINT64_MAX))) {   /* beyond: "not given" */
 			g_string_append(s, " (default ");
 			num(f, f->def, s);
 			g_string_append_c(s, ')');

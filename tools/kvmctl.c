@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,8 +39,15 @@ static bool attach(struct client *cl, const char *vm, json_object *args, bool re
 	return true;
 }
 
+static bool is_text(const struct call *c, GError **err)
+{
+	return c->output == OUT_TEXT || kerr_set(err, KERR_ARGS, "a console is bytes as the guest sends them: leave -o %s out", output_names[c->output]);
+}
+
 static bool run_console(struct call *c, struct client *cl, int *status, GError **err)
 {
+	if (!is_text(c, err))
+		return false;
 	return attach(cl, c->vm, args_json(c), ((const struct ask_console *)c->args)->readonly, status, err);
 }
 
@@ -49,6 +57,8 @@ static bool run_start(struct call *c, struct client *cl, int *status, GError **e
 	bool console = a->console;
 	json_object *reply;
 
+	if (console && !is_text(c, err))
+		return false;
 	a->console = false;
 	reply = client_call(cl, c->command->name, c->vm, args_json(c), NULL, err);
 	if (!reply)
@@ -59,26 +69,62 @@ static bool run_start(struct call *c, struct client *cl, int *status, GError **e
 	return !console || attach(cl, c->vm, NULL, false, status, err);
 }
 
+static const int interrupts[] = { SIGINT, SIGTERM, SIGHUP };
+
+/* The JSON document is closed also when the user ends it; held off while an event is printed. */
+static void close_array(int sig)
+{
+	(void)!write(STDOUT_FILENO, "\n]\n", 3);
+	_exit(128 + sig);
+}
+
+static void hold_interrupts(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < G_N_ELEMENTS(interrupts); i++)
+		sigaddset(&set, interrupts[i]);
+	sigprocmask(how, &set, NULL);
+}
+
+/* -o json is one document, an array; -o jsonl has a line per event. */
 static bool run_event(struct call *c, struct client *cl, int *status, GError **err)
 {
 	const struct ask_event *a = c->args;
 	json_object *reply = client_call(cl, c->command->name, NULL, args_json(c), NULL, err), *m, *v;
+	bool array = c->output == OUT_JSON, first = true, ended = false;
 
 	if (!reply)
 		return false;
 	json_object_put(reply);
-	while ((m = client_next(cl, err))) {
-		const char *name = json_object_object_get_ex(m, "event", &v) ? json_object_get_string(v) : NULL;
-		bool end = name && !strcmp(name, "EVENTS_END");
-
-		if (name && !end)
-			print_event(c, m);
-		json_object_put(m);
-		if (end)
-			return true;
-		if (ferror(stdout))
-			return true;            /* the reader of our pipe has had enough */
+	if (array) {
+		putchar('[');
+		fflush(stdout);
 	}
+	for (size_t i = 0; array && i < G_N_ELEMENTS(interrupts); i++)
+		if (signal(interrupts[i], close_array) == SIG_IGN)
+			(void)signal(interrupts[i], SIG_IGN);   /* nohup */
+	while (!ended && !ferror(stdout) && (m = client_next(cl, err))) {       /* ferror: the reader of our pipe has had enough */
+		const char *name = json_object_object_get_ex(m, "event", &v) ? json_object_get_string(v) : NULL;
+
+		ended = name && !strcmp(name, "EVENTS_END");
+		if (name && !ended) {
+			hold_interrupts(SIG_BLOCK);
+			if (array)
+				fputs(first ? "\n" : ",\n", stdout);
+			print_event(c, m);
+			hold_interrupts(SIG_UNBLOCK);
+			first = false;
+		}
+		json_object_put(m);
+	}
+	for (size_t i = 0; array && i < G_N_ELEMENTS(interrupts); i++)
+		(void)signal(interrupts[i], SIG_IGN);   /* the document is being closed */
+	if (array)
+		puts(first ? "]" : "\n]");
+	if (ended || ferror(stdout))
+		return true;
 	if (a->follow && err && *err)
 		g_prefix_error(err, "kvmd has ended or cut us off; 'kvmctl event --since NUMBER' goes on after the last one: ");
 	return false;

@@ -44,7 +44,7 @@ json_object *client_next(struct client *, GError **err);
 
 /* --- kvmctl_print.c --- */
 void print_reply(const struct call *, json_object *reply);
-void print_event(const struct call *, json_object *event);
+void print_event(const struct call *, json_object *event);      /* with -o json no newline follows: it is part of an array */
 void print_error(const struct call *, const GError *err);
 
 /* --- verbs of kvmctl's own: as `run` in kvmctl.c --- */

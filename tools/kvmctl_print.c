@@ -398,7 +398,10 @@ void print_event(const struct call *c, json_object *event)
 	struct tm tm;
 
 	if (c->output != OUT_TEXT) {
-		puts(json_object_to_json_string_ext(event, c->output == OUT_JSON ? JSON_C_TO_STRING_PRETTY : JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		fputs(json_object_to_json_string_ext(event, (c->output == OUT_JSON ? JSON_C_TO_STRING_PRETTY : JSON_C_TO_STRING_PLAIN) | JSON_C_TO_STRING_NOSLASHESCAPE),
+			stdout);
+		if (c->output == OUT_JSONL)
+			putchar('\n');
 		fflush(stdout);
 		return;
 	}

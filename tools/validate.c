@@ -14,7 +14,7 @@
 struct validation {
 	char *output;
 	gboolean strict, lenient, quiet;
-	unsigned files, errors, warnings, bad;
+	unsigned files, errors, warnings, bad, unread;  /* bad: definitions; unread: files and folders */
 	json_object *list;      /* -o json */
 };
 
@@ -62,7 +62,7 @@ static void put_unread(struct validation *v, const char *file, enum kerr code, c
 
 	report_at(r, FINDING_ERROR, code, "", 0, 0, NULL, why);
 	put(v, file, r, r->findings->pdata[0]);
-	v->bad++;
+	v->unread++;
 }
 
 static char *read_stdin(gsize *len)
@@ -98,8 +98,7 @@ static void check_file(struct validation *v, const char *file)
 		put(v, shown, r, r->findings->pdata[i]);
 	if (!m && !r->errors)
 		put_unread(v, shown, KERR_XML, err ? err->message : "cannot be read");
-	else if (!m)
-		v->bad++;
+	v->bad += !m;
 }
 
 static gint by_text(gconstpointer a, gconstpointer b)
@@ -126,7 +125,7 @@ static void check_dir(struct validation *v, const char *dir)
 	for (unsigned i = 0; i < names->len; i++)
 		check_file(v, names->pdata[i]);
 	if (!names->len)
-		put_unread(v, dir, KERR_NO_FILE, "there is no *.xml in it");
+		put_unread(v, dir, KERR_NO_FILE, "the folder has no file whose name ends in .xml: there is nothing to check");
 }
 
 int main(int argc, char **argv)
@@ -168,5 +167,5 @@ int main(int argc, char **argv)
 			v.warnings == 1 ? "" : "s");
 	json_object_put(v.list);
 	g_free(v.output);
-	return v.bad ? kerr_row(KERR_XML)->exit : 0;
+	return v.bad ? kerr_row(KERR_XML)->exit : v.unread ? kerr_row(KERR_NO_FILE)->exit : 0;
 }

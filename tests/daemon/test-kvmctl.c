@@ -88,6 +88,13 @@ static void test_verbs(void)
 	expect(h, "k autostart web", 0, "starts with the host", NULL);
 	expect(h, "k event --since 0 -o jsonl | grep -c STARTED", 0, "1\n", NULL);
 	expect(h, "k event --since 0 --domain web --event STARTED", 0, "web STARTED state=running", NULL);
+	expect(h, "k event --since 0 -o json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)) > 5)'", 0, "True\n", NULL);
+	expect(h, "k event --since 0 --event NOTHING -o json | tr -d '\\n'", 0, "[]", NULL);
+	expect(h, "\"$KVMCTL\" --root . event --since 0 --follow -o json > e.json & for i in $(seq 100); do grep -q STARTED e.json && break; sleep 0.1; done; "
+		"kill $!; wait $!; python3 -c 'import json; print(json.load(open(\"e.json\"))[0][\"seq\"])'", 0, "1\n", NULL);
+	expect(h, "k event --help | grep -c 18446744073709551615", 1, "0\n", NULL);
+	expect(h, "k console web -o json", 2, NULL, "leave -o json out");
+	expect(h, "k start web --console -o jsonl", 2, NULL, "leave -o jsonl out");
 	expect(h, "k undefine web", 0, "domain 'web' undefined", NULL);
 	expect(h, "k domuuid web", 3, NULL, "VmNotFound");
 	expect(h, "k version -o json", 0, "\"kvmd\":\"0.1.0\"", NULL);
@@ -144,7 +151,9 @@ static void test_validate(void)
 	expect(h, "k validate bad.xml -o jsonl | head -1", 0, "\"line\":3", NULL);
 	expect(h, "k validate - < good.xml", 0, "0 errors", NULL);
 	g_assert_cmpint(g_mkdir(dir, 0755), ==, 0);
-	expect(h, "k validate d", 2, "there is no *.xml", NULL);
+	expect(h, "k validate d", 3, "d: error: the folder has no file whose name ends in .xml", NULL);
+	expect(h, "k validate nothing.xml", 3, "nothing.xml: error: ", NULL);
+	expect(h, "k validate good.xml nothing.xml", 3, "2 files, 1 error,", NULL);
 	expect(h, "cp good.xml d/a.xml; cp bad.xml d/b.xml; k validate d", 2, "d/b.xml:3:", NULL);
 	host_free(h);
 }
