@@ -338,6 +338,21 @@ static bool limit(struct device *dev, const struct iotune *tune, GError **err)
 	return true;
 }
 
+/* What is shared is counted on one loop. */
+static bool can_share(struct worker *w, struct device *dev, const char *group, GError **err)
+{
+	for (unsigned i = 0; group && i < w->vm.devices->len; i++) {
+		struct device *other = w->vm.devices->pdata[i];
+		const struct disk *d = disk_of_device(other);
+
+		if (d && other != dev && !g_strcmp0(d->iotune.group_name, group) &&
+			block_loop(virtio_blk_chain(other)) != block_loop(virtio_blk_chain(dev)))
+			return kerr_set(err, KERR_UNSUPPORTED, "disks '%s' and '%s' are served by different I/O threads, so they can't share limits: give them the "
+				"same <driver iothread=…>", ((const struct disk *)dev->config)->target.dev, d->target.dev);
+	}
+	return true;
+}
+
 static bool limit_group(struct worker *w, const struct device *but, const struct iotune *tune, GError **err)
 {
 	for (unsigned i = 0; tune->group_name && i < w->vm.devices->len; i++) {
@@ -374,7 +389,8 @@ static QMP(block_set_io_throttle)
 	tune.group_name = NULL;
 	if (iotune_any(&tune) && group && *group)
 		tune.group_name = group;
-	if (!iotune_check(&tune, err) || !limit(dev, &tune, err) || !limit_group(w, dev, &tune, err))
+	if (!iotune_check(&tune, err) || (g_strcmp0(tune.group_name, d->iotune.group_name) && !can_share(w, dev, tune.group_name, err)) ||
+		!limit(dev, &tune, err) || !limit_group(w, dev, &tune, err))
 		return RUN_FAILED;
 	o = json_object_new_object();
 	json_object_object_add(o, "changed", json_object_new_string("disks"));

@@ -233,14 +233,18 @@ bool iotune_check(const struct iotune *t, GError **err)
 /* Disks of one group share one set of limits, so it must be one. */
 static void check_group(const struct disk *d, GHashTable *groups, struct report *r)
 {
-	const struct iotune *t = &d->iotune, *other;
+	const struct iotune *t = &d->iotune;
+	const struct disk *other;
 
 	if (!t->group_name)
 		return;
 	other = g_hash_table_lookup(groups, t->group_name);
 	if (!other)
-		g_hash_table_insert(groups, t->group_name, (gpointer)(uintptr_t)t);
-	else if (!schema_equal(&iotune_schema, t, other))
+		g_hash_table_insert(groups, t->group_name, (gpointer)(uintptr_t)d);
+	else if (other->driver.iothread != d->driver.iothread)
+		report_warn(r, t, "group_name", "give all disks of the group the same iothread",
+			"disks of group '%s' are served by several I/O threads: its limits hold for each of these alone", t->group_name);
+	if (other && !schema_equal(&iotune_schema, t, &other->iotune))
 		BAD(t, "group_name", "write the same limits for all disks of the group",
 			"disks of group '%s' have other limits", t->group_name);
 }

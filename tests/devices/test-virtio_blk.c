@@ -439,6 +439,35 @@ static void test_stop(void)
 	place_free(p);
 }
 
+/* A read that failed waits like a write when its policy says so; a flush goes by that of writes. */
+static void test_stop_all(void)
+{
+	static const struct { uint32_t type; enum block_op op; unsigned told; } cases[] = {
+		{ IN, BLOCK_READ, VM_IO_STOP }, { FLUSH, BLOCK_FLUSH, VM_IO_STOP | VM_IO_WRITE } };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct place *p = place_new(&(struct disk){ .driver = { .error_policy = DISK_ERROR_STOP, .rerror_policy = DISK_ERROR_STOP } },
+			&(struct block_options){ .align = 512 }, false);
+
+		open_driver(p, ALL);
+		g_assert_cmpuint(ask(p, OUT, 0, DATA, 512), ==, OK);
+		fail(p, cases[i].op, -EIO, 2);
+		begin(p, 0, 0, cases[i].type, 0, DATA, cases[i].type == FLUSH ? 0 : 512);
+		for (unsigned k = 0; k < 2; k++) {
+			g_assert_false(ended(p, 0, NULL));
+			g_assert_cmpuint(p->f->requests_n, ==, k + 1);
+			g_assert_cmpuint(p->f->requests[k].value, ==, cases[i].told);
+			g_assert_cmpint(virtio_blk_trouble(p->dev), ==, -EIO);
+			fake_pause(p->f);
+			fake_resume(p->f);
+		}
+		g_assert_true(ended(p, 0, NULL));
+		g_assert_cmpuint(status(p, 0), ==, OK);
+		g_assert_cmpint(virtio_blk_trouble(p->dev), ==, 0);
+		place_free(p);
+	}
+}
+
 /* Moved while one request has failed and is kept, and another waits behind it. */
 static void test_move(void)
 {
@@ -622,6 +651,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/blk/queues", test_queues);
 	g_test_add_func("/blk/report", test_report);
 	g_test_add_func("/blk/stop", test_stop);
+	g_test_add_func("/blk/stop-all", test_stop_all);
 	g_test_add_func("/blk/move", test_move);
 	g_test_add_func("/blk/drain", test_drain);
 	g_test_add_func("/blk/resize", test_resize);

@@ -179,6 +179,20 @@ def verbs(k):
     tool('qemu-img', 'check', top)
 
 
+def threads(k):
+    """Disks of different I/O threads can't share limits, and that is said."""
+    a, b, c = (make(f'{k.root}/{n}', 'raw', MIB) for n in 'abc')
+    text = xml('d', [disk(a, 'vda', 'raw', "iothread='1'"), disk(b, 'vdb', 'raw', "iothread='2'"), disk(c, 'vdc', 'raw', "iothread='2'")], False)
+    k.define(text.replace('<vcpu>', '<iothreads>2</iothreads><vcpu>'))
+    k.ctl('start', 'd', '--paused')
+    for target in 'vda', 'vdb':
+        k.ctl('blkdeviotune', 'd', target, '--total-iops-sec', '50', '--group-name', target)
+    assert 'I/O threads' in refused(k, 'blkdeviotune', 'd', 'vdb', '--group-name', 'vda')
+    assert k.json('blkdeviotune', 'd', 'vdb')['group_name'] == 'vdb'
+    k.ctl('blkdeviotune', 'd', 'vdc', '--group-name', 'vdb', '--total-iops-sec', '70')
+    assert k.json('blkdeviotune', 'd', 'vdb')['total_iops_sec'] == 70
+
+
 def resize(k):
     """A Linux sees the new size at once, raw and qcow2, uses it, and the host's tools agree."""
     raw, top = f'{k.root}/raw.img', f'{k.root}/top.qcow2'
@@ -449,5 +463,5 @@ def nospace_on(k, small):
         assert p.stdout == busybox * 2
 
 
-cases = {f.__name__: f for f in (verbs, resize, startup, tune, space, full, nospace)}
+cases = {f.__name__: f for f in (verbs, threads, resize, startup, tune, space, full, nospace)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
