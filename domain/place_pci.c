@@ -97,6 +97,12 @@ static void set_unset(uint32_t *member, uint32_t value)
 		*member = value;
 }
 
+/* What is not given will be 0. */
+static bool is_zero(uint32_t value)
+{
+	return !value || value == ADDRESS_UNSET;
+}
+
 static void forget_flat(struct address *a)
 {
 	a->flat_slot = a->flat_function = 0;
@@ -131,8 +137,14 @@ static bool take_given(const struct field *row, void *dev, void *arg)
 	if (!a)
 		return true;
 	if (a->type == ADDRESS_PCI && !is_elsewhere(row, dev, a) && device_on_pci(row, dev) && !a->slot &&
-	    !a->bus && !a->function)
+	    is_zero(a->bus) && is_zero(a->function)) {
+		if (a->bus || a->function) {    /* the root complex's slot, which is refused: not to be taken for "any" later */
+			a->bus = ADDRESS_UNSET;
+			a->function = 0;
+			return true;
+		}
 		a->slot = ADDRESS_UNSET;        /* libvirt's way of saying "any" */
+	}
 	if (a->type == ADDRESS_PCI && (a->slot != ADDRESS_UNSET || (a->bus && a->bus != ADDRESS_UNSET))) {
 		set_unset(&a->domain, 0);
 		set_unset(&a->bus, 0);
