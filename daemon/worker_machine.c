@@ -272,7 +272,8 @@ static void lock_disk_thread(void)
 	lock_thread(LOCK_LOOP);
 }
 
-static struct loop *loop_make(struct worker *w, const char *name, GError **err)
+/* t: whose polling it has; NULL: the usual one. */
+static struct loop *loop_make(struct worker *w, const char *name, const struct iothread *t, GError **err)
 {
 	struct loop *l = loop_new(name, w->vm.clock);
 
@@ -280,7 +281,8 @@ static struct loop *loop_make(struct worker *w, const char *name, GError **err)
 		kerr_set(err, KERR_LIMIT, "make an I/O loop: out of descriptors");
 		return NULL;
 	}
-	loop_set_polling(l, LOOP_POLL_MAX_NS, 0, 0);
+	loop_set_polling(l, t && t->poll_max >= 0 ? t->poll_max : LOOP_POLL_MAX_NS, t ? (unsigned)MAX(t->poll_grow, 0) : 0,
+		t ? (unsigned)MAX(t->poll_shrink, 0) : 0);
 	if (!loop_start(l, err)) {
 		loop_free(l);
 		return NULL;
@@ -303,7 +305,7 @@ static bool loops_make(struct worker *w, GError **err)
 	const GPtrArray *threads = w->machine->iothreads.list;
 
 	w->vm.loops = g_new0(struct loop *, 1);
-	w->vm.loops[0] = loop_make(w, "io0", err);
+	w->vm.loops[0] = loop_make(w, "io0", NULL, err);
 	if (!w->vm.loops[0])
 		return false;
 	w->vm.loops_n = 1;
@@ -311,7 +313,7 @@ static bool loops_make(struct worker *w, GError **err)
 	host_add(w, w->vm.loops[0], 0);
 	list_each(iothread, t, threads) {
 		g_autofree char *name = g_strdup_printf("io%u", t->id);
-		struct loop *l = loop_make(w, name, err);
+		struct loop *l = loop_make(w, name, t, err);
 
 		if (!l)
 			return false;

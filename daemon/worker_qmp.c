@@ -134,7 +134,6 @@ static QMP(idle)
 	return RUN_DONE;
 }
 
-/* A poll of 0 ns: these threads sleep while there is nothing to do. */
 static QMP(query_iothreads)
 {
 	*reply = json_object_new_array();
@@ -142,7 +141,11 @@ static QMP(query_iothreads)
 		const struct block_host *h = c->worker->vm.block_hosts[i];
 		g_autofree char *id = g_strdup_printf("iothread%u", block_host_iothread(h));
 		struct qmp_iothread t = { .id = id, .tid = (uint32_t)loop_thread_id(block_host_loop(h)) };
+		unsigned grow, shrink;
 
+		t.poll_max = (uint64_t)loop_polling(block_host_loop(h), &grow, &shrink);
+		t.poll_grow = grow;
+		t.poll_shrink = shrink;
 		json_object_array_add(*reply, full(&qmp_iothread_schema, &t));
 	}
 	return RUN_DONE;

@@ -18,7 +18,7 @@
 #include "domain/error.h"
 
 #define RETRY_NS 10000000       /* the kernel was short of memory */
-#define COPY_MAX (128u << 10)   /* bytes that are copied rather than handed on */
+#define COPY_MAX (1u << 20)        /* bytes that are copied rather than handed on */
 
 struct engine {                         /* one per host */
 	struct block_shared shared;

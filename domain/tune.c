@@ -122,7 +122,9 @@ static const struct field iothread_schema_fields[] = {
 	U32(struct iothread, id, "@id", 1, 1024, REQUIRED, "number of the thread"),
 	I32(struct iothread, pool_min, "@thread_pool_min", 0, INT32_MAX, LIVE, "helpers it keeps", .def = UINT64_MAX),
 	I32(struct iothread, pool_max, "@thread_pool_max", 0, INT32_MAX, LIVE, "helpers it may have", .def = UINT64_MAX),
-	KEEP_SILENT("poll"),
+	I64(struct iothread, poll_max, "poll/@max", 0, 1000000000, 0, "ns it looks for work before it sleeps, while busy; 0: never", .def = UINT64_MAX),
+	I32(struct iothread, poll_grow, "poll/@grow", 0, 1000, 0, "factor by which that grows", .def = UINT64_MAX),
+	I32(struct iothread, poll_shrink, "poll/@shrink", 0, 1000, 0, "and shrinks; 0: to nothing at once", .def = UINT64_MAX),
 	EXTRAS(struct iothread, extras), END
 };
 SCHEMA(iothread_schema, struct iothread, "iothread", "a thread that serves disks");

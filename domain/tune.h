@@ -76,6 +76,8 @@ struct numatune {
 struct iothread {
 	uint32_t id;                    /* from 1 */
 	int32_t pool_min, pool_max;     /* -1: not given */
+	int64_t poll_max;               /* ns; -1: not given */
+	int32_t poll_grow, poll_shrink; /* -1: not given */
 	struct extras extras;
 };
 struct iothreads {

@@ -105,9 +105,10 @@ def iothreads(k):
                     f.flush()
                     told = json.loads(f.readline())['return']
         threads = [(t['id'], os.path.exists(f'/proc/{pid}/task/{t["thread-id"]}')) for t in told]
+        assert [(t['poll-max-ns'], t['poll-grow'], t['poll-shrink']) for t in told if t['id'] == 'iothread7'] == [(50000, 3, 2)], told
         assert sorted(threads) == [('iothread1', True), ('iothread7', True)], told
     path = image(k, 'disk.img', 'raw')
-    extra = "<iothreads>2</iothreads><iothreadids><iothread id='7'/></iothreadids>"
+    extra = "<iothreads>2</iothreads><iothreadids><iothread id='7'><poll max='50000' grow='3' shrink='2'/></iothread></iothreadids>"
     blocks = SIZE // 4096
     assert boot(k, path, 'raw', f'op=scatter qd=32 ops={blocks} ms=60000', driver="iothread='7'", extra=extra, meanwhile=look) == blocks
     assert {'io0', 'io1', 'io7'} <= set(names), names

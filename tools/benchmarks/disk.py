@@ -2,7 +2,6 @@
 """Rows about disks: flat-blk drives the same queues under kvmd and QEMU, blkhost does the same I/O on the host."""
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -35,8 +34,7 @@ def watched(con, name, pid, child):
     """The guest's words, and the CPU time (ns) of its process, without the vCPU's thread, between "go" and its results."""
     path, before, used, until = con.path(name), None, None, time.monotonic() + 60
     while time.monotonic() < until:
-        select.select([con.fd], [], [], 0.2)
-        con.forget()
+        con.more()
         try:
             with open(path, encoding='ascii', errors='replace') as f:
                 text = f.read()

@@ -19,7 +19,8 @@ from ours import Kvmd
 from peers import LIBVIRTD, QEMU, Libvirt
 from rig import Console, Trouble, markdown_table, text_table
 
-ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, many.rate, many.xml, disk.blk, disk.blknull, disk.qcow2, control.qmp, control.plug, control.events, control.domstats)}
+ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, one.touch, one.idle, many.rate, many.xml, disk.blk, disk.blknull,
+                                disk.qcow2, control.qmp, control.plug, control.events, control.domstats)}
 
 
 class Rig:

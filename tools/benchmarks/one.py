@@ -7,7 +7,7 @@ import time
 
 from ours import Worker, guest_xml
 from peers import bare_argv, microvm_xml, qemu_argv
-from rig import Figures, Line, Trouble, alive, end, finish, spawn, warm
+from rig import Figures, Line, Trouble, alive, cpu_between, cpu_of, end, finish, spawn, warm
 
 MIB = 128
 
@@ -149,6 +149,86 @@ def memory(rig):
     api.close()
     return [Line('worker\'s PSS beyond the guest\'s memory', Figures('MiB', ours), Figures('MiB', peers), 'QEMU microvm', ('≤', 4), True),
             Line('of that private to it', Figures('MiB', private))]
+
+
+def touch(rig):
+    """first touch of guest memory: 256 MiB, a page at a time, against QEMU; memory is warm, so that the host below does not count"""
+    guest, con, kvmd, hz, mib = rig.guest('touch'), rig.console, rig.kvmd(), rig.tsc_hz(), 256
+    api = kvmd.ready()
+    api.call('define', xml=guest_xml('touch', guest, con.path('touch'), mib + 64, f'mib={mib}'))
+
+    def told(name, check):
+        con.wait(name, check)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with open(con.path(name), encoding='ascii', errors='replace') as f:
+                m = re.search(r'pages (\d+) cycles (\d+)\ndone', f.read().replace('\r', ''))
+            if m:
+                return int(m[2]) / int(m[1]) / hz * 1e6
+            con.more()
+        raise Trouble('the guest told nothing')
+
+    def ours():
+        con.fresh('touch')
+        warm(mib + 64)
+        api.call('start', 'touch')
+        try:
+            return told('touch', None)
+        finally:
+            api.call('destroy', 'touch')
+
+    def qemu():
+        con.fresh('qemu')
+        warm(mib + 64)
+        pid = spawn(qemu_argv(guest, con.path('qemu'), mib + 64, f'mib={mib}'), rig.log)
+        try:
+            return told('qemu', alive(pid))
+        finally:
+            end(pid, signal.SIGKILL)
+
+    values = {ours: [], qemu: []}
+    for i in range(rig.rounds(12)):
+        for side in (ours, qemu) if i % 2 else (qemu, ours):
+            values[side].append(side())
+    api.call('undefine', 'touch')
+    api.close()
+    return [Line('first touch of a 4 KiB page', Figures('µs', values[ours]), Figures('µs', values[qemu]), 'QEMU microvm', ('≤', 1))]
+
+
+IDLE = """<controller type='virtio-serial'/><channel type='unix'><source mode='bind' path='{socket}'/><target type='virtio' name='org.example.0'/></channel>
+<console type='pty'><target type='virtio'/></console><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+<memballoon model='virtio'/>"""
+
+
+def idle(rig):
+    """a halted machine with all kinds of devices: CPU time of its process in 3 s, and PSS beyond its memory"""
+    first, con, kvmd = rig.guest('first'), rig.console, rig.kvmd()
+    api, name = kvmd.ready(), 'devices'
+    images = []
+    for i in range(2):
+        images.append(os.path.join(rig.root, f'idle{i}.img'))
+        with open(images[-1], 'wb') as f:
+            f.truncate(64 << 20)
+        os.chmod(images[-1], 0o666)
+    disks = ''.join(f"<disk type='file' device='disk'><driver type='raw' cache='none'/><source file='{p}'/><target dev='vd{'ab'[i]}' bus='virtio'/></disk>"
+                    for i, p in enumerate(images))
+    api.call('define', xml=guest_xml(name, first, con.path(name), MIB).replace('<devices>', '<devices>' + disks + IDLE.format(socket=os.path.join(rig.root, 'idle.sock'))))
+    percent, pss = [], []
+    for _ in range(rig.rounds(5)):
+        con.fresh(name)
+        pid = api.call('start', name)['pid']
+        con.wait(name)
+        time.sleep(1)
+        before, begun = cpu_of(pid, True), time.perf_counter()
+        time.sleep(3)
+        percent.append(cpu_between(before, cpu_of(pid, True)) / (time.perf_counter() - begun) / 1e7)
+        pss.append(_memory(pid, MIB << 20)[0])
+        api.call('destroy', name)
+    api.call('undefine', name)
+    api.close()
+    what = 'idle, with disks, console, channel, rng, balloon'
+    return [Line(what + ': of a processor', Figures('%', percent, 3), None, '', ('≤', 0.1), True),
+            Line(what + ': PSS beyond the guest\'s memory', Figures('MiB', pss), None, '', ('≤', 6), True)]
 
 
 def _cycles(text):

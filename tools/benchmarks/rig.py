@@ -51,14 +51,14 @@ def alive(pid, may_succeed=False):
     return check
 
 
-def cpu_of(pid):
-    """ns of CPU time of a machine's threads but its vCPUs', which poll; the kernel's helpers count."""
+def cpu_of(pid, vcpus=False):
+    """ns of CPU time of a machine's threads, by thread; those of vCPUs, which poll, if asked for; the kernel's helpers count."""
     ns = {}
     for tid in os.listdir(f'/proc/{pid}/task'):
         try:
             with open(f'/proc/{pid}/task/{tid}/comm', encoding='ascii') as f:
                 comm = f.read()
-            if comm.startswith(('CPU ', 'vcpu')):
+            if not vcpus and comm.startswith(('CPU ', 'vcpu')):
                 continue
             with open(f'/proc/{pid}/task/{tid}/schedstat', encoding='ascii') as f:
                 ns[tid] = int(f.read().split()[0])
@@ -111,6 +111,11 @@ class Console:
             length = struct.unpack_from('iIII', data, at)[3]
             yield data[at + 16:at + 16 + length].rstrip(b'\0').decode()
             at += 16 + length
+
+    def more(self):
+        """Waits a moment for something to be written."""
+        select.select([self.fd], [], [], 0.2)
+        self.forget()
 
     def forget(self):
         for _ in self._events():
