@@ -464,7 +464,7 @@ void virtio_net_filter(struct device *d, struct virtio_net_filter *out)
 }
 
 static const struct virtio_ops net_virtio_ops = {
-	.name = "net", .id = 1, .class = 0x020000, .queue_size = QUEUE_SIZE,
+	.name = "net", .polls = true, .id = 1, .class = 0x020000, .queue_size = QUEUE_SIZE,
 	.address = offsetof(struct iface, address), .driver = offsetof(struct iface, driver.iommu),
 	.space = offsetof(struct card, space), .space_len = sizeof(struct net_space),
 	.realize = net_realize, .unrealize = net_unrealize, .ready = net_ready, .resumed = net_resumed, .reset = net_reset,

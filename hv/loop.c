@@ -11,9 +11,9 @@
  * Polling: waking a sleeping thread costs more than a quick disk, and the guest's kick an exit. So a loop that is likely to
  * be needed again soon looks at its pollers for up to .now ns first. How likely that is, the last sleeps tell: one that was
  * shorter than .max makes it grow from 4 us on, a longer one makes it shrink (to nothing, unless told otherwise): a loop
- * with fewer events than one in .max never polls. Of each 100 ms no more than 80 % are spent in vain, and whoever finds
- * that the host gave the processor to somebody else meanwhile, or polls in vain time after time (the guest may be waiting
- * for this very processor), sleeps like everyone for some ms: on a crowded host polling only takes time from the guest.
+ * with fewer events than one in .max never polls. Who has polled in vain for 1 ms of 10 (the guest may be waiting for this
+ * very processor), or finds that the host gave the processor to somebody else meanwhile, sleeps like everyone for 20 ms: on
+ * a crowded host polling only takes time from the guest.
  */
 #include "hv/loop.h"
 
@@ -30,10 +30,9 @@
 #define NEVER INT64_MAX
 #define SPIN_TURN_NS 100000             /* polling with success: others on the loop get their turn so often */
 #define SPIN_FIRST_NS 4000
-#define SPIN_WINDOW_NS 100000000ll
-#define SPIN_SHARE_NS (SPIN_WINDOW_NS / 5 * 4)
+#define SPIN_WINDOW_NS 10000000
+#define SPIN_VAIN_NS 1000000            /* of a window */
 #define SPIN_LOST_NS 1000000            /* between two looks: the processor was somebody else's */
-#define SPIN_MISSES 6                   /* in vain one after the other */
 #define SPIN_PENANCE_NS 20000000
 
 struct post {
@@ -59,7 +58,7 @@ struct loop {
 	struct { int64_t max; unsigned grow, shrink; } polling; /* fixed before the start */
 	/* the loop's thread only */
 	struct loop_poll *polls;
-	struct { int64_t now, window, spent, not_before; unsigned misses; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
+	struct { int64_t now, window, vain, not_before; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
 	GArray *running;        /* posts being run */
 	struct epoll_event batch[BATCH];
 	int batch_n;
@@ -369,9 +368,9 @@ static bool may_spin(struct loop *l, int64_t now)
 {
 	if (now - l->spin.window >= SPIN_WINDOW_NS) {
 		l->spin.window = now;
-		l->spin.spent = 0;
+		l->spin.vain = 0;
 	}
-	return l->spin.now && now >= l->spin.not_before && l->spin.spent < SPIN_SHARE_NS;
+	return l->spin.now && now >= l->spin.not_before;
 }
 
 /* Looks until there was nothing for spin.now ns, or others' turn has come. false: nothing to do at all. */
@@ -394,12 +393,9 @@ static bool spin(struct loop *l, int64_t began)
 		before = now;
 	} while (!g_atomic_int_get(&l->nudged) && now - last < l->spin.now && now - began < SPIN_TURN_NS && now - began < due &&
 		now >= l->spin.not_before);
-	l->spin.spent += now - last;
-	l->spin.misses = any ? 0 : l->spin.misses + 1;
-	if (l->spin.misses >= SPIN_MISSES) {
-		l->spin.misses = 0;
+	l->spin.vain += now - last;
+	if (l->spin.vain > SPIN_VAIN_NS)
 		l->spin.not_before = now + SPIN_PENANCE_NS;
-	}
 	return any;
 }
 

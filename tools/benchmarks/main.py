@@ -14,13 +14,14 @@ import time
 import control
 import disk
 import many
+import nets
 import one
 from ours import Kvmd
 from peers import LIBVIRTD, QEMU, Libvirt
 from rig import Console, Trouble, markdown_table, text_table
 
 ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, one.touch, one.idle, many.rate, many.xml, disk.blk, disk.blknull,
-                                disk.qcow2, control.qmp, control.plug, control.events, control.domstats)}
+                                disk.qcow2, nets.net, control.qmp, control.plug, control.events, control.domstats)}
 
 
 class Rig:
