@@ -185,6 +185,7 @@ static void wait_idle(struct blk *b)
 	done->fn = drained;
 	block_drain(b->block, done);
 	loop_call(b->loop, flush_kicks, &l);
+	g_atomic_int_set(&b->awaited, 1);
 	for (;;) {
 		block_stats(b->block, &stats);
 		if (!stats.inflight && !g_atomic_int_get(&b->inflight))
@@ -197,6 +198,7 @@ static void wait_idle(struct blk *b)
 		(void)g_cond_wait_until(&b->idle, &b->lock, g_get_monotonic_time() + WAIT_US);
 		g_mutex_unlock(&b->lock);
 	}
+	g_atomic_int_set(&b->awaited, 0);
 	if (!l.started)         /* one thread plays all: the drain itself was only posted */
 		while (loop_step(b->loop, 0))
 			;

@@ -82,7 +82,8 @@ struct blk {
 	/* waiting for the end: main waits, the loop signals */
 	GMutex lock;
 	GCond idle;
-	int inflight;                   /* atomic */
+	int inflight;                   /* atomic; written by the loop only */
+	int awaited;                    /* atomic: main wants to be told when it is 0; it looks now and then anyway */
 
 	/* while saved */
 	uint8_t saved_writeback;

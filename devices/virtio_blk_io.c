@@ -96,7 +96,7 @@ static bool keep_failed(struct blk *b, struct request *r, int64_t *result)
 static void submit(struct blk *b, struct request *r)
 {
 	b->queues[r->q->index].inflight++;
-	g_atomic_int_inc(&b->inflight);
+	__atomic_store_n(&b->inflight, b->inflight + 1, __ATOMIC_RELAXED);
 	block_submit(b->block, &r->io);
 }
 
@@ -106,7 +106,8 @@ static void was_done(struct blk *b, struct blk_queue *bq)
 		done_end(bq->drain, 0);
 		bq->drain = NULL;
 	}
-	if (g_atomic_int_dec_and_test(&b->inflight)) {
+	__atomic_store_n(&b->inflight, b->inflight - 1, __ATOMIC_RELEASE);
+	if (!b->inflight && g_atomic_int_get(&b->awaited)) {
 		g_mutex_lock(&b->lock);
 		g_cond_signal(&b->idle);
 		g_mutex_unlock(&b->lock);

@@ -377,10 +377,12 @@ static bool may_spin(struct loop *l, int64_t now)
 static bool spin(struct loop *l, int64_t began)
 {
 	int64_t due = due_in(l, false), last = began, before = began, now = began;
+	int64_t looks = 0;      /* each takes longer than 16 ns, also where a test holds the clock */
 	bool any = false;
 
 	set_quiet(l, true);
 	do {
+		looks++;
 		if (poll_all(l)) {
 			any = true;
 			last = now = clock_now(l->clock, CLOCK_HOST);
@@ -391,8 +393,8 @@ static bool spin(struct loop *l, int64_t began)
 				l->spin.not_before = now + SPIN_PENANCE_NS;
 		}
 		before = now;
-	} while (!g_atomic_int_get(&l->nudged) && now - last < l->spin.now && now - began < SPIN_TURN_NS && now - began < due &&
-		now >= l->spin.not_before);
+	} while (!g_atomic_int_get(&l->nudged) && now - last < l->spin.now && now - began < due && now >= l->spin.not_before &&
+		(!any || now - began < SPIN_TURN_NS) && looks < MAX(l->spin.now, SPIN_TURN_NS) / 16);
 	l->spin.vain += now - last;
 	if (l->spin.vain > SPIN_VAIN_NS)
 		l->spin.not_before = now + SPIN_PENANCE_NS;

@@ -187,6 +187,12 @@ static void test_refused(void)
 	disk = g_strjoinv("<disk type='file' device='disk'><source file='/x.img'/><target dev='vda' bus='virtio'/><transient/></disk>", parts);
 	define(h, disk);
 	ask_bad(h, "start", "big", NULL, "Unsupported", "disk 'vda'");
+	g_autofree char *threads = domain_xml(h, "threads", NULL, NULL, NULL);
+	g_auto(GStrv) halves = g_strsplit(threads, "<devices>", 2);
+	g_autofree char *many = g_strjoinv("<iothreads>64</iothreads><devices>", halves);
+
+	define(h, many);
+	ask_bad(h, "start", "threads", NULL, "Unsupported", "64 I/O threads: at most 63");
 	ask_bad(h, "start", "bid", NULL, "VmNotFound", "'bid'");
 	ask_bad(h, "start", NULL, NULL, "BadArguments", "\"vm\"");
 	ask_bad(h, "start", "big", "{\"paused\":1}", "BadArguments", "paused");

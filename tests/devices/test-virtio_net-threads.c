@@ -64,6 +64,7 @@ static void rig_make(struct rig *r)
 	*r = (struct rig){ .f = fake_vm() };
 	g_clear_pointer(&r->f->vm.ram.dirty, g_free);
 	r->loop = loop_new("io", r->f->clock);
+	loop_set_polling(r->loop, 2000, 0, 2);
 	g_assert_true(loop_start(r->loop, NULL));
 	r->f->vm.loops[0] = r->loop;
 	fake_add(r->f, "pci-host", NULL);
