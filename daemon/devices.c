@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * attach-device, detach-device and their short forms.
+ * attach-device, detach-device, update-device and their short forms.
  *
  * The change is prepared and checked first, for the machine and for the definition (devices_prepare.c, beside the main loop),
  * then the machine's process asks the guest, then the definition goes to disk: a guest that refuses changes nothing. When kvmd
@@ -29,6 +29,7 @@ static void change_free(struct device_change *c)
 	g_free(c->alias);
 	g_free(c->text);
 	g_free(c->found);
+	g_free(c->mac);
 	g_free(c->definition_xml);
 	machine_free(c->machine);
 	machine_free(c->definition);
@@ -115,6 +116,12 @@ static json_object *call_args(const struct device_change *c)
 	json_object *args = json_object_new_object(), *names;
 	g_autofree char *id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
 
+	if (c->verb != DEVICE_DETACH) {
+		json_object_object_add(args, "kind", json_object_new_string(c->kind));
+		json_object_object_add(args, "device", json_object_get(c->device));
+	}
+	if (c->verb == DEVICE_UPDATE)
+		return args;
 	json_object_object_add(args, "timeout", json_object_new_int64((int64_t)c->timeout * 1000));
 	json_object_object_add(args, "id", json_object_new_string(id));
 	if (c->verb == DEVICE_DETACH) {
@@ -129,8 +136,6 @@ static json_object *call_args(const struct device_change *c)
 		json_object_object_add(o, "name", json_object_new_string(((const struct launch_fd *)c->launch->fds->pdata[i])->name));
 		json_object_array_add(names, o);
 	}
-	json_object_object_add(args, "kind", json_object_new_string(c->kind));
-	json_object_object_add(args, "device", json_object_get(c->device));
 	json_object_object_add(args, "names", names);
 	return args;
 }
@@ -139,6 +144,7 @@ static void ask_guest(struct device_change *c)
 {
 	struct request *r = c->request;
 	unsigned n = c->launch ? c->launch->fds->len : 0;
+	static const char *const executes[] = { "device-attach", "device-detach", "device-update" };
 	uint64_t limit = (uint64_t)c->timeout * 1000 * PATIENCE + r->kvmd->config->answer_timeout;
 	g_autoptr(GError) err = NULL;
 	int fds[WIRE_FDS_MAX];
@@ -151,7 +157,7 @@ static void ask_guest(struct device_change *c)
 	}
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = ((const struct launch_fd *)c->launch->fds->pdata[i])->fd;
-	link_call(r->dom->link, c->verb == DEVICE_DETACH ? "device-detach" : "device-attach", call_args(c), fds, n,
+	link_call(r->dom->link, executes[c->verb], call_args(c), fds, n,
 		(unsigned)MIN(limit, G_MAXINT), guest_done, c);
 	if (c->launch)
 		launch_close_fds(c->launch);
@@ -247,6 +253,13 @@ static void cmd_attach_interface(struct request *r)
 	attach_xml(r, xml, err, &a->where, a->timeout);
 }
 
+static void cmd_update_device(struct request *r)
+{
+	const struct ask_update_device *a = r->args;
+
+	begin(r, DEVICE_UPDATE, &a->where, 0, false, g_strdup(a->xml), NULL);
+}
+
 static void cmd_detach_device(struct request *r)
 {
 	const struct ask_detach_device *a = r->args;
@@ -283,6 +296,7 @@ const struct command_binding devices_bindings[] = {
 	{ "attach-device", cmd_attach_device },
 	{ "attach-disk", cmd_attach_disk },
 	{ "attach-interface", cmd_attach_interface },
+	{ "update-device", cmd_update_device },
 	{ "detach-device", cmd_detach_device },
 	{ "detach-device-alias", cmd_detach_alias },
 	{ "detach-disk", cmd_detach_disk },

@@ -20,7 +20,7 @@ struct device_change {
 	struct launch *launch;          /* live attach: what it needs is opened into it */
 	/* and out: */
 	const char *kind;               /* the device's element */
-	char *found;                    /* live: its alias */
+	char *found, *mac;              /* live: its alias; what a new card got */
 	json_object *device;            /* live attach, update: the device as the machine will have it */
 	struct machine *definition;     /* config: as it will be */
 	char *definition_xml;

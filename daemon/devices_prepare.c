@@ -58,7 +58,7 @@ static bool is_controller(const struct field *row)
 	return row->sub == &controller_schema;
 }
 
-static bool attach_live(struct device_change *c, char **mac, GError **err)
+static bool attach_live(struct device_change *c, GError **err)
 {
 	const struct field *row = NULL;
 	void *dev = parse(c, &row, err);
@@ -76,7 +76,7 @@ static bool attach_live(struct device_change *c, char **mac, GError **err)
 	if (!open_for(c->launch, c->machine, row, dev, err))
 		return false;
 	if (row->sub == &iface_schema)
-		*mac = g_strdup(((const struct iface *)dev)->mac);
+		c->mac = g_strdup(((const struct iface *)dev)->mac);
 	c->found = g_strdup(*device_alias(row, dev));
 	c->device = json_from_struct(row->sub, dev, JSON_SECRETS);
 	return true;
@@ -90,7 +90,7 @@ static struct machine *definition_of(const struct device_change *c, GError **err
 	return machine_from_xml(c->text, strlen(c->text), r, err);
 }
 
-static bool attach_config(struct device_change *c, const char *mac, GError **err)
+static bool attach_config(struct device_change *c, GError **err)
 {
 	const struct field *row = NULL;
 	void *dev = parse(c, &row, err);
@@ -98,8 +98,8 @@ static bool attach_config(struct device_change *c, const char *mac, GError **err
 	if (!dev)
 		return false;
 	device_forget(row, dev);
-	if (row->sub == &iface_schema && mac && !((struct iface *)dev)->mac)    /* the one it has from now on */
-		((struct iface *)dev)->mac = g_strdup(mac);
+	if (row->sub == &iface_schema && c->mac && !((struct iface *)dev)->mac)    /* the one it has from now on */
+		((struct iface *)dev)->mac = g_strdup(c->mac);
 	return add(c->definition, row, dev, err);
 }
 
@@ -155,17 +155,69 @@ static bool detach_config(struct device_change *c, GError **err)
 	return report_ok(r, err);
 }
 
+/* The device as it is to be, in the place of the one that is meant. */
+static bool replace(struct device_change *c, struct machine *m, const struct field **row, void **dev, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, true);
+	void *new = parse(c, row, err), *old = new ? device_match(&m->devices, *row, new, err) : NULL;
+
+	if (!old) {
+		if (new)
+			schema_free((*row)->sub, new);
+		return false;
+	}
+	device_forget(*row, new);
+	device_inherit(*row, new, old);
+	device_swap(&m->devices, *row, old, new);
+	schema_free((*row)->sub, old);
+	*dev = new;
+	if (machine_fill(m, r))
+		machine_check(m, r);
+	return report_ok(r, err) && launch_supported(m, NULL, err);
+}
+
+static bool update_live(struct device_change *c, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = NULL;
+
+	if (!replace(c, c->machine, &row, &dev, err))
+		return false;
+	c->kind = row->path;
+	c->found = g_strdup(*device_alias(row, dev));
+	c->device = json_from_struct(row->sub, dev, JSON_SECRETS);
+	return true;
+}
+
+static bool update_config(struct device_change *c, GError **err)
+{
+	const struct field *row = NULL;
+	void *dev = NULL;
+
+	if (replace(c, c->definition, &row, &dev, err))
+		return true;
+	g_prefix_error(err, "in its definition: ");
+	return false;
+}
+
+static const struct {
+	bool (*live)(struct device_change *, GError **err);
+	bool (*config)(struct device_change *, GError **err);
+} verbs[] = {
+	[DEVICE_ATTACH] = { attach_live, attach_config },
+	[DEVICE_DETACH] = { detach_live, detach_config },
+	[DEVICE_UPDATE] = { update_live, update_config },
+};
+
 void device_change_prepare(void *arg)
 {
 	struct device_change *c = arg;
-	g_autofree char *mac = NULL;
-	bool ok = true;
 
-	if (c->machine)
-		ok = c->verb == DEVICE_ATTACH ? attach_live(c, &mac, &c->err) : detach_live(c, &c->err);
-	if (!ok || !c->text)
+	if (c->machine && !verbs[c->verb].live(c, &c->err))
+		return;
+	if (!c->text)
 		return;
 	c->definition = definition_of(c, &c->err);
-	if (c->definition && (c->verb == DEVICE_ATTACH ? attach_config(c, mac, &c->err) : detach_config(c, &c->err)))
+	if (c->definition && verbs[c->verb].config(c, &c->err))
 		c->definition_xml = machine_to_xml(c->definition, XML_INACTIVE | XML_SECRETS);
 }

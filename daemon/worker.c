@@ -92,6 +92,8 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_block_bindings,
 		qmp_net_bindings,
 		plug_bindings,
+		plug_update_bindings,
+		qmp_device_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

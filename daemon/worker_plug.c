@@ -113,7 +113,7 @@ static void tell_guest(struct worker *w)
 	gpe_raise(device_by_type(w, "acpi-pm"), GPE_PCI_HOTPLUG);
 }
 
-static void changed(struct worker *w)
+void plug_changed(struct worker *w)
 {
 	json_object *o = json_object_new_object();
 
@@ -211,7 +211,7 @@ static void retired(struct done *done, int result)
 	g_ptr_array_remove(w->plugs->retiring, r);
 	if (!r->quiet)
 		device_event(w, "DEVICE_DELETED", alias);
-	changed(w);
+	plug_changed(w);
 	g_free(r);
 	if (p && p->over)
 		plug_end(p);
@@ -333,7 +333,7 @@ static bool undo_attach(struct worker *w, const char *key, void *arg)
 		config = plug_find(w, p->alias, &k);
 		p->kind->remove(w, config);
 		forget(w, p->kind, config);
-		changed(w);
+		plug_changed(w);
 		return false;
 	}
 	if (!d || is_retiring(w, d))
@@ -370,7 +370,7 @@ static void ended(struct worker *w, const GError *err, void *arg)
 	if (err)
 		p->err = g_error_copy(err);
 	if (!p->leaving && !err)
-		changed(w);
+		plug_changed(w);
 	if (!d || !is_retiring(w, d))   /* else afterwards */
 		plug_end(p);
 }
@@ -491,7 +491,7 @@ bool plug_in(struct worker *w, const struct plug_kind *k, void *config, struct f
 
 	if (!insert(w, k, config, fds, &slot, &waits, err))
 		return false;
-	changed(w);
+	plug_changed(w);
 	return true;
 }
 
@@ -545,7 +545,7 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 		k->remove(w, config);
 		forget(w, k, config);
 		device_event(w, "DEVICE_DELETED", alias);
-		changed(w);
+		plug_changed(w);
 		confirm_told(w, alias, CONFIRM_DONE, NULL);
 	}
 	confirm_start(c);
@@ -584,7 +584,7 @@ static struct fdset *take_fds(struct client *c, const GPtrArray *names, GError *
 	return set;
 }
 
-static void *parse(const struct plug_kind *k, json_object *raw, GError **err)
+void *plug_parse(const struct plug_kind *k, json_object *raw, GError **err)
 {
 	void *config = schema_new(k->schema);
 	json_object *o = NULL;
@@ -611,7 +611,7 @@ static enum run_result cmd_attach(struct client *client, json_object *raw, const
 
 	if (!k)
 		return kerr_set(err, KERR_UNSUPPORTED, "a <%s> cannot be plugged while the machine runs: add it to the definition", a->kind), RUN_FAILED;
-	if (!runs(w, err) || !(config = parse(k, raw, err)))
+	if (!runs(w, err) || !(config = plug_parse(k, raw, err)))
 		return RUN_FAILED;
 	alias = g_strdup(plug_base(k, config)->alias);
 	fds = take_fds(client, a->names, err);

@@ -24,6 +24,7 @@ struct plug_kind {
 	/* May it come, may it go? NULL: always. */
 	bool (*may_come)(struct worker *, const void *config, GError **err);
 	bool (*may_go)(struct worker *, const void *config, bool force, GError **err);
+	const char *const *live;        /* rows that may change while it is used, ends with NULL; NULL: none */
 };
 extern const struct plug_kind plug_kinds[];             /* ends with a row without a schema */
 const struct plug_kind *plug_kind_of(const struct schema *);
@@ -51,3 +52,15 @@ bool plug_out(struct worker *, const char *alias, bool force, GError **err);
 
 /* device-attach, device-detach: the same, answered when the guest has done it. */
 extern const struct worker_binding plug_bindings[];
+/* device-update. */
+extern const struct worker_binding plug_update_bindings[];
+
+/* --- worker_qmp_devices.c --- */
+extern const struct worker_binding qmp_device_bindings[];
+bool qmp_plugs(const char *driver);             /* is it one of the drivers that device_add can plug? */
+/* device_add of one of them; the guest is told and not waited for. */
+bool qmp_device_plug(struct worker *, const struct args_device_add *, GError **err);
+
+/* For worker_plug_update.c: the device in a command's arguments (new; NULL: *err); the machine is another one now. */
+void *plug_parse(const struct plug_kind *, json_object *raw, GError **err);
+void plug_changed(struct worker *);

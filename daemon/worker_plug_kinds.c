@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/worker_plug.h"
+#include "devices/virtio_console.h"
 
 /* --- disks --- */
 
@@ -71,13 +72,51 @@ static bool controller_may_go(struct worker *w, const void *config, bool force, 
 	return true;
 }
 
+static struct device *controller_of(struct worker *w, const struct chardev *c)
+{
+	for (unsigned i = 0; i < w->vm.devices->len; i++)
+		if (virtio_console_serves(w->vm.devices->pdata[i], c))
+			return w->vm.devices->pdata[i];
+	return NULL;
+}
+
+static bool channel_may_come(struct worker *w, const void *config, GError **err)
+{
+	const struct chardev *c = config;
+
+	return !g_strcmp0(c->target.type, "virtio") ||
+		kerr_set(err, KERR_UNSUPPORTED, "only channels with <target type='virtio'/> can be plugged");
+}
+
+static bool channel_add(struct worker *w, void *config, struct fdset *fds, char **id, GError **err)
+{
+	struct device *d = controller_of(w, config);
+
+	if (!d)
+		return kerr_set(err, KERR_NO_DEVICE, "there is no such virtio-serial controller: attach it first (<controller type='virtio-serial'/>)");
+	return virtio_console_add(d, config, fds, id, err);
+}
+
+static void channel_remove(struct worker *w, const void *config)
+{
+	struct device *d = controller_of(w, config);
+
+	if (d)
+		virtio_console_remove(d, config);
+}
+
 /* --- the table --- */
 
+static const char *const disk_live[] = { "iotune", NULL };
+static const char *const iface_live[] = { "link", "bandwidth", NULL };
+static const char *const rng_live[] = { "rate_bytes", "rate_period", NULL };
+
 const struct plug_kind plug_kinds[] = {
-	{ &disk_schema, "virtio-blk", .may_come = disk_may_come, .may_go = disk_may_go },
-	{ &iface_schema, "virtio-net" },
-	{ &rng_schema, "virtio-rng" },
+	{ &disk_schema, "virtio-blk", .may_come = disk_may_come, .may_go = disk_may_go, .live = disk_live },
+	{ &iface_schema, "virtio-net", .live = iface_live },
+	{ &rng_schema, "virtio-rng", .live = rng_live },
 	{ &controller_schema, "virtio-console", .may_come = controller_may_come, .may_go = controller_may_go },
+	{ &channel_schema, NULL, channel_add, channel_remove, .may_come = channel_may_come },
 	{ NULL },
 };
 

@@ -2,6 +2,7 @@
 /* QMP about vCPUs, and device_add, device_del. */
 #include <string.h>
 
+#include "daemon/worker_plug.h"
 #include "daemon/worker_qmp.h"
 #include "daemon/worker_vcpus.h"
 #include "domain/cpu_features.h"
@@ -10,6 +11,7 @@
 #include "hv/x86/cpuid.h"
 
 #define CPU_DRIVER "-x86_64-cpu"
+#define PERIPHERAL "/machine/peripheral/"
 
 static void set_props(const struct worker *w, unsigned slot, struct qmp_props *to)
 {
@@ -169,6 +171,10 @@ QMP(device_add)
 		return RUN_FAILED;
 	if (g_str_has_suffix(a->driver, CPU_DRIVER))
 		return add_cpu(w, a, err) ? RUN_DONE : RUN_FAILED;
+	if (qmp_plugs(a->driver))
+		return qmp_device_plug(w, a, err) ? RUN_DONE : RUN_FAILED;
+	if (!strcmp(a->driver, "virtserialport"))
+		return kerr_set(err, KERR_UNSUPPORTED, "a channel needs a character device of the host, and there is no chardev-add: use 'kvmctl attach-device'"), RUN_FAILED;
 	if (device_type(a->driver))
 		return kerr_set(err, KERR_UNSUPPORTED, "a '%s' cannot be plugged while the machine runs: add it to the definition", a->driver), RUN_FAILED;
 	return kerr_set(err, KERR_ARGS, "there is no device type '%s'", a->driver), RUN_FAILED;
@@ -182,9 +188,7 @@ QMP(device_del)
 
 	if (slot >= 0)
 		return vcpu_unplug(w, (unsigned)slot, err) ? RUN_DONE : RUN_FAILED;
-	if (device_find(&w->vm, a->id))
-		return kerr_set(err, KERR_UNSUPPORTED, "'%s' cannot be unplugged while the machine runs", a->id), RUN_FAILED;
-	return kerr_set(err, KERR_NO_DEVICE, "there is no device '%s'", a->id), RUN_FAILED;
+	return plug_out(w, g_str_has_prefix(a->id, PERIPHERAL) ? a->id + strlen(PERIPHERAL) : a->id, false, err) ? RUN_DONE : RUN_FAILED;
 }
 
 /* --- kvmd's own --- */

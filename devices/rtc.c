@@ -276,7 +276,7 @@ static void update(struct rtc *r)
 			next = MIN(next, r->alarm_at);
 		}
 	}
-	if (next != INT64_MAX)
+	if (next <= TIME_MAX * SECOND)  /* beyond it the clock stands, and what it never reaches must not be due for ever */
 		loop_timer_set(&r->wall, add(next, -r->offset));
 	else
 		loop_timer_cancel(&r->wall);

@@ -7,6 +7,9 @@
  * order, so they are bounded and can be saved. The data of a channel waits in the guest while the host does not take it; a
  * console never blocks its guest, which loses the oldest output instead.
  *
+ * A port may be added and taken away while the machine runs, within the number that the controller has from the start: its
+ * queues cannot become more.
+ *
  * All of it runs on one loop. The ports' devices are children that exist for chr.h only: they are not in the machine's list.
  */
 #include "devices/virtio_console.h"
@@ -29,6 +32,7 @@
 #define RUN_MAX (256u << 10)            /* bytes of output before others on the loop get their turn */
 #define CONTROLS_MAX 1024               /* messages of the guest taken in one go */
 #define NAME_LEN 256u
+#define PORTS_SPARE 3u                  /* of a controller that does not say how many it has: for channels that come later */
 
 enum { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
 enum { TODO_ADD = 1, TODO_CONSOLE = 2, TODO_NAME = 4, TODO_OPEN = 8, TODO_ALL = 15 };
@@ -66,8 +70,10 @@ struct console_device {
 	struct console_space space;
 	struct port *ports[PORTS_MAX];  /* by number; NULL: none */
 	/* state */
+	uint64_t removed;               /* ports the guest has yet to be told to forget: a bit each. Loop */
 	GPtrArray *saved;               /* of struct port_state, while saved */
 };
+G_STATIC_ASSERT(PORTS_MAX <= 64);
 
 static struct console_device *console_of(struct virtio *v)
 {
@@ -114,6 +120,22 @@ static void message(struct port *p, unsigned bit, struct chain *to)
 		(void)chain_write(to, p->config->target.name, MIN(strlen(p->config->target.name), NAME_LEN));
 }
 
+/* Before anything else: its number may have a new port already. */
+static bool send_removed(struct console_device *c, struct virtq *q)
+{
+	while (c->removed) {
+		struct control m = { .id = (uint32_t)__builtin_ctzll(c->removed), .event = PORT_REMOVE, .value = 1 };
+		struct chain ch;
+
+		if (!virtq_pop(q, &ch))
+			return false;
+		(void)chain_write(&ch, &m, sizeof(m));
+		virtq_push(q, &ch, ch.written);
+		c->removed &= c->removed - 1;
+	}
+	return true;
+}
+
 static void send_controls(struct console_device *c)
 {
 	struct virtq *q = queue(c, Q_CONTROL_IN);
@@ -121,6 +143,8 @@ static void send_controls(struct console_device *c)
 
 	if (!virtio_runs(&c->virtio, q))
 		return;
+	if (!send_removed(c, q))
+		goto out;
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		struct port *p = c->ports[i];
 
@@ -148,6 +172,7 @@ static void port_ready(struct port *p)
 	if (p->config->target.name)
 		p->todo |= TODO_NAME;
 	p->todo |= TODO_OPEN;
+	device_has_driver(&p->dev);
 }
 
 static void take_control(struct console_device *c, const struct control *m)
@@ -344,7 +369,8 @@ static bool has_host_side(const struct chardev *config)
 		config->type != CHARDEV_DBUS;
 }
 
-static bool add_port(struct console_device *c, const struct chardev *config, bool is_console, struct fdset *fds, GError **err)
+/* A port with a free number; not yet among the controller's. NULL and *err. */
+static struct port *port_new(struct console_device *c, const struct chardev *config, bool is_console, GError **err)
 {
 	struct device *parent = &c->virtio.head.dev;
 	uint32_t id = address_port(&config->address);
@@ -352,21 +378,48 @@ static bool add_port(struct console_device *c, const struct chardev *config, boo
 
 	if (id >= PORTS_MAX)
 		return kerr_set(err, KERR_LIMIT, "port %s: a virtio-serial controller has ports 0 to %u", config->address.port ?
-			config->address.port : "?", PORTS_MAX - 1);
+			config->address.port : "?", PORTS_MAX - 1), NULL;
 	if (c->ports[id])
-		return kerr_set(err, KERR_BUSY, "port %u is given twice", id);
-	p = c->ports[id] = g_new0(struct port, 1);
+		return kerr_set(err, KERR_BUSY, "port %u is given twice", id), NULL;
+	p = g_new0(struct port, 1);
 	p->dev = (struct device){ .ops = parent->ops, .vm = parent->vm, .parent = parent,
-		.id = g_strdup_printf("%s.port%u", parent->id, id) };
+		.id = config->alias ? g_strdup(config->alias) : g_strdup_printf("%s.port%u", parent->id, id) };
 	g_mutex_init(&p->dev.lock);
 	p->c = c;
 	p->id = id;
 	p->config = config;
 	p->is_console = is_console;
-	c->space.max_ports = MAX(c->space.max_ports, id + 1);
-	if (!has_host_side(config))
-		return true;
-	p->chr = chr_new(parent->vm->loops[0], &front, &p->dev);
+	if (has_host_side(config))
+		p->chr = chr_new(parent->vm->loops[0], &front, &p->dev);
+	return p;
+}
+
+/* What it holds of queues is given back: loops do not run it any more, or this is the loop. */
+static void port_let_go(struct port *p)
+{
+	g_clear_pointer(&p->in.more, g_free);
+	g_clear_pointer(&p->out.more, g_free);
+	if (p->in.q)
+		virtq_push(p->in.q, &p->in, 0);
+	if (p->out.q)
+		virtq_push(p->out.q, &p->out, 0);
+}
+
+static void port_free(struct port *p)
+{
+	g_mutex_clear(&p->dev.lock);
+	g_free(p->dev.id);
+	g_free(p);
+}
+
+static bool add_port(struct console_device *c, const struct chardev *config, bool is_console, struct fdset *fds, GError **err)
+{
+	struct port *p = port_new(c, config, is_console, err);
+
+	if (!p)
+		return false;
+	c->ports[p->id] = p;
+	c->space.max_ports = MAX(c->space.max_ports, p->id + 1);
 	return true;
 }
 
@@ -394,11 +447,13 @@ static bool add_ports(struct console_device *c, struct fdset *fds, GError **err)
 static bool console_realize(struct virtio *v, struct fdset *fds, GError **err)
 {
 	struct console_device *c = console_of(v);
-	const struct controller *config = v->head.dev.config;
+	struct controller *config = v->head.dev.config;
 
 	v->offered |= F_MULTIPORT | F_EMERG_WRITE;
 	if (!add_ports(c, fds, err))
 		return false;
+	if (!config->ports)             /* from now on it is so, wherever the machine goes */
+		config->ports = MIN(c->space.max_ports + PORTS_SPARE, PORTS_MAX);
 	c->space.max_ports = MAX(c->space.max_ports, MIN(config->ports, PORTS_MAX));
 	c->space.max_ports = MAX(c->space.max_ports, 1);
 	if (!virtio_set_queues(v, 2 * (c->space.max_ports + 1), 0, v->head.dev.vm->loops[0], err))
@@ -424,15 +479,8 @@ static void console_unrealize(struct virtio *v)
 		if (!p)
 			continue;
 		chr_free(p->chr);
-		g_clear_pointer(&p->in.more, g_free);
-		g_clear_pointer(&p->out.more, g_free);
-		if (p->in.q)
-			virtq_push(p->in.q, &p->in, 0);
-		if (p->out.q)
-			virtq_push(p->out.q, &p->out, 0);
-		g_mutex_clear(&p->dev.lock);
-		g_free(p->dev.id);
-		g_clear_pointer(&c->ports[i], g_free);
+		port_let_go(p);
+		g_clear_pointer(&c->ports[i], port_free);
 	}
 }
 
@@ -451,6 +499,7 @@ static void console_reset(struct virtio *v)
 		p->todo = 0;
 		p->out_done = 0;
 	}
+	c->removed = 0;
 	c->space.emergency = 0;
 }
 
@@ -474,6 +523,91 @@ struct chr *virtio_console_chr(struct device *d, const char *name)
 			return p->chr;
 	}
 	return NULL;
+}
+
+/* --- ports that come and go --- */
+
+struct port_change {
+	struct console_device *c;
+	struct port *port;
+	bool told;                      /* the guest's driver is there to hear of it */
+};
+
+static void link_port(void *arg)
+{
+	struct port_change *x = arg;
+	struct console_device *c = x->c;
+
+	x->told = virtio_flag(&c->virtio.active) && is_multiport(c);
+	if (x->told) {
+		x->port->todo |= TODO_ADD;
+		__atomic_store_n(&x->port->dev.awaited, 1, __ATOMIC_SEQ_CST);
+	}
+	g_mutex_lock(&c->virtio.head.dev.lock);         /* the emergency port looks at them too */
+	c->ports[x->port->id] = x->port;
+	g_mutex_unlock(&c->virtio.head.dev.lock);
+	send_controls(c);
+}
+
+static void unlink_port(void *arg)
+{
+	struct port_change *x = arg;
+	struct console_device *c = x->c;
+
+	g_mutex_lock(&c->virtio.head.dev.lock);
+	c->ports[x->port->id] = NULL;
+	g_mutex_unlock(&c->virtio.head.dev.lock);
+	x->port->guest_open = false;            /* no more input, until its host side is closed */
+	port_let_go(x->port);
+	/* one it has not heard of needs no farewell */
+	if (virtio_flag(&c->virtio.active) && is_multiport(c) && !(x->port->todo & TODO_ADD))
+		c->removed |= 1ull << x->port->id;
+	send_controls(c);
+}
+
+bool virtio_console_serves(struct device *d, const struct chardev *config)
+{
+	const struct controller *own = d->config;
+
+	return d->ops == &virtio_console_ops && on_controller(config, own->index == CONTROLLER_INDEX_NONE ? 0 : own->index);
+}
+
+bool virtio_console_add(struct device *d, const struct chardev *config, struct fdset *fds, char **id, GError **err)
+{
+	struct console_device *c = (struct console_device *)d;
+	struct port_change x = { .c = c, .port = port_new(c, config, false, err) };
+
+	if (!x.port)
+		return false;
+	if (x.port->id >= c->space.max_ports) {
+		kerr_set(err, KERR_LIMIT, "controller '%s' has ports 0 to %u: attach another one first (<controller type='virtio-serial'/>)",
+			d->id, c->space.max_ports - 1);
+		goto fail;
+	}
+	if (x.port->chr && !chr_open(x.port->chr, config, fds, err))
+		goto fail;
+	loop_call(c->virtio.queues[Q_CONTROL_IN].loop, link_port, &x);
+	*id = x.told ? g_strdup(x.port->dev.id) : NULL;
+	return true;
+fail:
+	chr_free(x.port->chr);
+	port_free(x.port);
+	return false;
+}
+
+void virtio_console_remove(struct device *d, const struct chardev *config)
+{
+	struct console_device *c = (struct console_device *)d;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		struct port_change x = { .c = c, .port = c->ports[i] };
+
+		if (!x.port || x.port->config != config)
+			continue;
+		loop_call(c->virtio.queues[Q_CONTROL_IN].loop, unlink_port, &x);
+		chr_free(x.port->chr);
+		port_free(x.port);
+	}
 }
 
 /* --- state --- */
@@ -558,4 +692,5 @@ static const struct virtio_ops ops = {
 };
 
 VIRTIO_DEVICE(virtio_console, "virtio-console", struct console_device, &ops, &controller_schema, "consoles and channels",
+	U64(struct console_device, removed, NULL, 0, UINT64_MAX, 0, "ports the guest has yet to be told to forget, a bit each"),
 	LIST(struct console_device, saved, NULL, port_schema, PORTS_MAX, 0, "ports", .name = "ports"));

@@ -25,6 +25,11 @@ static const struct field ask_attach_device_fields[] = { XML_FILE("file with the
 ASK(ask_attach_device, "a device to attach");
 #undef T
 
+#define T struct ask_update_device
+static const struct field ask_update_device_fields[] = { XML_FILE("file with the device's XML as it is to be, - for standard input"), WHERE(T), END };
+ASK(ask_update_device, "a device that changes");
+#undef T
+
 #define T struct ask_detach_device
 static const struct field ask_detach_device_fields[] = {
 	XML_FILE("file with the device's XML, or what tells it from others; - for standard input"), WHERE(T), TIMEOUT(T), FORCE(T), END };
@@ -87,10 +92,46 @@ static const struct field args_device_attach_fields[] = {
 static ASK(args_device_attach, "a device to plug, and to wait for");
 #undef T
 
+#define T struct args_device_update
+static const struct field args_device_update_fields[] = {
+	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device as it is to be"), END };
+static ASK(args_device_update, "a device that changes");
+#undef T
+
 #define T struct args_device_detach
 static const struct field args_device_detach_fields[] = {
 	STR(T, alias, NULL, REQUIRED, "the device's alias"), ANSWER_MS(T), FORCE(T), WORD(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
 static ASK(args_device_detach, "a device to unplug, and to wait for");
+#undef T
+
+#define T struct args_blockdev_add
+#define NODE_ROWS \
+	STR(T, driver, NULL, REQUIRED, "raw or qcow2 on file or host_device"), WORD(filename, "file, host_device: /dev/fdset/N"), \
+	FLAG(T, readonly, NULL, 0, "it is only read", .name = "read-only")
+static const struct field args_blockdev_add_fields[] = {
+	STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), JSON(T, file, "any", 0, "raw, qcow2: the node below, or its name"), NODE_ROWS, END };
+static ASK(args_blockdev_add, "a part of a disk's chain");
+static const struct field args_blockdev_file_fields[] = { WORD(node, "its name: not used", .name = "node-name"), NODE_ROWS, END };
+const struct schema args_blockdev_file_schema = { .name = "args_blockdev_file", .doc = "the file below a node", .size = sizeof(T),
+	.fields = args_blockdev_file_fields };
+#undef T
+
+#define T struct args_node
+static const struct field args_node_fields[] = { STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), END };
+static ASK(args_node, "a part of a disk's chain");
+#undef T
+
+#define T struct args_netdev_add
+static const struct field args_netdev_add_fields[] = {
+	STR(T, type, NULL, REQUIRED, "tap"), STR(T, id, NULL, REQUIRED, "its name"), WORD(fd, "the tap's descriptor: a name of getfd"), END };
+static ASK(args_netdev_add, "where a card's frames go");
+#undef T
+
+#define T struct args_medium
+static const struct field args_medium_fields[] = { WORD(id, "the drive"), END };
+static ASK(args_medium, "a drive");
+static const struct field args_netdev_del_fields[] = { STR(T, id, NULL, REQUIRED, "its name"), END };
+static const struct schema args_netdev_del_schema = { .name = "args_netdev_del", .doc = "a network back end", .size = sizeof(T), .fields = args_netdev_del_fields };
 #undef T
 
 #define WAITS "Returns when the guest has taken the device (in Linux: its driver runs it), or fails with what the guest said; then nothing of it is left. " \
@@ -105,6 +146,10 @@ const struct command devices_commands[] = {
 	  "kvmctl detach-device web disk.xml --persistent", GOES },
 	{ "detach-device-alias", "detach-device-alias", "detach a device by its alias", IN_KVMD, CMD_VM, &ask_detach_alias_schema, &tell_device_schema,
 	  "kvmctl detach-device-alias web rng1", GOES },
+	{ "update-device", "update-device", "change a device", IN_KVMD, CMD_VM, &ask_update_device_schema, &tell_device_schema,
+	  "kvmctl update-device web nic.xml --live\nkvmctl dumpxml web > web.xml",
+	  "The XML is the whole device as it is to be; which one is meant, its target, MAC, name or alias tells. While the machine runs: limits of disks and "
+	  "cards, a card's link, the rate of entropy; all else is refused by name, and needs --config." },
 	{ "attach-disk", "attach-disk", "attach a disk", IN_KVMD, CMD_VM, &ask_attach_disk_schema, &tell_device_schema,
 	  "kvmctl attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --persistent", WAITS },
 	{ "detach-disk", "detach-disk", "detach a disk", IN_KVMD, CMD_VM, &ask_detach_disk_schema, &tell_device_schema,
@@ -115,5 +160,12 @@ const struct command devices_commands[] = {
 	  "kvmctl detach-interface web bridge --mac 52:54:00:12:34:56", GOES },
 	{ "device-attach", NULL, "plug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_device_attach_schema, &tell_device_schema },
 	{ "device-detach", NULL, "unplug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL, &args_device_detach_schema, &tell_device_schema },
+	{ "device-update", NULL, "change a device while the guest uses it", IN_WORKER, CMD_INTERNAL, &args_device_update_schema, &tell_device_schema },
+	{ "blockdev-add", NULL, "make a part of a disk's chain, of a descriptor that was handed over", IN_WORKER, CMD_VM, &args_blockdev_add_schema },
+	{ "blockdev-del", NULL, "forget it", IN_WORKER, CMD_VM, &args_node_schema },
+	{ "netdev_add", NULL, "make a network back end of a tap that was handed over", IN_WORKER, CMD_VM, &args_netdev_add_schema },
+	{ "netdev_del", NULL, "forget it", IN_WORKER, CMD_VM, &args_netdev_del_schema },
+	{ "eject", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_medium_schema },
+	{ "blockdev-change-medium", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_medium_schema },
 	{ NULL },
 };

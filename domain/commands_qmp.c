@@ -84,7 +84,9 @@ static const struct field args_device_add_schema_fields[] = {
 	STR(T, driver, NULL, REQUIRED, "type of the device: query-hotpluggable-cpus tells that of vCPUs"),
 	TEXT(bus, "bus it goes to"), STRN(T, id, NULL, 1, 255, 0, "id for device_del"),
 	PLACE(socket, "socket-id", "vCPUs: package"), PLACE(die, "die-id", "vCPUs: die"),
-	PLACE(core, "core-id", "vCPUs: core"), PLACE(thread, "thread-id", "vCPUs: thread"), END };
+	PLACE(core, "core-id", "vCPUs: core"), PLACE(thread, "thread-id", "vCPUs: thread"),
+	TEXT(drive, "virtio-blk-pci: its block node"), TEXT(serial, "virtio-blk-pci: serial number"),
+	TEXT(netdev, "virtio-net-pci: its back end"), TEXT(mac, "virtio-net-pci: address"), TEXT(addr, "slot of bus 0: 0xa"), END };
 static S(args_device_add_schema, T, "device_add", "a device to plug");
 #undef T
 

@@ -171,6 +171,55 @@ void *device_by_alias(const struct devices *d, const char *alias, const struct f
 	return b.dev;
 }
 
+static void inherit_text(char **new, const char *old)
+{
+	if (!*new)
+		*new = g_strdup(old);
+}
+
+static void disk_inherit(struct disk *new, const struct disk *old)
+{
+	const char *a = new->source.file.path ? new->source.file.path : new->source.dev.path;
+	const char *b = old->source.file.path ? old->source.file.path : old->source.dev.path;
+
+	if (!new->backing && old->backing && !g_strcmp0(a, b))
+		new->backing = schema_dup(&disk_backing_schema, old->backing);
+	if (!new->driver.format)
+		new->driver.format = old->driver.format;
+}
+
+void device_inherit(const struct field *row, void *new, const void *old)
+{
+	struct device_base *a = device_base(row, new), *b = device_base(row, (void *)(uintptr_t)old);
+
+	if (a && b) {
+		inherit_text(&a->alias, b->alias);
+		if (address_empty(&a->address)) {
+			schema_clear(&address_schema, &a->address);
+			schema_copy(&address_schema, &a->address, &b->address);
+		}
+	}
+	if (row->sub == &disk_schema) {
+		disk_inherit(new, old);
+	} else if (row->sub == &iface_schema) {
+		inherit_text(&((struct iface *)new)->mac, ((const struct iface *)old)->mac);
+		inherit_text(&((struct iface *)new)->target, ((const struct iface *)old)->target);
+	} else if (row->sub == &channel_schema && ((struct chardev *)new)->type == ((const struct chardev *)old)->type) {
+		inherit_text(&((struct chardev *)new)->source.path.path, ((const struct chardev *)old)->source.path.path);
+	}
+}
+
+void device_swap(struct devices *d, const struct field *row, void *old, void *new)
+{
+	void **member = field_at(row, d);
+	guint at;
+
+	if (row->kind->shape == SHAPE_OPT)
+		*member = new;
+	else if (g_ptr_array_find(*(GPtrArray **)member, old, &at))
+		(*(GPtrArray **)member)->pdata[at] = new;
+}
+
 static bool said_differs(const char *said, const char *is)
 {
 	return said && g_ascii_strcasecmp(said, is ? is : "");

@@ -18,5 +18,9 @@ bool device_put(struct devices *, const struct field *row, void *dev, GError **e
  * name or port), else by being the only one that fits. NULL and *err: NO_DEVICE, or ARGS when several fit. */
 void *device_match(const struct devices *, const struct field *row, const void *like, GError **err);
 void *device_by_alias(const struct devices *, const char *alias, const struct field **row);
+/* What `new` does not say and the machine gave `old`, both of one row: alias, place, MAC, tap, pty, chain of images. */
+void device_inherit(const struct field *row, void *new, const void *old);
+/* new (taken) in old's place; old is the caller's. */
+void device_swap(struct devices *, const struct field *row, void *old, void *new);
 /* Takes it out of its list: the caller's. */
 void device_take(struct devices *, const struct field *row, void *dev);

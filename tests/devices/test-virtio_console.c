@@ -93,7 +93,7 @@ static void rig_make(struct rig *r)
 	g_ptr_array_add(r->channels, &r->channel);
 	g_ptr_array_add(r->channels, &r->spice);
 	fake_add(r->f, "pci-host", NULL);
-	r->dev = fake_add(r->f, "virtio-console", "{'type':'virtio-serial','index':0,'driver':{'packed':'on'}}");
+	r->dev = fake_add(r->f, "virtio-console", "{'type':'virtio-serial','index':0,'ports':4,'driver':{'packed':'on'}}");
 	r->said = g_string_new(NULL);
 }
 
@@ -426,6 +426,49 @@ static void test_hostile(void)
 	rig_clear(&r);
 }
 
+/* A channel comes, goes, and comes again before the guest has heard of either. */
+static void test_come_and_go(void)
+{
+	struct chardev late, far;
+	g_autoptr(GError) err = NULL;
+	struct rig r;
+	char *id = NULL;
+
+	rig_make(&r);
+	late = port(CHARDEV_SPICEVMC, "2", "org.kvmd.late", NULL);
+	late.alias = (char *)"channel7";
+	far = port(CHARDEV_SPICEVMC, "4", "org.kvmd.far", NULL);
+	open_it(&r, F_MULTIPORT);
+	open_ports(&r);
+	g_assert_true(virtio_console_serves(r.dev, &late));
+	g_assert_true(virtio_console_add(r.dev, &late, r.f->fds, &id, NULL));
+	g_assert_cmpstr(id, ==, "channel7");
+	g_free(id);
+	g_assert_cmpstr(listen_to(&r), ==, "1 2 1,");
+	tell(&r, 2, PORT_READY, 1);
+	g_assert_cmpstr(listen_to(&r), ==, "7 2 1 org.kvmd.late,6 2 0,");
+	put_out(&r, 7, "to nobody", 9);
+	g_assert_true(out_done(&r, 7));
+	g_assert_false(virtio_console_add(r.dev, &late, r.f->fds, &id, &err));
+	g_assert_error(err, kerr_quark(), KERR_BUSY);
+	g_clear_error(&err);
+	g_assert_false(virtio_console_add(r.dev, &far, r.f->fds, &id, &err));
+	g_assert_error(err, kerr_quark(), KERR_LIMIT);
+	virtio_console_remove(r.dev, &far);     /* is not there */
+	virtio_console_remove(r.dev, &late);
+	g_assert_true(virtio_console_add(r.dev, &late, r.f->fds, &id, NULL));
+	g_free(id);
+	g_assert_cmpstr(listen_to(&r), ==, "2 2 1,1 2 1,");
+	virtio_console_remove(r.dev, &late);
+	g_assert_cmpstr(listen_to(&r), ==, "2 2 1,");
+	device_reset(r.dev);                    /* no driver: nobody to wait for */
+	id = (char *)"?";
+	g_assert_true(virtio_console_add(r.dev, &late, r.f->fds, &id, NULL));
+	g_assert_null(id);
+	virtio_console_remove(r.dev, &late);
+	rig_clear(&r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -433,6 +476,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/console/console", test_console);
 	g_test_add_func("/console/channel", test_channel);
 	g_test_add_func("/console/flow", test_flow);
+	g_test_add_func("/console/come-and-go", test_come_and_go);
 	g_test_add_func("/console/refused", test_refused);
 	g_test_add_func("/console/hostile", test_hostile);
 	return g_test_run();

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -135,10 +136,56 @@ def case_disk(k):
     assert k.ctl('dumpxml', 'a').stdout == before and first not in open_files(k, 'a')
     k.ctl('attach-disk', 'a', second, 'vda', '--persistent', '--mode', 'readonly', *PATIENT, timeout=300)
     assert second in k.ctl('dumpxml', 'a', '--inactive').stdout
-    assert guest_says(k, 'a', 'ls /sys/block; head -c 8 /dev/vda; cat /sys/block/vda/ro') .split() == ['vda', 'kvmd-two1']
+    assert guest_says(k, 'a', 'head -c 8 /dev/vda; cat /sys/block/vda/ro') == 'kvmd-two1'
     k.ctl('detach-disk', 'a', 'vda', '--persistent', *PATIENT, timeout=300)
     assert guest_says(k, 'a', 'ls /sys/block') == ''
     assert second not in k.ctl('dumpxml', 'a', '--inactive').stdout
+
+
+def interfaces():
+    with open('/proc/net/dev') as f:
+        return f.read()
+
+
+def case_devices(k):
+    """Network cards, entropy, a controller and channels on it: there, used, and gone again."""
+    own = "<controller type='virtio-serial' index='0' ports='4'/>"
+    shell(k, linux('a', own), 'a')
+    before = k.ctl('dumpxml', 'a').stdout
+
+    def attach(xml):
+        return k.json('attach-device', 'a', '-', *PATIENT, stdin=xml, timeout=300)['alias']
+
+    def detach(alias):
+        k.ctl('detach-device-alias', 'a', alias, *PATIENT, timeout=300)
+
+    nic = k.json('attach-interface', 'a', 'ethernet', '--target', 'kvmdtap0', '--mac', '52:54:00:aa:bb:cc', *PATIENT, timeout=300)['alias']
+    assert 'kvmdtap0' in interfaces()
+    assert guest_says(k, 'a', 'cat /sys/class/net/eth0/address') == '52:54:00:aa:bb:cc'
+    k.ctl('detach-interface', 'a', 'ethernet', '--mac', '52:54:00:AA:BB:CC', *PATIENT, timeout=300)
+    k.until(lambda: 'kvmdtap0' not in interfaces(), 10, 'the tap has gone with its card')
+    assert nic == 'net0' and guest_says(k, 'a', 'ls /sys/class/net') in ('lo', '')
+    rng = attach("<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>")
+    assert 'virtio' in guest_says(k, 'a', 'cat /sys/class/misc/hw_random/rng_current')
+    detach(rng)
+    sock = f'{k.root}/chan.sock'
+    one = f"<channel type='unix'><source mode='bind' path='{sock}'/><target type='virtio' name='org.kvmd.one'/></channel>"
+    assert attach(one) == 'channel0'
+    assert guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.one'
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sock)
+    guest_says(k, 'a', 'for f in /dev/vport*; do echo to-host >$f; done')
+    s.settimeout(20)
+    assert s.recv(100) == b'to-host\n'
+    refused(k, 'a port of it', 'detach-device', 'a', '-', stdin="<controller type='virtio-serial' index='0'/>")
+    detach('channel0')
+    assert guest_says(k, 'a', 'ls /sys/class/virtio-ports') == ''
+    assert attach("<controller type='virtio-serial' index='1'/>") == 'virtio-serial1'
+    attach(one.replace('<target', "<address type='virtio-serial' controller='1' bus='0' port='2'/><target"))
+    assert guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.one'
+    detach('channel0')
+    detach('virtio-serial1')
+    assert k.ctl('dumpxml', 'a').stdout == before
 
 
 def case_flat(k):
@@ -188,6 +235,102 @@ def case_flat(k):
     refused(k, 'no ACPI', 'attach-disk', 'n', img, 'vdb')
 
 
+def case_update(k):
+    """What may change while the machine runs does; the rest is refused by name."""
+    img = image(k, 'd.img')
+    disk = f"<disk type='file'><source file='{img}'/><target dev='vdb' bus='virtio'/>%s</disk>"
+    start(k, flat('f', disk % ''), 'f')
+    k.ctl('update-device', 'f', '-', stdin=disk % '<iotune><total_iops_sec>100</total_iops_sec></iotune>')
+    assert '<total_iops_sec>100<' in k.ctl('dumpxml', 'f').stdout and 'iops' not in k.ctl('dumpxml', 'f', '--inactive').stdout
+    refused(k, "'serial'", 'update-device', 'f', '-', stdin=disk % '<serial>ABC</serial>')
+    refused(k, "'readonly'", 'update-device', 'f', '-', stdin=disk % '<readonly/>')
+    refused(k, 'fits', 'update-device', 'f', '-', stdin=(disk % '').replace('vdb', 'vdc'))
+    k.ctl('update-device', 'f', '-', '--config', stdin=disk % '<serial>ABC</serial>')
+    assert '<serial>ABC<' in k.ctl('dumpxml', 'f', '--inactive').stdout and 'ABC' not in k.ctl('dumpxml', 'f').stdout
+    k.ctl('update-device', 'f', '-', '--persistent', stdin=disk % '')
+    assert 'iops' not in k.ctl('dumpxml', 'f').stdout and 'ABC' not in k.ctl('dumpxml', 'f', '--inactive').stdout
+
+
+class Qmp:
+    """A client of the machine's own socket."""
+    def __init__(self, path):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.connect(path)
+        self.f = self.s.makefile('r')
+        self.events = []
+        json.loads(self.f.readline())
+        self.ask('qmp_capabilities')
+
+    def message(self):
+        m = json.loads(self.f.readline())
+        if 'event' in m:
+            self.events.append(m)
+        return m
+
+    def ask(self, command, fd=None, **arguments):
+        text = json.dumps({'execute': command, 'arguments': {k.replace('_', '-'): v for k, v in arguments.items()}}).encode()
+        socket.send_fds(self.s, [text], [] if fd is None else [fd])
+        while True:
+            m = self.message()
+            if 'event' not in m:
+                return m
+
+    def wait(self, event):
+        while not [e for e in self.events if e['event'] == event]:
+            self.message()
+        e = [e for e in self.events if e['event'] == event][-1]
+        self.events = []
+        return e['data']
+
+
+def case_qmp(k):
+    """device_add and what it needs; a reset takes what was asked for."""
+    img = image(k, 'd.img')
+    start(k, flat('f'), 'f')
+    before = k.ctl('dumpxml', 'f').stdout
+    q = Qmp(f'{k.root}/run/kvmd/vm/f.qmp')
+
+    def fails(want, *args, **kw):
+        m = q.ask(*args, **kw)
+        assert 'error' in m and re.search(want, m['error']['desc']), m
+
+    fd = os.open(img, os.O_RDWR)
+    n = q.ask('add-fd', fd=fd)['return']['fdset-id']
+    os.close(fd)
+    fails('add-fd', 'blockdev-add', driver='file', node_name='x', filename='/etc/passwd')
+    fails('not there', 'blockdev-add', driver='nbd', node_name='x')
+    fails('no node', 'blockdev-add', driver='raw', node_name='x', file='nothing')
+    fails('set 999', 'blockdev-add', driver='raw', node_name='x', file={'driver': 'file', 'filename': '/dev/fdset/999'})
+    assert q.ask('blockdev-add', driver='raw', node_name='d0', file={'driver': 'file', 'filename': f'/dev/fdset/{n}'}) == {'return': {}}
+    fails('taken', 'blockdev-add', driver='raw', node_name='d0', file={'driver': 'file', 'filename': f'/dev/fdset/{n}'})
+    fails('no block node', 'device_add', driver='virtio-blk-pci', id='disk9', drive='d1')
+    fails('addr', 'device_add', driver='virtio-blk-pci', id='disk9', drive='d0', addr='0x20')
+    fails('no id', 'device_add', driver='virtio-blk-pci', id='9', drive='d0')
+    assert q.ask('device_add', driver='virtio-blk-pci', id='disk9', drive='d0', addr='0x7') == {'return': {}}
+    assert [d for d in q.ask('query-pci')['return'][0]['devices'] if d['slot'] == 7]
+    fails('already|taken', 'device_add', driver='virtio-blk-pci', id='disk8', drive='d0')
+    fails('taken', 'device_add', driver='virtio-rng-pci', id='disk9')
+    fails('in use', 'blockdev-del', node_name='d0')
+    k.until(lambda: "alias name='disk9'" in k.ctl('dumpxml', 'f').stdout, 10, 'the description follows')
+    assert q.ask('device_add', driver='virtio-rng-pci', id='rng9') == {'return': {}}
+    fails('getfd|descriptor', 'netdev_add', type='tap', id='n0')
+    fails('not there', 'netdev_add', type='user', id='n0')
+    fails('no network back end', 'device_add', driver='virtio-net-pci', id='net9', netdev='n0')
+    fails('chardev', 'device_add', driver='virtserialport', id='p')
+    fails('no drives', 'eject', id='x')
+    fails('no device', 'device_del', id='nothing')
+    fails('cannot be unplugged', 'device_del', id='serial0')
+    for name in ('disk9', '/machine/peripheral/rng9'):
+        assert q.ask('device_del', id=name) == {'return': {}}
+    fails('not yet answered', 'device_del', id='disk9')
+    q.ask('system_reset')
+    q.wait('DEVICE_DELETED')
+    k.until(lambda: k.ctl('dumpxml', 'f').stdout == before, 10, 'the machine is as before')
+    assert q.ask('blockdev-del', node_name='d0') == {'return': {}}
+    q.ask('remove-fd', fdset_id=n)
+    assert img not in open_files(k, 'f')
+
+
 def case_killed(k):
     """kvmd dies while the guest is asked: the machine goes on, the result is in the journal."""
     img = image(k, 'd.img')
@@ -206,6 +349,19 @@ def case_killed(k):
     k.until(lambda: k.ctl('dumpxml', 'f').stdout == before, 10, 'the machine is as before')
 
 
+def inside_a_network():
+    """A network of its own, so that taps disturb nobody."""
+    if os.environ.get('KVMD_TEST_NET') or not os.path.exists('/dev/net/tun') or not shutil.which('unshare') or os.geteuid():
+        return
+    if not subprocess.run(['unshare', '--net', 'true'], stderr=subprocess.DEVNULL).returncode:
+        os.environ['KVMD_TEST_NET'] = '1'
+        os.execvp('unshare', ['unshare', '--net', sys.executable, *sys.argv])
+
+
 cases = {n[5:]: f for n, f in list(globals().items()) if n.startswith('case_')}
 chosen = sys.argv[2:] or list(cases)
+if 'devices' in chosen:
+    inside_a_network()
+    if not os.environ.get('KVMD_TEST_NET'):
+        skip('taps need root, /dev/net/tun and unshare')
 run([(c, cases[c]) for c in chosen], build)

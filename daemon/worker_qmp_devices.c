@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP's way to plug devices: nodes and network back ends are made first, then device_add names them. The worker opens nothing:
+ * a node's file is a set of add-fd ("/dev/fdset/N"), a tap is a descriptor of getfd. What a device has taken is gone with it.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/worker_plug.h"
+#include "daemon/worker_qmp.h"
+#include "domain/commands_devices.h"
+#include "domain/json.h"
+#include "hv/fdset.h"
+
+#define MADE_MAX 256                    /* nodes and back ends */
+
+/* A block node or a network back end. */
+struct made {
+	char *name;
+	bool net;
+	int format;                     /* node: enum disk_format; ABSENT: the bare file */
+	bool readonly;
+	int fd;                         /* -1: a device has it, or it is `file`'s */
+	char *user;                     /* alias of the device that has taken it; NULL: none */
+	struct made *file;              /* node on another one */
+};
+
+static struct made *made_find(const struct worker *w, bool net, const char *name)
+{
+	for (unsigned i = 0; name && w->made && i < w->made->len; i++) {
+		struct made *m = w->made->pdata[i];
+
+		if (m->net == net && !strcmp(m->name, name))
+			return m;
+	}
+	return NULL;
+}
+
+static bool in_use(struct worker *w, const struct made *m)
+{
+	const struct plug_kind *k;
+
+	if (m->user && plug_find(w, m->user, &k))
+		return true;
+	for (unsigned i = 0; i < w->made->len; i++)
+		if (((const struct made *)w->made->pdata[i])->file == m)
+			return true;
+	return false;
+}
+
+static void made_free(gpointer data)
+{
+	struct made *m = data;
+
+	if (m->fd >= 0)
+		close(m->fd);
+	g_free(m->name);
+	g_free(m->user);
+	g_free(m);
+}
+
+static struct made *made_new(struct worker *w, bool net, const char *name, GError **err)
+{
+	struct made *m;
+
+	if (!w->made)
+		w->made = g_ptr_array_new_with_free_func(made_free);
+	if (!name || !*name)
+		return kerr_set(err, KERR_ARGS, net ? "the back end needs an 'id'" : "the node needs a 'node-name'"), NULL;
+	if (made_find(w, net, name))
+		return kerr_set(err, KERR_EXISTS, "the name '%s' is taken", name), NULL;
+	if (w->made->len >= MADE_MAX)
+		return kerr_set(err, KERR_LIMIT, "there are %u nodes and back ends already", MADE_MAX), NULL;
+	m = g_new0(struct made, 1);
+	*m = (struct made){ .name = g_strdup(name), .net = net, .fd = -1 };
+	g_ptr_array_add(w->made, m);
+	return m;
+}
+
+static enum run_result made_remove(struct worker *w, bool net, const char *name, GError **err)
+{
+	struct made *m = made_find(w, net, name);
+
+	if (!m)
+		return kerr_set(err, KERR_NO_DEVICE, net ? "there is no network back end '%s'" : "there is no block node '%s' of blockdev-add", name), RUN_FAILED;
+	if (in_use(w, m))
+		return kerr_set(err, KERR_BUSY, "'%s' is in use%s%s", name, m->user ? " by device " : "", m->user ? m->user : ""), RUN_FAILED;
+	g_ptr_array_remove(w->made, m);
+	return RUN_DONE;
+}
+
+/* --- nodes --- */
+
+/* A descriptor of the set that "/dev/fdset/N" names, one that can be written unless readonly. */
+static int fd_of_set(const struct worker *w, const char *filename, bool readonly, GError **err)
+{
+	unsigned id;
+	int end = 0;
+
+	if (!filename || sscanf(filename, "/dev/fdset/%u%n", &id, &end) != 1 || filename[end])
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s': the machine opens no files; hand the descriptor over by add-fd and write filename=/dev/fdset/N, or use "
+			"'kvmctl attach-disk'", filename ? filename : ""), -1;
+	for (unsigned i = 0; w->fdsets && i < w->fdsets->len; i++) {
+		const struct qmp_fdset *s = w->fdsets->pdata[i];
+
+		for (unsigned k = 0; s->id == id && k < s->fds->len; k++) {
+			int fd = (int)((const struct qmp_fd *)s->fds->pdata[k])->fd, flags = fcntl(fd, F_GETFL);
+
+			if (flags >= 0 && (readonly || (flags & O_ACCMODE) == O_RDWR))
+				return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		}
+	}
+	return kerr_set(err, KERR_NO_FILE, "set %u has no descriptor that is open for %s", id, readonly ? "reading" : "reading and writing"), -1;
+}
+
+static bool file_node(struct worker *w, struct made *m, const struct args_blockdev_add *a, GError **err)
+{
+	if (strcmp(a->driver, "file") && strcmp(a->driver, "host_device"))
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s' nodes are not there: raw or qcow2 on file or host_device", a->driver);
+	if (a->file)
+		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", a->driver);
+	m->fd = fd_of_set(w, a->filename, a->readonly, err);
+	return m->fd >= 0;
+}
+
+/* What "file" says: a node's name, or one made here. */
+static bool below(struct worker *w, struct made *m, const struct args_blockdev_add *a, json_object *raw, GError **err)
+{
+	struct args_blockdev_add *inner;
+	json_object *o = NULL;
+	bool ok;
+
+	if (raw)
+		(void)json_object_object_get_ex(raw, "file", &o);
+	if (json_object_is_type(o, json_type_string)) {
+		m->file = made_find(w, false, json_object_get_string(o));
+		if (!m->file || m->file == m || m->file->format)
+			return kerr_set(err, KERR_NO_DEVICE, "'file' names no node of a file: '%s'", json_object_get_string(o));
+		if (m->file->user || m->file->fd < 0)
+			return kerr_set(err, KERR_BUSY, "'%s' is in use", m->file->name);
+		return true;
+	}
+	if (!json_object_is_type(o, json_type_object))
+		return kerr_set(err, KERR_ARGS, "a '%s' node needs 'file'", a->driver);
+	inner = schema_new(&args_blockdev_file_schema);
+	ok = json_to_struct(&args_blockdev_file_schema, inner, o, err);
+	inner->readonly |= a->readonly;
+	ok = ok && file_node(w, m, inner, err);
+	schema_free(&args_blockdev_file_schema, inner);
+	return ok;
+}
+
+static enum run_result blockdev_add(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	static const struct { const char *driver; int format; } formats[] = { { "raw", FORMAT_RAW }, { "qcow2", FORMAT_QCOW2 } };
+	const struct args_blockdev_add *a = args;
+	struct worker *w = c->worker;
+	struct made *m = made_new(w, false, a->node, err);
+	bool ok;
+
+	if (!m)
+		return RUN_FAILED;
+	m->readonly = a->readonly;
+	for (size_t i = 0; i < G_N_ELEMENTS(formats); i++)
+		if (!strcmp(a->driver, formats[i].driver))
+			m->format = formats[i].format;
+	ok = m->format ? below(w, m, a, raw, err) : file_node(w, m, a, err);
+	if (ok)
+		return RUN_DONE;
+	g_ptr_array_remove(w->made, m);
+	return RUN_FAILED;
+}
+
+static enum run_result blockdev_del(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	return made_remove(c->worker, false, ((const struct args_node *)args)->node, err);
+}
+
+/* --- network back ends --- */
+
+static enum run_result netdev_add(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_netdev_add *a = args;
+	struct made *m;
+	int fd;
+
+	if (strcmp(a->type, "tap"))
+		return kerr_set(err, KERR_UNSUPPORTED, "back ends of type '%s' are not there: tap with fd=, or use 'kvmctl attach-interface'", a->type), RUN_FAILED;
+	if (!a->fd)
+		return kerr_set(err, KERR_ARGS, "a tap's descriptor is handed over by getfd, and named here by fd="), RUN_FAILED;
+	m = made_new(c->worker, true, a->id, err);
+	if (!m)
+		return RUN_FAILED;
+	fd = client_take_fd(c, a->fd, err);
+	if (fd < 0) {
+		g_ptr_array_remove(c->worker->made, m);
+		return RUN_FAILED;
+	}
+	m->fd = fd;
+	return RUN_DONE;
+}
+
+static enum run_result netdev_del(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	return made_remove(c->worker, true, ((const struct args_id *)args)->id, err);
+}
+
+/* --- devices --- */
+
+/* The node or back end that a device is to have; it must be free. */
+static struct made *take(struct worker *w, bool net, const char *name, GError **err)
+{
+	struct made *m = made_find(w, net, name);
+
+	if (!name)
+		return kerr_set(err, KERR_ARGS, net ? "the card needs a 'netdev'" : "the disk needs a 'drive'"), NULL;
+	if (!m)
+		return kerr_set(err, KERR_NO_DEVICE, net ? "there is no network back end '%s'" : "there is no block node '%s'", name), NULL;
+	if (m->user || (m->fd < 0 && (!m->file || m->file->fd < 0)))
+		return kerr_set(err, KERR_BUSY, "'%s' was given to a device already", name), NULL;
+	return m;
+}
+
+/* "vdb": the first that no disk has. New. */
+static char *free_target(const struct machine *m)
+{
+	for (char c = 'a'; c <= 'z'; c++) {
+		char *name = g_strdup_printf("vd%c", c);
+		bool taken = false;
+
+		list_each(disk, d, m->devices.disks)
+			taken |= !g_strcmp0(d->target.dev, name);
+		if (!taken)
+			return name;
+		g_free(name);
+	}
+	return g_strdup("vdaa");
+}
+
+static void *make_disk(struct worker *w, const struct args_device_add *a, struct made *m)
+{
+	struct disk *d = schema_new(&disk_schema);
+
+	d->type = DISK_FILE;
+	d->device = DISK_DEVICE_DISK;
+	d->driver.format = m->format ? m->format : FORMAT_RAW;
+	d->source.file.path = g_strdup_printf("/dev/fdset/%s", m->name);
+	d->source.file.fd = g_strdup("drive");
+	d->backing = schema_new(&disk_backing_schema);
+	d->target.dev = free_target(w->machine);
+	d->target.bus = DISK_BUS_VIRTIO;
+	d->readonly = m->readonly;
+	d->serial = g_strdup(a->serial);
+	return d;
+}
+
+static void *make_card(const struct args_device_add *a)
+{
+	struct iface *i = schema_new(&iface_schema);
+	guint32 n = g_random_int();
+
+	i->type = IFACE_ETHERNET;
+	i->target_managed = YESNO_NO;
+	i->model = g_strdup("virtio");
+	i->mac = a->mac ? g_ascii_strdown(a->mac, -1) : g_strdup_printf("52:54:00:%02x:%02x:%02x", n & 0xff, n >> 8 & 0xff, n >> 16 & 0xff);
+	return i;
+}
+
+static void *make_rng(void)
+{
+	struct rng *r = schema_new(&rng_schema);
+
+	r->model = VIRTIO_MODEL_VIRTIO;
+	r->backend.model = RNG_BUILTIN;
+	return r;
+}
+
+/* "0xa", "0a", "a.0": the slot of bus 0. */
+static bool set_addr(struct address *at, const char *text, GError **err)
+{
+	unsigned slot, function = 0;
+	int end = 0;
+
+	if (!text)
+		return true;
+	if ((sscanf(text, "%x.%x%n", &slot, &function, &end) != 2 || text[end]) && (sscanf(text, "%x%n", &slot, &end) != 1 || text[end]))
+		end = 0;
+	if (!end || slot < 1 || slot > 31 || function)
+		return kerr_set(err, KERR_ARGS, "addr '%s': write a slot of bus 0, 0x1 to 0x1f", text);
+	at->type = ADDRESS_PCI;
+	at->domain = at->bus = at->function = 0;
+	at->slot = slot;
+	return true;
+}
+
+static char *free_alias(struct worker *w, const char *stem)
+{
+	const struct plug_kind *k;
+
+	for (unsigned n = 0;; n++) {
+		char *name = g_strdup_printf("%s%u", stem, n);
+
+		if (!device_find(&w->vm, name) && !plug_find(w, name, &k))
+			return name;
+		g_free(name);
+	}
+}
+
+bool qmp_plugs(const char *driver)
+{
+	static const char *const drivers[] = { "virtio-blk-pci", "virtio-net-pci", "virtio-rng-pci" };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++)
+		if (!strcmp(drivers[i], driver))
+			return true;
+	return false;
+}
+
+bool qmp_device_plug(struct worker *w, const struct args_device_add *a, GError **err)
+{
+	bool blk = !strcmp(a->driver, "virtio-blk-pci"), net = !strcmp(a->driver, "virtio-net-pci");
+	const struct plug_kind *k = plug_kind_of(blk ? &disk_schema : net ? &iface_schema : &rng_schema);
+	struct made *m = blk || net ? take(w, net, net ? a->netdev : a->drive, err) : NULL, *holder;
+	g_autofree char *alias = NULL, *name = NULL;
+	struct device_base *base;
+	struct fdset *fds;
+	void *config;
+	int fd = -1;
+	bool ok;
+
+	if ((blk || net) && !m)
+		return false;
+	config = blk ? make_disk(w, a, m) : net ? make_card(a) : make_rng();
+	base = plug_base(k, config);
+	alias = a->id ? g_strdup(a->id) : free_alias(w, blk ? "virtio-disk" : net ? "net" : "rng");
+	base->alias = g_strdup(alias);
+	if (!set_addr(&base->address, a->addr, err) || !schema_check(k->schema, config, err)) {
+		schema_free(k->schema, config);
+		return false;
+	}
+	fds = fdset_new();
+	holder = m && m->fd < 0 ? m->file : m;
+	name = net ? g_strdup_printf(IFACE_FD_NAME, alias, 0u) : g_strdup("drive");
+	if (m)
+		fd = fcntl(holder->fd, F_DUPFD_CLOEXEC, 0);
+	ok = !m || (fd < 0 ? kerr_set(err, KERR_LIMIT, "no descriptors are left") : fdset_add(fds, name, fd, err));
+	ok = ok ? plug_in(w, k, config, fds, err) : (schema_free(k->schema, config), false);
+	fdset_free(fds);
+	if (ok && m) {          /* it is the device's, and goes with it */
+		m->user = g_strdup(alias);
+		close(holder->fd);
+		holder->fd = -1;
+	}
+	return ok;
+}
+
+/* --- media --- */
+
+static enum run_result no_drives(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	kerr_set(err, KERR_UNSUPPORTED, "there are no drives with a medium to change: a CD-ROM is shown as a read-only disk; detach it and attach another one");
+	return RUN_FAILED;
+}
+
+const struct worker_binding qmp_device_bindings[] = {
+	{ "blockdev-add", blockdev_add },
+	{ "blockdev-del", blockdev_del },
+	{ "netdev_add", netdev_add },
+	{ "netdev_del", netdev_del },
+	{ "eject", no_drives },
+	{ "blockdev-change-medium", no_drives },
+	{ NULL },
+};
