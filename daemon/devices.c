@@ -27,6 +27,7 @@ static void change_free(struct device_change *c)
 {
 	g_free(c->xml);
 	g_free(c->alias);
+	g_free(c->image);
 	g_free(c->text);
 	g_free(c->found);
 	g_free(c->mac);
@@ -186,14 +187,15 @@ static bool scope(const struct request *r, const struct ask_where *w, bool *live
 	return change_scope(r, w->live || (w->persistent && dom_is_active(r->dom)), w->config || w->persistent, w->current, live, config, err);
 }
 
-/* xml or alias: what is meant (taken). */
-static void begin(struct request *r, enum device_verb verb, const struct ask_where *where, uint32_t timeout, bool force, char *xml, char *alias)
+/* xml, alias or image: what is meant (taken). */
+static void begin(struct request *r, enum device_verb verb, const struct ask_where *where, uint32_t timeout, bool force, char *xml, char *alias,
+	char *image)
 {
 	struct device_change *c = g_new0(struct device_change, 1);
 	struct dom *d = r->dom;
 	g_autoptr(GError) err = NULL;
 
-	*c = (struct device_change){ .request = r, .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias };
+	*c = (struct device_change){ .request = r, .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image };
 	if (!scope(r, where, &c->live, &c->config, &err) || (c->live && !dom_can_ask(d, &err)) ||
 	    (c->live && !d->live && !kerr_set(&err, KERR_STATE, "what runs is not known just now: try again"))) {
 		c->config = false;
@@ -223,7 +225,7 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_whe
 static void attach_xml(struct request *r, char *xml, const GError *err, const struct ask_where *where, uint32_t timeout)
 {
 	if (xml)
-		begin(r, DEVICE_ATTACH, where, timeout, false, xml, NULL);
+		begin(r, DEVICE_ATTACH, where, timeout, false, xml, NULL, NULL);
 	else
 		request_fail(r, err);
 }
@@ -257,30 +259,31 @@ static void cmd_update_device(struct request *r)
 {
 	const struct ask_update_device *a = r->args;
 
-	begin(r, DEVICE_UPDATE, &a->where, 0, false, g_strdup(a->xml), NULL);
+	begin(r, DEVICE_UPDATE, &a->where, 0, false, g_strdup(a->xml), NULL, NULL);
 }
 
 static void cmd_detach_device(struct request *r)
 {
 	const struct ask_detach_device *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, g_strdup(a->xml), NULL);
+	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, g_strdup(a->xml), NULL, NULL);
 }
 
 static void cmd_detach_alias(struct request *r)
 {
 	const struct ask_detach_alias *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, NULL, g_strdup(a->alias));
+	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, NULL, g_strdup(a->alias), NULL);
 }
 
 static void cmd_detach_disk(struct request *r)
 {
 	const struct ask_detach_disk *a = r->args;
 	g_autofree char *target = g_markup_escape_text(a->target, -1);
+	bool image = strchr(a->target, '/');
 
-	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force,
-		g_strdup_printf(strchr(a->target, '/') ? "<disk><source file='%s'/></disk>" : "<disk><target dev='%s'/></disk>", target), NULL);
+	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, image ? NULL : g_strdup_printf("<disk><target dev='%s'/></disk>", target), NULL,
+		image ? g_strdup(a->target) : NULL);
 }
 
 static void cmd_detach_interface(struct request *r)
@@ -289,7 +292,7 @@ static void cmd_detach_interface(struct request *r)
 	g_autofree char *type = g_markup_escape_text(a->type, -1), *mac = a->mac ? g_markup_escape_text(a->mac, -1) : NULL;
 	g_autofree char *child = mac ? g_strdup_printf("<mac address='%s'/>", mac) : g_strdup("");
 
-	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL);
+	begin(r, DEVICE_DETACH, &a->where, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL, NULL);
 }
 
 const struct command_binding devices_bindings[] = {

@@ -12,8 +12,8 @@ struct device_change {
 	enum device_verb verb;
 	bool live, config, force;
 	uint32_t timeout;               /* s */
-	/* What is meant: XML, or an alias. */
-	char *xml, *alias;
+	/* What is meant: XML, or an alias, or a disk's image (a path). */
+	char *xml, *alias, *image;
 	/* The thread's, in: */
 	struct machine *machine;        /* copy of what runs; NULL: not live */
 	char *text;                     /* the definition; NULL: not config */

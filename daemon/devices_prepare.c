@@ -103,11 +103,27 @@ static bool attach_config(struct device_change *c, GError **err)
 	return add(c->definition, row, dev, err);
 }
 
+static void *disk_by_image(struct machine *m, const char *image, const struct field **row, GError **err)
+{
+	list_each(disk, d, m->devices.disks) {
+		const struct resource *r = disk_source_resource(d->type, &d->source);
+
+		if (!r || g_strcmp0(r->path, image))
+			continue;
+		*row = device_row(&disk_schema);
+		return d;
+	}
+	kerr_set(err, KERR_NO_DEVICE, "no disk of it has the image '%s'", image);
+	return NULL;
+}
+
 /* The device that is meant, among m's. */
 static void *find(const struct device_change *c, struct machine *m, const struct field **row, GError **err)
 {
 	void *like, *dev;
 
+	if (c->image)
+		return disk_by_image(m, c->image, row, err);
 	if (c->alias) {
 		dev = device_by_alias(&m->devices, c->alias, row);
 		if (!dev)

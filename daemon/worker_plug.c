@@ -22,8 +22,6 @@
 #include "domain/json.h"
 #include "hv/x86/ports.h"
 
-#define OST_EVENTS_A_SECOND 20  /* more are not told to clients: a guest can write them all day */
-
 /* A change under way. */
 struct plug {
 	struct worker *worker;
@@ -50,8 +48,7 @@ struct plugs {
 	struct device *block;
 	GPtrArray *changes;             /* of struct plug */
 	GPtrArray *retiring;            /* of struct retiring */
-	gint64 second;                  /* of the events below */
-	unsigned events;
+	struct ost_limit told;
 };
 
 /* --- looking --- */
@@ -148,27 +145,6 @@ static void command_event(const struct plug *p, bool done)
 	worker_event(p->worker, done ? "COMMAND_DONE" : "COMMAND_BEGUN", o);
 }
 
-static void ost_event(struct worker *w, const struct pcihp_report *r)
-{
-	gint64 second = g_get_monotonic_time() / G_USEC_PER_SEC;
-	g_autofree char *number = g_strdup_printf("%u", r->slot);
-	json_object *o, *info;
-
-	if (second != w->plugs->second)
-		w->plugs->events = 0;
-	w->plugs->second = second;
-	if (w->plugs->events++ >= OST_EVENTS_A_SECOND)
-		return;
-	o = json_object_new_object();
-	info = json_object_new_object();
-	json_object_object_add(info, "slot", json_object_new_string(number));
-	json_object_object_add(info, "slot-type", json_object_new_string("PCI"));
-	json_object_object_add(info, "source", json_object_new_uint64(r->event));
-	json_object_object_add(info, "status", json_object_new_uint64(r->status));
-	json_object_object_add(o, "info", info);
-	worker_event(w, "ACPI_DEVICE_OST", o);
-}
-
 /* --- the end of a change --- */
 
 static void plug_free(struct plug *p)
@@ -255,7 +231,7 @@ static void take_report(struct worker *w, const struct pcihp_report *r)
 	g_autofree char *said = NULL;
 
 	if (r->told)
-		ost_event(w, r);
+		ost_event(w, &w->plugs->told, NULL, r->slot, "PCI", r->event, r->status);
 	if (r->ejected) {
 		ejected(w, r->slot);
 		if (p && !p->leaving)
@@ -557,99 +533,36 @@ bool plug_out(struct worker *w, const char *alias, bool force, GError **err)
 	return begin_detach(w, alias, force, 0, NULL, NULL, err);
 }
 
-/* --- the commands --- */
+/* --- for the commands --- */
 
-static bool runs(const struct worker *w, GError **err)
+bool plug_attach(struct client *client, const struct plug_kind *k, void *config, struct fdset *fds, unsigned timeout, const char *id, GError **err)
 {
-	return w->vm.state == VM_RUNNING || kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give devices");
-}
-
-/* The descriptors that came along, by the names of the device's resources. */
-static struct fdset *take_fds(struct client *c, const GPtrArray *names, GError **err)
-{
-	struct fdset *set;
-
-	if (list_len(names) != c->fds_n)
-		return kerr_set(err, KERR_ARGS, "%u names, but %u descriptors", list_len(names), c->fds_n), NULL;
-	set = fdset_new();
-	for (unsigned i = 0; i < c->fds_n; i++) {
-		int fd = c->fds[i];
-
-		c->fds[i] = -1;         /* fdset_add closes it when it fails */
-		if (!fdset_add(set, ((const struct device_fd *)names->pdata[i])->name, fd, err)) {
-			fdset_free(set);
-			return NULL;
-		}
-	}
-	return set;
-}
-
-void *plug_parse(const struct plug_kind *k, json_object *raw, GError **err)
-{
-	void *config = schema_new(k->schema);
-	json_object *o = NULL;
-
-	(void)json_object_object_get_ex(raw, "device", &o);
-	if (json_to_struct(k->schema, config, o, err) && schema_check(k->schema, config, err))
-		return config;
-	schema_free(k->schema, config);
-	return NULL;
-}
-
-static enum run_result cmd_attach(struct client *client, json_object *raw, const void *args, json_object **reply, GError **err)
-{
-	const struct args_device_attach *a = args;
-	const struct plug_kind *k = plug_kind_named(a->kind);
 	struct worker *w = client->worker;
-	g_autofree char *alias = NULL;
+	g_autofree char *alias = g_strdup(plug_base(k, config)->alias);
 	struct confirm *c;
-	struct fdset *fds;
 	struct plug *p;
 	unsigned slot;
-	bool waits = false, ok;
-	void *config;
+	bool waits = false;
 
-	if (!k)
-		return kerr_set(err, KERR_UNSUPPORTED, "a <%s> cannot be plugged while the machine runs: add it to the definition", a->kind), RUN_FAILED;
-	if (!runs(w, err) || !(config = plug_parse(k, raw, err)))
-		return RUN_FAILED;
-	alias = g_strdup(plug_base(k, config)->alias);
-	fds = take_fds(client, a->names, err);
-	if (!fds) {
-		schema_free(k->schema, config);
-		return RUN_FAILED;
-	}
-	ok = insert(w, k, config, fds, &slot, &waits, err);
-	fdset_free(fds);
-	if (!ok)
-		return RUN_FAILED;
-	p = change_new(w, k, alias, a->id, false);
+	if (!insert(w, k, config, fds, &slot, &waits, err))
+		return false;
+	p = change_new(w, k, alias, id, false);
 	p->slot = slot;
 	p->waiter = waiter_new(client);
-	c = confirm_new(w, a->timeout, &attach_ops, p);
-	g_assert(confirm_part(c, alias, NULL));         /* the alias was free */
+	c = confirm_new(w, timeout, &attach_ops, p);
+	if (!confirm_part(c, alias, NULL))
+		g_assert_not_reached();         /* the alias was free */
 	command_event(p, false);
 	if (!waits)
 		confirm_told(w, alias, CONFIRM_DONE, NULL);
 	confirm_start(c);
-	return RUN_LATER;
+	return true;
 }
 
-static enum run_result cmd_detach(struct client *client, json_object *raw, const void *args, json_object **reply, GError **err)
+bool plug_detach(struct client *client, const char *alias, bool force, unsigned timeout, const char *id, GError **err)
 {
-	const struct args_device_detach *a = args;
-
-	if (!runs(client->worker, err) ||
-	    !begin_detach(client->worker, a->alias, a->force, a->timeout, a->id, client, err))
-		return RUN_FAILED;
-	return RUN_LATER;
+	return begin_detach(client->worker, alias, force, timeout, id, client, err);
 }
-
-const struct worker_binding plug_bindings[] = {
-	{ "device-attach", cmd_attach },
-	{ "device-detach", cmd_detach },
-	{ NULL },
-};
 
 /* --- lifecycle --- */
 

@@ -50,7 +50,11 @@ bool plug_in(struct worker *, const struct plug_kind *, void *config, struct fds
 /* Asks the guest for it. DEVICE_DELETED follows, or DEVICE_UNPLUG_GUEST_ERROR. force: also what the guest lives on. */
 bool plug_out(struct worker *, const char *alias, bool force, GError **err);
 
-/* device-attach, device-detach: the same, answered when the guest has done it. */
+/* The same, with the client answered (RUN_LATER) when the guest has done it or not. id (may be NULL) comes back in events. */
+bool plug_attach(struct client *, const struct plug_kind *, void *config, struct fdset *, unsigned timeout_ms, const char *id, GError **err);
+bool plug_detach(struct client *, const char *alias, bool force, unsigned timeout_ms, const char *id, GError **err);
+
+/* worker_plug_commands.c: device-attach, device-detach. */
 extern const struct worker_binding plug_bindings[];
 /* device-update. */
 extern const struct worker_binding plug_update_bindings[];

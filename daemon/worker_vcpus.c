@@ -25,7 +25,6 @@
 #include "hv/x86/ports.h"
 
 #define PARK_MS 200             /* a vCPU that halts leaves KVM at once */
-#define OST_EVENTS_A_SECOND 20  /* more are not told to clients: a guest can write them all day */
 #define AP_RIP 0xfff0u          /* where a vCPU stands that was never started */
 #define AP_CS 0xf000u
 
@@ -247,31 +246,6 @@ static void device_event(struct worker *w, const char *event, unsigned slot)
 
 /* --- what the guest says --- */
 
-static void ost_event(struct worker *w, unsigned slot, const struct cpuhp_report *r)
-{
-	struct hotplug *h = w->hotplug;
-	gint64 second = g_get_monotonic_time() / G_USEC_PER_SEC;
-	json_object *o, *info;
-	g_autofree char *number = NULL;
-
-	if (second != h->second)
-		h->events = 0;
-	h->second = second;
-	if (h->events++ >= OST_EVENTS_A_SECOND)
-		return;
-	o = json_object_new_object();
-	info = json_object_new_object();
-	number = g_strdup_printf("%u", slot);
-	if (vcpu_qid(w, slot))
-		json_object_object_add(info, "device", json_object_new_string(vcpu_qid(w, slot)));
-	json_object_object_add(info, "slot", json_object_new_string(number));
-	json_object_object_add(info, "slot-type", json_object_new_string("CPU"));
-	json_object_object_add(info, "source", json_object_new_uint64(r->event));
-	json_object_object_add(info, "status", json_object_new_uint64(r->status));
-	json_object_object_add(o, "info", info);
-	worker_event(w, "ACPI_DEVICE_OST", o);
-}
-
 static void take_report(struct worker *w, const struct cpuhp_report *r)
 {
 	struct cpu_slot *s = &w->hotplug->slots[r->slot];
@@ -286,7 +260,7 @@ static void take_report(struct worker *w, const struct cpuhp_report *r)
 		s->told = true;
 		s->event = r->event;
 		s->status = r->status;
-		ost_event(w, r->slot, r);
+		ost_event(w, &w->hotplug->told, vcpu_qid(w, r->slot), r->slot, "CPU", r->event, r->status);
 	}
 	if (r->ejected && has) {
 		device_event(w, "DEVICE_DELETED", r->slot);

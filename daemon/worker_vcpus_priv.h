@@ -2,6 +2,7 @@
 /* Between worker_vcpus.c and worker_vcpus_set.c. */
 #pragma once
 #include "daemon/worker_confirm.h"
+#include "daemon/worker_ost.h"
 #include "daemon/worker_vcpus.h"
 
 #define KEY_SIZE 16
@@ -20,8 +21,7 @@ struct hotplug {
 	unsigned n;
 	struct cpu_slot *slots;
 	struct set *set;        /* vcpus-set under way; NULL: none */
-	gint64 second;          /* of the events below */
-	unsigned events;
+	struct ost_limit told;
 };
 
 /* The slot's key for worker_confirm.h. */

@@ -12,7 +12,7 @@
  *
  * All of it runs on one loop. The ports' devices are children that exist for chr.h only: they are not in the machine's list.
  */
-#include "devices/virtio_console.h"
+#include "devices/virtio_console_port.h"
 
 #include <string.h>
 
@@ -22,10 +22,7 @@
 #include "domain/error.h"
 #include "domain/machine.h"
 
-#define F_MULTIPORT (1ull << 1)
 #define F_EMERG_WRITE (1ull << 2)
-#define PORTS_MAX (VIRTIO_QUEUES_MAX / 2 - 1)
-#define Q_CONTROL_IN 2u
 #define Q_CONTROL_OUT 3u
 #define CHUNK 4096u
 #define SPACE_MIN CHUNK                 /* a channel's output waits while there is less */
@@ -35,45 +32,6 @@
 #define PORTS_SPARE 3u                  /* of a controller that does not say how many it has: for channels that come later */
 
 enum { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
-enum { TODO_ADD = 1, TODO_CONSOLE = 2, TODO_NAME = 4, TODO_OPEN = 8, TODO_ALL = 15 };
-
-struct control { uint32_t id; uint16_t event, value; };
-G_STATIC_ASSERT(sizeof(struct control) == 8);
-
-struct console_device;
-struct port {
-	struct device dev;              /* chr.h's front end; .parent: the controller */
-	struct console_device *c;
-	unsigned id;
-	const struct chardev *config;
-	bool is_console;
-	struct chr *chr;                /* NULL: nothing on the host */
-	struct chain in, out;           /* being filled, being put out. Loop */
-	/* state; loop */
-	bool ready;                     /* the guest knows it */
-	bool guest_open;
-	uint8_t todo;
-	uint64_t out_done;              /* bytes of the oldest output buffer that are out already */
-};
-
-struct console_space { uint16_t cols, rows; uint32_t max_ports, emergency; };
-
-struct port_state {
-	uint32_t id;
-	bool ready, guest_open;
-	uint8_t todo;
-	uint64_t out_done;
-};
-
-struct console_device {
-	struct virtio virtio;
-	struct console_space space;
-	struct port *ports[PORTS_MAX];  /* by number; NULL: none */
-	/* state */
-	uint64_t removed;               /* ports the guest has yet to be told to forget: a bit each. Loop */
-	GPtrArray *saved;               /* of struct port_state, while saved */
-};
-G_STATIC_ASSERT(PORTS_MAX <= 64);
 
 static struct console_device *console_of(struct virtio *v)
 {
@@ -93,11 +51,6 @@ static unsigned in_queue(unsigned id)
 static struct virtq *queue(struct console_device *c, unsigned i)
 {
 	return &c->virtio.queues[i].q;
-}
-
-static bool is_multiport(const struct console_device *c)
-{
-	return virtio_has(&c->virtio, F_MULTIPORT);
 }
 
 /* --- messages to the guest --- */
@@ -136,7 +89,7 @@ static bool send_removed(struct console_device *c, struct virtq *q)
 	return true;
 }
 
-static void send_controls(struct console_device *c)
+void console_send_controls(struct console_device *c)
 {
 	struct virtq *q = queue(c, Q_CONTROL_IN);
 	struct chain ch;
@@ -216,7 +169,7 @@ static void control_ready(struct console_device *c, struct virtq *q)
 			take_control(c, &m);
 		virtq_push(q, &ch, 0);
 	}
-	send_controls(c);
+	console_send_controls(c);
 }
 
 /* --- the guest's output --- */
@@ -308,7 +261,7 @@ static void port_opened(struct device *d, bool on)
 
 	if (p->ready)
 		p->todo |= TODO_OPEN;
-	send_controls(p->c);
+	console_send_controls(p->c);
 	virtio_kick(&p->c->virtio, in_queue(p->id) + 1);
 }
 
@@ -327,7 +280,7 @@ static void console_ready(struct virtio *v, struct virtq *q)
 	struct port *p;
 
 	if (q->index == Q_CONTROL_IN) {
-		send_controls(c);
+		console_send_controls(c);
 		return;
 	}
 	if (q->index == Q_CONTROL_OUT) {
@@ -370,7 +323,7 @@ static bool has_host_side(const struct chardev *config)
 }
 
 /* A port with a free number; not yet among the controller's. NULL and *err. */
-static struct port *port_new(struct console_device *c, const struct chardev *config, bool is_console, GError **err)
+struct port *console_port_new(struct console_device *c, const struct chardev *config, bool is_console, GError **err)
 {
 	struct device *parent = &c->virtio.head.dev;
 	uint32_t id = address_port(&config->address);
@@ -395,7 +348,7 @@ static struct port *port_new(struct console_device *c, const struct chardev *con
 }
 
 /* What it holds of queues is given back: loops do not run it any more, or this is the loop. */
-static void port_let_go(struct port *p)
+void console_port_let_go(struct port *p)
 {
 	g_clear_pointer(&p->in.more, g_free);
 	g_clear_pointer(&p->out.more, g_free);
@@ -405,7 +358,7 @@ static void port_let_go(struct port *p)
 		virtq_push(p->out.q, &p->out, 0);
 }
 
-static void port_free(struct port *p)
+void console_port_free(struct port *p)
 {
 	g_mutex_clear(&p->dev.lock);
 	g_free(p->dev.id);
@@ -414,7 +367,7 @@ static void port_free(struct port *p)
 
 static bool add_port(struct console_device *c, const struct chardev *config, bool is_console, struct fdset *fds, GError **err)
 {
-	struct port *p = port_new(c, config, is_console, err);
+	struct port *p = console_port_new(c, config, is_console, err);
 
 	if (!p)
 		return false;
@@ -423,7 +376,7 @@ static bool add_port(struct console_device *c, const struct chardev *config, boo
 	return true;
 }
 
-static bool on_controller(const struct chardev *config, uint32_t index)
+bool console_has_port(const struct chardev *config, uint32_t index)
 {
 	return !g_strcmp0(config->target.type, "virtio") && config->address.type == ADDRESS_VIRTIO_SERIAL &&
 		config->address.controller == index;
@@ -436,10 +389,10 @@ static bool add_ports(struct console_device *c, struct fdset *fds, GError **err)
 	uint32_t index = config->index == CONTROLLER_INDEX_NONE ? 0 : config->index;
 
 	list_each(chardev, p, all->consoles)
-		if (on_controller(p, index) && !add_port(c, p, true, fds, err))
+		if (console_has_port(p, index) && !add_port(c, p, true, fds, err))
 			return false;
 	list_each(chardev, p, all->channels)
-		if (on_controller(p, index) && !add_port(c, p, false, fds, err))
+		if (console_has_port(p, index) && !add_port(c, p, false, fds, err))
 			return false;
 	return true;
 }
@@ -479,8 +432,8 @@ static void console_unrealize(struct virtio *v)
 		if (!p)
 			continue;
 		chr_free(p->chr);
-		port_let_go(p);
-		g_clear_pointer(&c->ports[i], port_free);
+		console_port_let_go(p);
+		g_clear_pointer(&c->ports[i], console_port_free);
 	}
 }
 
@@ -523,91 +476,6 @@ struct chr *virtio_console_chr(struct device *d, const char *name)
 			return p->chr;
 	}
 	return NULL;
-}
-
-/* --- ports that come and go --- */
-
-struct port_change {
-	struct console_device *c;
-	struct port *port;
-	bool told;                      /* the guest's driver is there to hear of it */
-};
-
-static void link_port(void *arg)
-{
-	struct port_change *x = arg;
-	struct console_device *c = x->c;
-
-	x->told = virtio_flag(&c->virtio.active) && is_multiport(c);
-	if (x->told) {
-		x->port->todo |= TODO_ADD;
-		__atomic_store_n(&x->port->dev.awaited, 1, __ATOMIC_SEQ_CST);
-	}
-	g_mutex_lock(&c->virtio.head.dev.lock);         /* the emergency port looks at them too */
-	c->ports[x->port->id] = x->port;
-	g_mutex_unlock(&c->virtio.head.dev.lock);
-	send_controls(c);
-}
-
-static void unlink_port(void *arg)
-{
-	struct port_change *x = arg;
-	struct console_device *c = x->c;
-
-	g_mutex_lock(&c->virtio.head.dev.lock);
-	c->ports[x->port->id] = NULL;
-	g_mutex_unlock(&c->virtio.head.dev.lock);
-	x->port->guest_open = false;            /* no more input, until its host side is closed */
-	port_let_go(x->port);
-	/* one it has not heard of needs no farewell */
-	if (virtio_flag(&c->virtio.active) && is_multiport(c) && !(x->port->todo & TODO_ADD))
-		c->removed |= 1ull << x->port->id;
-	send_controls(c);
-}
-
-bool virtio_console_serves(struct device *d, const struct chardev *config)
-{
-	const struct controller *own = d->config;
-
-	return d->ops == &virtio_console_ops && on_controller(config, own->index == CONTROLLER_INDEX_NONE ? 0 : own->index);
-}
-
-bool virtio_console_add(struct device *d, const struct chardev *config, struct fdset *fds, char **id, GError **err)
-{
-	struct console_device *c = (struct console_device *)d;
-	struct port_change x = { .c = c, .port = port_new(c, config, false, err) };
-
-	if (!x.port)
-		return false;
-	if (x.port->id >= c->space.max_ports) {
-		kerr_set(err, KERR_LIMIT, "controller '%s' has ports 0 to %u: attach another one first (<controller type='virtio-serial'/>)",
-			d->id, c->space.max_ports - 1);
-		goto fail;
-	}
-	if (x.port->chr && !chr_open(x.port->chr, config, fds, err))
-		goto fail;
-	loop_call(c->virtio.queues[Q_CONTROL_IN].loop, link_port, &x);
-	*id = x.told ? g_strdup(x.port->dev.id) : NULL;
-	return true;
-fail:
-	chr_free(x.port->chr);
-	port_free(x.port);
-	return false;
-}
-
-void virtio_console_remove(struct device *d, const struct chardev *config)
-{
-	struct console_device *c = (struct console_device *)d;
-
-	for (unsigned i = 0; i < PORTS_MAX; i++) {
-		struct port_change x = { .c = c, .port = c->ports[i] };
-
-		if (!x.port || x.port->config != config)
-			continue;
-		loop_call(c->virtio.queues[Q_CONTROL_IN].loop, unlink_port, &x);
-		chr_free(x.port->chr);
-		port_free(x.port);
-	}
 }
 
 /* --- state --- */

@@ -235,9 +235,7 @@ static bool disk_fits(const void *like, const void *dev)
 {
 	const struct disk *a = like, *b = dev;
 
-	if (a->target.dev)
-		return !g_strcmp0(a->target.dev, b->target.dev);
-	return a->source.file.path && (!g_strcmp0(a->source.file.path, b->source.file.path) || !g_strcmp0(a->source.file.path, b->source.dev.path));
+	return a->target.dev && !g_strcmp0(a->target.dev, b->target.dev);
 }
 
 static bool iface_fits(const void *like, const void *dev)

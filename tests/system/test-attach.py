@@ -224,7 +224,8 @@ def case_flat(k):
     # the definition needs no guest
     k.ctl('attach-disk', 'f', img, 'vdb', '--config')
     assert img in k.ctl('dumpxml', 'f', '--inactive').stdout and k.ctl('dumpxml', 'f').stdout == before
-    k.ctl('detach-disk', 'f', 'vdb', '--config')
+    refused(k, 'no disk of it', 'detach-disk', 'f', '/nowhere', '--config')
+    k.ctl('detach-disk', 'f', img, '--config')
     assert img not in k.ctl('dumpxml', 'f', '--inactive').stdout
     k.ctl('suspend', 'f')
     refused(k, 'does not run', 'attach-disk', 'f', img, 'vdb')
