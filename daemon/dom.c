@@ -198,6 +198,21 @@ GHashTable *doms_by_pid(const struct doms *t)
 	return pids;
 }
 
+uint64_t doms_memory(const struct doms *t)
+{
+	uint64_t sum = 0;
+	GHashTableIter it;
+	gpointer v;
+
+	g_hash_table_iter_init(&it, t->by_uuid);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		const struct dom *d = v;
+
+		sum += d->live ? d->live->memory.size : d->state == DOM_STARTING ? d->def.memory_max : 0;
+	}
+	return sum;
+}
+
 struct dom *doms_by_uuid(const struct doms *t, const char *uuid)
 {
 	g_autofree char *lower = g_ascii_strdown(uuid, -1);

@@ -73,6 +73,7 @@ unsigned doms_count(const struct doms *);
 /* Domains by name, new array without ownership. */
 GPtrArray *doms_sorted(const struct doms *);
 /* pid → name (copies) of all that run. New. */
+uint64_t doms_memory(const struct doms *);      /* bytes that the machines which run, or start, may use together */
 GHashTable *doms_by_pid(const struct doms *);
 struct dom *doms_by_uuid(const struct doms *, const char *uuid);
 struct dom *doms_by_name(const struct doms *, const char *name);

@@ -126,8 +126,8 @@ static bool give_listener(struct launch *l, const char *name, const char *dir, c
 	return true;
 }
 
-/* Refuses what cannot work at all; overcommitting is the operator's business. */
-static bool memory_fits(uint64_t bytes, GError **err)
+/* Refuses what cannot work at all; overcommitting is the operator's business, but not without a word. */
+static bool memory_fits(struct launch *l, uint64_t bytes)
 {
 	g_autofree char *text = NULL;
 	uint64_t total = 0, swap = 0;
@@ -139,9 +139,14 @@ static bool memory_fits(uint64_t bytes, GError **err)
 		total = strtoull(at + 9, NULL, 10) << 10;
 	if ((at = strstr(text, "SwapTotal:")))
 		swap = strtoull(at + 10, NULL, 10) << 10;
-	if (!total || bytes <= total + swap)
+	if (!total)
 		return true;
-	return kerr_set(err, KERR_NO_MEMORY, "it wants %" G_GUINT64_FORMAT " MiB of memory; this host has %" G_GUINT64_FORMAT " MiB and %"
+	if (bytes <= total + swap && l->promised > total + swap)
+		g_ptr_array_add(l->notes, g_strdup_printf("memory: the machines that run may use %" G_GUINT64_FORMAT " MiB together, more than the host's %"
+			G_GUINT64_FORMAT " MiB and %" G_GUINT64_FORMAT " MiB of swap", l->promised >> 20, total >> 20, swap >> 20));
+	if (bytes <= total + swap)
+		return true;
+	return kerr_set(&l->err, KERR_NO_MEMORY, "it wants %" G_GUINT64_FORMAT " MiB of memory; this host has %" G_GUINT64_FORMAT " MiB and %"
 		G_GUINT64_FORMAT " MiB of swap: lower <memory>", bytes >> 20, total >> 20, swap >> 20);
 }
 
@@ -166,7 +171,7 @@ static bool give_ram(struct launch *l)
 	const struct machine *m = l->machine;
 	int fd;
 
-	if (!memory_fits(m->memory.size, &l->err))
+	if (!memory_fits(l, m->memory.size))
 		return false;
 	if (m->memory.backing.hugepages) {
 		fd = hugetlb_fd(m, &l->err);

@@ -27,6 +27,7 @@ struct launch {
 	char *name, *uuid, *text, *host;        /* owned; host: the probe's answer */
 	GHashTable *machines;           /* pid → name of those that run, to name who holds something; owned */
 	uint32_t id, uid, restarts;
+	uint64_t promised;              /* bytes that all machines may use, this one too */
 	bool paused;
 	/* out */
 	bool locked;                    /* the machine's folder is ours */

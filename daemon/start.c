@@ -227,6 +227,7 @@ static void launch_it(struct starting *s)
 	l->restarts = d->restarts;
 	l->paused = s->paused;
 	l->machines = doms_by_pid(k->doms);
+	l->promised = doms_memory(k->doms);
 	work_run(k->work, run_launch, launched, s);
 }
 

@@ -73,6 +73,10 @@ struct worker {
 	int after;                      /* what is done when the vCPUs are out */
 	GPtrArray *waiters;             /* of struct waiter */
 	guint poll, poll_left;
+	gint64 went;                    /* monotonic, µs: when the guest began to run */
+	unsigned short_lives;           /* resets in a row, each soon after the last */
+	unsigned reset_delay;           /* ms before the reset under way is made */
+	guint delay;                    /* that wait */
 	bool reboot;                    /* the next power-off is a reboot */
 	bool stay;                      /* the reset under way ends paused */
 	uint64_t violations_told;

@@ -28,6 +28,10 @@
 #define PARK_LIMIT_MS 30000     /* then the waiting clients are told */
 #define QUIET_MS 500            /* for the last words of the consoles */
 
+#define SHORT_LIFE_MS 1000      /* a guest that resets itself sooner … */
+#define SHORT_LIVES 10          /* … so many times in a row … */
+#define RESET_DELAY_MAX_MS 5000 /* … waits, up to this long */
+
 enum after { AFTER_NOTHING, AFTER_PAUSE, AFTER_RESET, AFTER_KEEP };
 
 static const char *const exit_names[EXIT_REASONS] = {
@@ -108,6 +112,7 @@ static void go(struct worker *w)
 	clock_go(w->vm.clock);
 	w->vm.state = VM_RUNNING;
 	w->run_state = RUN_STATE_RUNNING;
+	w->went = g_get_monotonic_time();
 	vcpus_each(w, vcpu_go_plugged);
 }
 
@@ -151,10 +156,44 @@ static bool machine_reset(struct worker *w, GError **err)
 	return vm_boot(vm, w->fds, err);
 }
 
+/*
+ * A guest that does nothing but reset itself (a triple fault in a boot loader) waits between its lives, longer each time,
+ * rather than take a processor of the host for itself. 0: it goes at once.
+ */
+static unsigned reset_delay(struct worker *w)
+{
+	if (g_get_monotonic_time() - w->went >= (gint64)SHORT_LIFE_MS * 1000)
+		w->short_lives = 0;
+	else
+		w->short_lives++;
+	if (w->short_lives <= SHORT_LIVES)
+		return 0;
+	return RESET_DELAY_MAX_MS >> (8 - MIN(w->short_lives - SHORT_LIVES, 8u));
+}
+
+static void parked(struct worker *w);
+
+static gboolean delay_over(gpointer data)
+{
+	struct worker *w = data;
+
+	w->delay = 0;
+	parked(w);
+	return G_SOURCE_REMOVE;
+}
+
 static void parked(struct worker *w)
 {
 	enum after after = (enum after)w->after;
 	GError *err = NULL;
+
+	if (w->delay)
+		return;
+	if (after == AFTER_RESET && w->reset_delay) {
+		w->delay = g_timeout_add(w->reset_delay, delay_over, w);
+		w->reset_delay = 0;
+		return;
+	}
 
 	w->after = AFTER_NOTHING;
 	clock_stop(w->vm.clock);
@@ -277,7 +316,12 @@ bool state_reset(struct worker *w, struct client *c, GError **err)
 	reset_event(w, false);
 	wait_for(w, c);
 	w->reboot = false;
+	w->reset_delay = w->short_lives = 0;
 	park(w, AFTER_RESET);
+	if (w->delay) {                 /* who asks for it gets it now */
+		g_source_remove(w->delay);
+		delay_over(w);
+	}
 	return true;
 }
 
@@ -305,6 +349,7 @@ static void on_reset(struct worker *w)
 	case ACTION_RESTART:
 	case ACTION_RENAME_RESTART:
 		reset_event(w, true);
+		w->reset_delay = reset_delay(w);
 		park(w, AFTER_RESET);
 		return;
 	case ACTION_PRESERVE:
