@@ -282,6 +282,29 @@ static bool spawn_worker(struct launch *l)
 
 /* --- all of it --- */
 
+struct lacks {
+	GPtrArray *notes;
+	GError **err;
+};
+
+static bool lacking(const struct lack *lack, void *arg)
+{
+	struct lacks *l = arg;
+
+	if (!lack->harmless)
+		return kerr_set(l->err, KERR_UNSUPPORTED, "%s: %s", lack->what, lack->why);
+	if (l->notes)
+		g_ptr_array_add(l->notes, g_strdup_printf("%s: %s", lack->what, lack->why));
+	return true;
+}
+
+bool launch_supported(const struct machine *m, GPtrArray *notes, GError **err)
+{
+	struct lacks l = { notes, err };
+
+	return machine_lacks(m, lacking, &l);
+}
+
 static bool parse(struct launch *l)
 {
 	AUTO(report) report = report_new(NULL, false, true);    /* define was the strict one */

@@ -45,10 +45,6 @@ struct launch *launch_new(void);
 void launch_run(struct launch *);       /* fills `out`; on failure sets err, pid tells whether a worker must be waited for */
 void launch_close_fds(struct launch *); /* after they are sent */
 void launch_free(struct launch *);
-
-/* What a machine may not have (yet): *err names the device and says what to do. What the guest can do without goes to
- * notes (char *, new; may be NULL). */
-bool launch_supported(const struct machine *, GPtrArray *notes, GError **err);
 /* How many I/O rings a worker of this definition makes. */
 unsigned launch_rings(const char *text);
 /* Makes run/vm/UUID and takes its lock; -1 and BUSY naming the holder when a worker holds it. */
@@ -56,3 +52,7 @@ int launch_lock(const char *dir, const char *name, GError **err);
 /* A process's start in clock ticks since boot, 0 when there is none; this boot's id (new). */
 uint64_t process_start(int pid);
 char *boot_id(void);
+
+/* What a machine may not have (yet): *err names the device and says what to do. What the guest can do without goes to
+ * notes (char *, new; may be NULL). */
+bool launch_supported(const struct machine *, GPtrArray *notes, GError **err);

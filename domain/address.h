@@ -55,15 +55,15 @@ bool alias_is_made(const void *member);
 #define DEVICE_ROWS(T) \
 	STR(T, alias, "alias/@name", 0, "the device's id while running; names that begin with 'ua-' are kept as given", \
 		.made = alias_is_made), \
-	U32(T, acpi_index, "acpi/@index", 0, 16383, GUEST, "index by which the guest's firmware tables name the device"), \
+	U32(T, acpi_index, "acpi/@index", 0, 16383, GUEST | NOT_YET, "index by which the guest's firmware tables name the device"), \
 	STRUCT(T, address, "address", address_schema, GUEST, "where the device sits"), \
 	EXTRAS(T, extras), END
 
 /* <driver iommu= ats= packed= page_per_vq=>: what every virtio device may be told. Use inside a driver schema. */
 #define VIRTIO_MEMBERS int iommu, ats, packed, page_per_vq
 #define VIRTIO_ROWS(T) \
-	ENUM(T, iommu, "@iommu", onoff_names, GUEST, "offer VIRTIO_F_ACCESS_PLATFORM"), \
-	ENUM(T, ats, "@ats", onoff_names, GUEST, "address translation service"), \
+	ENUM(T, iommu, "@iommu", onoff_names, GUEST | NOT_YET, "offer VIRTIO_F_ACCESS_PLATFORM", .lacks = 1 << ONOFF_ON), \
+	ENUM(T, ats, "@ats", onoff_names, GUEST | NOT_YET, "address translation service", .lacks = 1 << ONOFF_ON), \
 	ENUM(T, packed, "@packed", onoff_names, GUEST, "offer packed rings"), \
 	ENUM(T, page_per_vq, "@page_per_vq", onoff_names, GUEST, "a page of notification space per queue")
 

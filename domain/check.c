@@ -51,9 +51,9 @@ static void check_os(const struct machine *m, struct report *r)
 	if (!os->kernel.path && (os->initrd.path || os->cmdline))
 		report_warn(r, os, os->initrd.path ? "initrd" : "cmdline",
 			"add <kernel>/path</kernel>", "it has no use without a kernel");
-	if (os->firmware || os->loader.path)
-		report_warn(r, os, os->loader.path ? "loader" : "firmware",
-			"give a <kernel> to start it", "there is no firmware yet: kept");
+	if (os->firmware || os->loader.path || os->nvram.path)
+		report_warn(r, os, os->loader.path ? "loader" : os->firmware ? "firmware" : "nvram",
+			os->kernel.path ? NULL : "give a <kernel> to start it", "there is no firmware yet: kept");
 	if (list_len(os->acpi_tables))
 		report_warn(r, os, "acpi_tables", NULL,
 			"ACPI tables of the operator's own aren't shown to the guest yet: kept");
@@ -63,6 +63,8 @@ static void check_os(const struct machine *m, struct report *r)
 	list_each(sysinfo, s, m->sysinfo)
 		if (s->type == 2)
 			report_warn(r, s, NULL, NULL, "files of fw_cfg come with firmware: kept");
+		else if (os->smbios != SMBIOS_SYSINFO)
+			report_warn(r, s, NULL, "add <smbios mode='sysinfo'/> to <os>", "kept, has no effect: its words aren't shown to the guest");
 }
 
 #define HUGEPAGE_USUAL (UINT64_C(2) << 20)      /* where no size is given: what hosts have by default */
@@ -126,6 +128,18 @@ static void check_memory(const struct machine *m, struct report *r)
 	}
 }
 
+/* What a timer is asked for beyond what it does anyway: the interval timer delays or discards, the clock follows the wall. */
+static void check_ticks(const struct timer *t, struct report *r)
+{
+	const char *field = t->tickpolicy > TICK_DELAY && !(t->name == TIMER_PIT && t->tickpolicy == TICK_DISCARD) ? "tickpolicy" :
+		t->track && t->track != TRACK_WALL && t->track != TRACK_REALTIME ? "track" :
+		t->present == YESNO_NO && (t->name == TIMER_RTC || t->name == TIMER_TSC) ? "present" : NULL;
+
+	if (field)
+		report_warn(r, t, field, NULL, !strcmp(field, "present") ? "kept, has no effect yet: the machine always has this timer" :
+			"kept, has no effect yet: missed ticks are delayed, and the clock follows the host's");
+}
+
 static void check_clock(const struct clock_config *c, struct report *r)
 {
 	bool seen[TIMER_N] = { false };
@@ -162,6 +176,7 @@ static void check_clock(const struct clock_config *c, struct report *r)
 		if (t->name == TIMER_HYPERVCLOCK && t->present == YESNO_YES)
 			report_warn(r, t, "present", "write present='no'",
 				"Hyper-V's interfaces aren't offered yet");
+		check_ticks(t, r);
 		if (t->name == TIMER_PLATFORM)
 			report_warn(r, t, "name", "leave the timer out",
 				"the platform timer is Xen's: kept");
@@ -182,6 +197,8 @@ static void check_features(const struct machine *m, struct report *r)
 	if (f->hyperv && f->hyperv->vendor_id_value && strlen(f->hyperv->vendor_id_value) > 12)
 		BAD(f->hyperv, "vendor_id_value", "write at most 12 characters",
 			"the vendor name is too long");
+	if (f->hap && !feature_on(f->hap))
+		report_warn(r, f, "hap", "leave it out", "kept, has no effect yet: KVM uses hardware-assisted paging where the host has it");
 	if (f->smm && f->smm->state == ONOFF_ON)
 		report_warn(r, f, "smm", "write <smm state='off'/>",
 			"there is no system management mode without firmware");
@@ -285,6 +302,8 @@ void machine_check(const struct machine *m, struct report *r)
 	check_chardevs(m, r);
 	check_devices(m, r);
 	check_places(m, r);
+	if (!r->errors || r->strict)
+		check_start(m, r);
 	/* the visitor only reads here */
 	(void)machine_walk_resources((struct machine *)(uintptr_t)m, path_absolute, r, NULL);
 }

@@ -13,13 +13,12 @@ void check_interfaces(const struct machine *, struct report *);
 void check_chardevs(const struct machine *, struct report *);
 /* Addresses, aliases and boot order of all devices. */
 void check_places(const struct machine *, struct report *);
+/* What a start would refuse (supported.c). */
+void check_start(const struct machine *, struct report *);
 
 /* A broken rule; what kvmd has not. obj, field: where. */
 #define BAD(obj, field, cure, ...) report_error(r, obj, field, KERR_XML, cure, __VA_ARGS__)
 #define HAS_NOT(obj, field, cure, ...) report_error(r, obj, field, KERR_UNSUPPORTED, cure, __VA_ARGS__)
-
-/* Ends the words on what is on the way but not there: daemon/supported.c refuses the start. */
-#define NO_START ": kept, and the machine isn't started with it"
 
 /* Members of a canonical cpuset text. */
 #define CPU_BITS_MAX 8192

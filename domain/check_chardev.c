@@ -5,7 +5,6 @@
 #include "domain/check.h"
 
 #define SERIAL_PORTS 4                  /* COM1 to COM4 */
-#define BY_PTY "write type='pty', or type='unix' and <source mode='bind' path='/…'/>"
 
 static void check_source(const struct chardev *c, bool channel, struct report *r)
 {
@@ -31,24 +30,17 @@ static void check_source(const struct chardev *c, bool channel, struct report *r
 			BAD(c, "source",
 				"write <source mode='bind' host='127.0.0.1' service='4555'/>",
 				"host or port is missing");
-		if (c->protocol > CHARDEV_RAW || s->tls == YESNO_YES)
-			report_warn(r, c, c->protocol > CHARDEV_RAW ? "protocol" : "source",
-				"write <protocol type='raw'/>", "only plain TCP connections are made" NO_START);
 		break;
 	case CHARDEV_SPICEVMC:
 	case CHARDEV_SPICEPORT:
 	case CHARDEV_QEMU_VDAGENT:
 	case CHARDEV_DBUS:
-		report_warn(r, c, "type", channel ? "leave the channel out" : BY_PTY,
-			"there is no screen (%s): kept, the guest finds nobody there", chardev_type_names[c->type]);
-		break;
-	case CHARDEV_VC:
-		report_warn(r, c, "type", BY_PTY,
-			"there is no screen for a virtual console: its output goes nowhere but into the log");
+		if (channel)
+			report_warn(r, c, "type", "leave the channel out",
+				"there is no screen (%s): kept, the guest finds nobody there", chardev_type_names[c->type]);
 		break;
 	default:
-		report_warn(r, c, "type", BY_PTY, "bytes can't go to '%s'" NO_START,
-			chardev_type_names[c->type]);
+		break;          /* supported.c */
 	}
 }
 

@@ -4,29 +4,6 @@
 
 #include "domain/check.h"
 
-/* --- devices kvmd reads but cannot run yet (OPTIONAL_DEVICE in devices.c) --- */
-static bool check_optional(const struct field *row, void *dev, void *arg)
-{
-	static const struct {
-		const char *name, *what, *cure;
-	} rows[] = {
-		{ "filesystems", "folders of the host can't be given to the guest yet" NO_START,
-			"use a disk image, or NFS over the network" },
-		{ "parallels", "there is no parallel port" NO_START, "write a <serial>" },
-		{ "tpms", "there is no TPM yet" NO_START, "leave <tpm> out" },
-		{ "hostdevs", "devices of the host can't be given to the guest yet" NO_START,
-			"leave <hostdev> out" },
-		{ "watchdogs", "there is no watchdog yet: kept, the guest will not find it", NULL },
-		{ "vsock", "there are no vsock connections yet" NO_START,
-			"leave <vsock> out, or use a <channel>" },
-	};
-
-	for (size_t i = 0; (row->flags & OPTIONAL_DEVICE) && i < G_N_ELEMENTS(rows); i++)
-		if (!strcmp(rows[i].name, row->name))
-			report_warn(arg, dev, NULL, rows[i].cure, "%s", rows[i].what);
-	return true;
-}
-
 /* Those of other architectures and of containers. */
 static void check_foreign(const struct devices *d, struct report *r)
 {
@@ -141,10 +118,8 @@ static void check_memdevs(const struct devices *d, struct report *r)
 	list_each(memdev, mem, d->memdevs) {
 		const struct memdev_target *t = &mem->target;
 
-		if (mem->model == MEMDEV_DIMM) {
-			report_warn(r, mem, "model", "write <memory model='virtio-mem'>", "memory modules can't be plugged yet" NO_START);
-			continue;
-		}
+		if (mem->model == MEMDEV_DIMM)
+			continue;       /* supported.c */
 		if (mem->model != MEMDEV_VIRTIO_MEM) {
 			report_refuse(r, mem, "model", "write <memory model='virtio-mem'>",
 				"there is no such memory device yet");
@@ -167,12 +142,15 @@ void check_devices(const struct machine *m, struct report *r)
 	const struct devices *d = &m->devices;
 	bool panic[PANIC_N] = { false };
 
-	devices_each(d, check_optional, r);
+	list_each(watchdog, w, d->watchdogs)
+		report_warn(r, w, NULL, NULL, "there is no watchdog yet: kept, the guest will not find it");
 	check_foreign(d, r);
 	check_screen(d, r);
 	check_controllers(m, r);
 	check_memdevs(d, r);
 	list_each(panic, p, d->panics) {
+		if (p->model == PANIC_PVPANIC)
+			report_warn(r, p, "model", "write <panic model='isa'/>", "there is no such PCI device yet: kept, the guest will not find it");
 		if (p->model == PANIC_HYPERV)
 			report_warn(r, p, "model", "write <panic model='isa'/>",
 				"Hyper-V's interfaces aren't offered yet: kept, the guest can't report a crash in that way");
@@ -184,10 +162,6 @@ void check_devices(const struct machine *m, struct report *r)
 		panic[p->model] = true;
 	}
 	list_each(rng, g, d->rngs) {
-		if (g->backend.model == RNG_EGD)
-			report_warn(r, &g->backend, "model",
-				"write <backend model='random'>/dev/urandom</backend>",
-				"entropy daemons aren't asked" NO_START);
 		if (g->rate_period && !g->rate_bytes)
 			BAD(g, "rate_bytes", "write <rate bytes='1024' period='1000'/>",
 				"a period needs a number of bytes");

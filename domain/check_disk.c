@@ -135,9 +135,6 @@ static void check_driver(const struct machine *m, const struct disk *d, struct r
 	if (v->queue_size && !power_of_two(v->queue_size))
 		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two",
 			v->queue_size);
-	if (d->transient)
-		report_warn(r, d, "transient", "make an overlay: qemu-img create -b IMAGE",
-			"writes can't be forgotten at the end yet" NO_START);
 }
 
 static void check_words(const struct disk *d, struct report *r)

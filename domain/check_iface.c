@@ -37,9 +37,7 @@ static void check_type(const struct iface *i, struct report *r)
 			"put the host's interface into a bridge and write <interface type='bridge'>", "macvtap isn't used");
 		break;
 	case IFACE_HOSTDEV:
-		report_warn(r, i, "type", "write <interface type='bridge'>",
-			"cards of the host can't be given to the guest yet" NO_START);
-		break;
+		break;          /* supported.c */
 	default:
 		report_refuse(r, i, "type", "write <interface type='bridge'> or type='user'",
 			"a network of type '%s' can't be used",

@@ -109,9 +109,15 @@ static void check_memtune(const struct machine *m, struct report *r)
 		BAD(t, "swap_hard_limit",
 			"write at least the hard limit: it counts memory and swap together",
 			"the limit with swap is below the limit without");
-	if (t->hard_limit && t->hard_limit < m->memory.size)
-		report_warn(r, t, "hard_limit", "write more than <memory>",
-			"the machine is killed when its guest uses all of its memory");
+}
+
+static void check_order(const struct machine *m, struct report *r)
+{
+	list_each(vcpu_entry, v, m->vcpu.list)
+		if (v->order && v->order != v->id + 1) {
+			report_warn(r, v, "order", NULL, "kept, has no effect yet: vCPUs are plugged in the order of their ids");
+			return;
+		}
 }
 
 static void check_iothreads(const struct machine *m, struct report *r)
@@ -136,6 +142,7 @@ void check_tune(const struct machine *m, struct report *r)
 	const struct cputune *t = &m->cputune;
 	g_autoptr(GHashTable) paths = g_hash_table_new(g_str_hash, g_str_equal);
 
+	check_order(m, r);
 	check_quota(t, "quota", t->quota, r);
 	check_quota(t, "global_quota", t->global_quota, r);
 	check_quota(t, "emulator_quota", t->emulator_quota, r);

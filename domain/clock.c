@@ -36,11 +36,12 @@ static const struct field timer_schema_fields[] = {
 static SCHEMA(timer_schema, struct timer, "timer", "one timer of the machine");
 
 static const struct field clock_schema_fields[] = {
-	ENUM(struct clock_config, offset, "@offset", clock_offset_names, 0, "what the guest's clock starts from"),
-	STR(struct clock_config, adjustment, "@adjustment", 0, "seconds added to it, or 'reset'"),
-	ENUM(struct clock_config, basis, "@basis", clock_basis_names, 0, "what a variable offset counts from"),
-	STR(struct clock_config, timezone, "@timezone", 0, "name of the time zone"),
-	U64(struct clock_config, start, "@start", 0, INT64_MAX, 0, "seconds since 1970 (absolute)"),
+	ENUM(struct clock_config, offset, "@offset", clock_offset_names, NOT_YET, "what the guest's clock starts from",
+		.lacks = 1 << CLOCK_LOCALTIME | 1 << CLOCK_TIMEZONE | 1 << CLOCK_VARIABLE | 1 << CLOCK_ABSOLUTE),
+	STR(struct clock_config, adjustment, "@adjustment", NOT_YET, "seconds added to it, or 'reset'"),
+	ENUM(struct clock_config, basis, "@basis", clock_basis_names, NOT_YET, "what a variable offset counts from", .lacks = 1 << BASIS_LOCALTIME),
+	STR(struct clock_config, timezone, "@timezone", NOT_YET, "name of the time zone"),
+	U64(struct clock_config, start, "@start", 0, INT64_MAX, NOT_YET, "seconds since 1970 (absolute)"),
 	LIST(struct clock_config, timers, "timer", timer_schema, 16, GUEST, "the machine's timers"),
 	EXTRAS(struct clock_config, extras), END
 };

@@ -11,7 +11,7 @@ static const struct field controller_driver_schema_fields[] = {
 	U32(struct controller_driver, queues, "@queues", 0, 1024, GUEST, "number of request queues"),
 	U32(struct controller_driver, cmd_per_lun, "@cmd_per_lun", 0, UINT32_MAX, GUEST, "commands that one disk may hold"),
 	U32(struct controller_driver, max_sectors, "@max_sectors", 0, UINT32_MAX, GUEST, "sectors of one command"),
-	ENUM(struct controller_driver, ioeventfd, "@ioeventfd", onoff_names, 0, "kicks without a trip through the vCPU's thread"),
+	ENUM(struct controller_driver, ioeventfd, "@ioeventfd", onoff_names, NOT_YET, "kicks without a trip through the vCPU's thread", .lacks = 1 << ONOFF_OFF),
 	U32(struct controller_driver, iothread, "@iothread", 0, 1024, 0, "thread that serves it"),
 	VIRTIO_ROWS(struct controller_driver),
 	EXTRAS(struct controller_driver, extras), END
@@ -37,13 +37,13 @@ static const struct field controller_schema_fields[] = {
 	U32(struct controller, index, "@index", 0, 4095, GUEST, "number among its kind", .def = CONTROLLER_INDEX_NONE),
 	STR(struct controller, model, "@model", GUEST, "model of the controller"),
 	U32(struct controller, ports, "@ports", 0, 1024, GUEST, "number of ports"),
-	U32(struct controller, vectors, "@vectors", 0, 2048, GUEST, "number of interrupt vectors"),
+	U32(struct controller, vectors, "@vectors", 0, 2048, GUEST | NOT_YET, "number of interrupt vectors"),
 	REFUSE("@maxGrantFrames", "for Xen guests: leave the attribute out"),
 	REFUSE("@maxEventChannels", "for Xen guests: leave the attribute out"),
 	STR(struct controller, model_name, "model/@name", GUEST, "QEMU's device for a bridge: kept"),
 	STRUCT(struct controller, target, "target", controller_target_schema, GUEST, "what the guest sees of a bridge"),
 	STRUCT(struct controller, driver, "driver", controller_driver_schema, 0, "how it is served"),
-	SIZE(struct controller, pcihole64, "pcihole64", 0, UINT64_C(1) << 52, GUEST, "room for devices' memory above 4 GiB"),
+	SIZE(struct controller, pcihole64, "pcihole64", 0, UINT64_C(1) << 52, GUEST | NOT_YET, "room for devices' memory above 4 GiB"),
 	U32(struct controller, master_startport, "master/@startport", 0, 255, GUEST, "first port of a USB companion", .def = UINT32_MAX),
 	DEVICE_ROWS(struct controller)
 };

@@ -47,7 +47,7 @@ static SCHEMA(cpu_topology_schema, struct cpu_topology, "topology", "how the vCP
 
 static const struct field cpu_cache_schema_fields[] = {
 	U32(struct cpu_cache, level, "@level", 0, 3, GUEST, "which level; none: all"),
-	ENUM(struct cpu_cache, mode, "@mode", cpu_cache_mode_names, GUEST | REQUIRED, "what CPUID says of the caches"),
+	ENUM(struct cpu_cache, mode, "@mode", cpu_cache_mode_names, GUEST | REQUIRED | NOT_YET, "what CPUID says of the caches", .lacks = 1 << CPU_CACHE_EMULATE),
 	EXTRAS(struct cpu_cache, extras), END
 };
 static SCHEMA(cpu_cache_schema, struct cpu_cache, "cache", "what the guest is told about caches");
@@ -84,7 +84,7 @@ static const struct field numa_cell_schema_fields[] = {
 	ENUM(struct numa_cell, mem_access, "@memAccess", mem_access_names, 0, "may other processes map its memory"),
 	ENUM(struct numa_cell, discard, "@discard", yesno_names, 0, "drop its contents at the end"),
 	LIST(struct numa_cell, distances, "distances/sibling", numa_distance_schema, CELLS_MAX, GUEST, "how far the others are"),
-	LIST(struct numa_cell, caches, "cache", numa_cache_schema, 8, GUEST, "memory-side caches"),
+	LIST(struct numa_cell, caches, "cache", numa_cache_schema, 8, GUEST | NOT_YET, "memory-side caches"),
 	EXTRAS(struct numa_cell, extras), END
 };
 SCHEMA(numa_cell_schema, struct numa_cell, "cell", "one NUMA node of the guest");
@@ -123,8 +123,8 @@ static const struct field cpu_schema_fields[] = {
 	OPT(struct cpu, maxphysaddr, "maxphysaddr", cpu_maxphysaddr_schema, GUEST, "width of physical addresses"),
 	LIST(struct cpu, features, "feature", cpu_feature_schema, 512, GUEST, "features beyond the model"),
 	LIST(struct cpu, cells, "numa/cell", numa_cell_schema, CELLS_MAX, GUEST, "NUMA nodes of the guest"),
-	LIST(struct cpu, latencies, "numa/interconnects/latency", numa_latency_schema, 1024, GUEST, "access times between nodes"),
-	LIST(struct cpu, bandwidths, "numa/interconnects/bandwidth", numa_bandwidth_schema, 1024, GUEST, "access rates between nodes"),
+	LIST(struct cpu, latencies, "numa/interconnects/latency", numa_latency_schema, 1024, GUEST | NOT_YET, "access times between nodes"),
+	LIST(struct cpu, bandwidths, "numa/interconnects/bandwidth", numa_bandwidth_schema, 1024, GUEST | NOT_YET, "access rates between nodes"),
 	EXTRAS(struct cpu, extras), END
 };
 SCHEMA(cpu_schema, struct cpu, "cpu", "what the processors are");

@@ -6,8 +6,8 @@
 
 #define DEVICES(m, xml, s, fl, text) LIST(struct devices, m, xml, s, DEVICES_MAX, fl, text)
 /*
- * OPTIONAL_DEVICE on a row: kvmd reads such a device but cannot run it yet: check_devices.c warns, walk.c opens nothing for
- * it, and daemon/supported.c knows whether a machine starts without it.
+ * OPTIONAL_DEVICE on a row: kvmd reads such a device but cannot run it yet: walk.c opens nothing for it, and
+ * supported.c knows whether a machine starts without it.
  */
 static const struct field devices_schema_fields[] = {
 	KEEP("emulator", "kvmd runs machines itself, without QEMU"),

@@ -95,6 +95,11 @@ char *doc_type(const struct field *f)
 		g_string_append(s, ", required");
 	if (f->flags & LIVE)
 		g_string_append(s, ", may change while running");
+	if (f->flags & NOT_YET)
+		g_string_append(s, f->lacks ? ", no effect yet:" : ", no effect yet");
+	for (uint64_t i = 0; f->flags & NOT_YET && f->kind == &kind_enum && i <= f->max; i++)
+		if (f->lacks >> i & 1)
+			g_string_append_printf(s, " %s", f->names[i]);
 	return g_string_free(s, FALSE);
 }
 

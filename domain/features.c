@@ -53,7 +53,7 @@ static SCHEMA(hyperv_schema, struct hyperv, "hyperv", "Microsoft's paravirtual i
 static const struct field features_schema_fields[] = {
 	FLAG(struct features, pae, "pae", GUEST, "physical address extension"),
 	FLAG(struct features, apic, "apic", GUEST, "interrupt controllers"),
-	ENUM(struct features, apic_eoi, "apic/@eoi", onoff_names, GUEST, "end of interrupt without an exit"),
+	ENUM(struct features, apic_eoi, "apic/@eoi", onoff_names, GUEST | NOT_YET, "end of interrupt without an exit", .lacks = 1 << ONOFF_ON),
 	FLAG(struct features, acpi, "acpi", GUEST, "ACPI tables and the power button"),
 	OPT(struct features, hap, "hap", feature_state_schema, 0, "hardware-assisted paging"),
 	REFUSE("viridian", "for Xen guests: write <hyperv>"),
@@ -63,7 +63,7 @@ static const struct field features_schema_fields[] = {
 	ENUM(struct features, kvm_hint_dedicated, "kvm/hint-dedicated/@state", onoff_names, GUEST, "tell the guest that its CPUs are its own"),
 	ENUM(struct features, kvm_poll_control, "kvm/poll-control/@state", onoff_names, GUEST, "let the guest stop the host's polling"),
 	ENUM(struct features, kvm_pv_ipi, "kvm/pv-ipi/@state", onoff_names, GUEST, "interrupt other vCPUs by call"),
-	ENUM(struct features, kvm_dirty_ring, "kvm/dirty-ring/@state", onoff_names, 0, "log written pages in a ring per vCPU"),
+	ENUM(struct features, kvm_dirty_ring, "kvm/dirty-ring/@state", onoff_names, NOT_YET, "log written pages in a ring per vCPU", .lacks = 1 << ONOFF_ON),
 	U32(struct features, kvm_dirty_ring_size, "kvm/dirty-ring/@size", 0, 65536, 0, "entries of the ring"),
 	REFUSE("xen", "for Xen guests: leave the element out"),
 	OPT(struct features, pvspinlock, "pvspinlock", feature_state_schema, GUEST, "sleep instead of spinning on a lock"),
@@ -83,7 +83,7 @@ static const struct field features_schema_fields[] = {
 	REFUSE("sbbc", "for POWER guests: leave the element out"),
 	REFUSE("ibs", "for POWER guests: leave the element out"),
 	KEEP("tcg", "kvmd runs guests on KVM only: there is no translator to tune"),
-	KEEP_SILENT("ps2"),
+	KEEP("ps2", "the keyboard controller is always there, for its reset line"),
 	KEEP_SILENT("async-teardown"),
 	EXTRAS(struct features, extras), END
 };

@@ -71,6 +71,7 @@ enum field_flags {
 	REFUSE_XML = 1 << 8,    /* row of REFUSE */
 	OPTIONAL_DEVICE = 1 << 9, /* a refusal becomes a warning under --lenient */
 	UNSAID = 1 << 10,       /* replies: left out at its default, also where the others are told */
+	NOT_YET = 1 << 11,      /* XML: kept, nothing acts on it yet; unused.c warns of what says more than its default */
 };
 
 enum resource_use { RES_NONE, RES_READ, RES_WRITE, RES_DISK, RES_LOG, RES_SOCKET_LISTEN, RES_SOCKET_CONNECT, RES_PTY, RES_DEVICE, RES_DIR };
@@ -94,6 +95,7 @@ struct field {
 	const char *attr;               /* size: name of the unit attribute, NULL: "unit"; JSON: its type as QAPI names it, NULL: "any" */
 	uint64_t unit;                  /* size: bytes of one where the text has no unit; 0: 1024 */
 	enum resource_use use;          /* resources */
+	uint64_t lacks;                 /* NOT_YET enums: bit n: value n has no effect; 0: any but the default */
 	const char *text_def;           /* strings: default text; KEEP/REFUSE: unused */
 	bool (*made)(const void *member);       /* is this value one that only a running machine has, as if the row were RUNTIME? */
 	char letter;                    /* command arguments: kvmctl's one-letter option too; 0: none */

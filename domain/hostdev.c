@@ -8,8 +8,8 @@ NAMES(hostdev_mode_names, HOSTDEV_MODE_N, "subsystem", "capabilities");
 NAMES(hostdev_type_names, HOSTDEV_TYPE_N, "usb", "pci", "scsi", "scsi_host", "mdev", "storage", "misc", "net");
 
 static const struct field rom_schema_fields[] = {
-	ENUM(struct rom, enabled, "@enabled", yesno_names, GUEST, "whether the card has boot code"),
-	ENUM(struct rom, bar, "@bar", onoff_names, GUEST, "whether the guest sees it"),
+	ENUM(struct rom, enabled, "@enabled", yesno_names, GUEST, "whether the card has boot code", .lacks = 1 << YESNO_YES),
+	ENUM(struct rom, bar, "@bar", onoff_names, GUEST, "whether the guest sees it", .lacks = 1 << ONOFF_ON),
 	STR(struct rom, file, "@file", GUEST, "file with the code"),
 	EXTRAS(struct rom, extras), END
 };

@@ -42,7 +42,7 @@ static const struct field iface_source_schema_fields[] = {
 	STR(struct iface_source, portgroup, "@portgroup", LIVE, "group of ports of that network"),
 	UUID(struct iface_source, portid, "@portid", RUNTIME, "port that the network gave"),
 	STR(struct iface_source, bridge, "@bridge", LIVE, "bridge of the host"),
-	ENUM(struct iface_source, mac_table_manager, "@macTableManager", mac_table_names, 0, "who fills the bridge's table"),
+	ENUM(struct iface_source, mac_table_manager, "@macTableManager", mac_table_names, NOT_YET, "who fills the bridge's table", .lacks = 1 << 2),
 	STR(struct iface_source, dev, "@dev", LIVE, "interface of the host"),
 	ENUM(struct iface_source, mode, "@mode", iface_mode_names, 0, "direct: how frames pass; vhostuser: who connects"),
 	STR(struct iface_source, name, "@name", 0, "internal network"),
@@ -99,9 +99,9 @@ static const struct field iface_offloads_schema_fields[] = {
 static SCHEMA(iface_offloads_schema, struct iface_offloads, "offloads", "what one side may leave to the other");
 
 static const struct field iface_driver_schema_fields[] = {
-	ENUM(struct iface_driver, name, "@name", driver_names, 0, "vhost: frames pass in the host's kernel"),
+	ENUM(struct iface_driver, name, "@name", driver_names, NOT_YET, "vhost: frames pass in the host's kernel", .lacks = 1 << IFACE_DRIVER_VHOST),
 	ENUM(struct iface_driver, txmode, "@txmode", txmode_names, 0, "how sending is paced: kept"),
-	ENUM(struct iface_driver, ioeventfd, "@ioeventfd", onoff_names, 0, "kicks without a trip through the vCPU's thread"),
+	ENUM(struct iface_driver, ioeventfd, "@ioeventfd", onoff_names, NOT_YET, "kicks without a trip through the vCPU's thread", .lacks = 1 << ONOFF_OFF),
 	ENUM(struct iface_driver, event_idx, "@event_idx", onoff_names, GUEST, "offer fewer notifications"),
 	U32(struct iface_driver, queues, "@queues", 0, 256, GUEST, "pairs of queues"),
 	U32(struct iface_driver, rx_queue_size, "@rx_queue_size", 0, 32768, GUEST, "entries of a receive queue"),
@@ -144,7 +144,7 @@ static bool tap_is_made(const void *member)
 static const struct field iface_schema_fields[] = {
 	ENUM(struct iface, type, "@type", iface_type_names, REQUIRED, "what the card is plugged into on the host"),
 	ENUM(struct iface, managed, "@managed", yesno_names, 0, "detach the device from the host by itself (hostdev)"),
-	ENUM(struct iface, trust_guest_rx_filters, "@trustGuestRxFilters", yesno_names, LIVE, "the guest's receive filter rules the host's side"),
+	ENUM(struct iface, trust_guest_rx_filters, "@trustGuestRxFilters", yesno_names, LIVE | NOT_YET, "the guest's receive filter rules the host's side", .lacks = 1 << YESNO_YES),
 	MAC(struct iface, mac, "mac/@address", GUEST, "the card's address"),
 	ENUM(struct iface, mac_type, "mac/@type", mac_type_names, 0, "where the address came from"),
 	ENUM(struct iface, mac_check, "mac/@check", yesno_names, 0, "compare it with VMware's ranges: kept"),
@@ -174,11 +174,11 @@ static const struct field iface_schema_fields[] = {
 	KEEP("filterref", "packet filters aren't applied yet: filter with nftables on the host's bridge"),
 	ENUM(struct iface, link, "link/@state", link_names, LIVE, "whether the cable is in"),
 	U32(struct iface, sndbuf, "tune/sndbuf", 0, UINT32_MAX, 0, "bytes the tap holds before sending waits"),
-	U32(struct iface, coalesce_max, "coalesce/rx/frames/@max", 0, UINT32_MAX, LIVE, "frames received at once"),
+	U32(struct iface, coalesce_max, "coalesce/rx/frames/@max", 0, UINT32_MAX, LIVE | NOT_YET, "frames received at once"),
 	U32(struct iface, mtu, "mtu/@size", 68, 65535, GUEST, "largest frame"),
-	U32(struct iface, boot_order, "boot/@order", 1, 65535, GUEST, "place in the boot order, from 1"),
+	U32(struct iface, boot_order, "boot/@order", 1, 65535, GUEST | NOT_YET, "place in the boot order, from 1"),
 	KEEP_SILENT("boot/@loadparm"),
-	STRUCT(struct iface, rom, "rom", rom_schema, GUEST, "the card's boot code"),
+	STRUCT(struct iface, rom, "rom", rom_schema, GUEST | NOT_YET, "the card's boot code"),
 	DEVICE_ROWS(struct iface)
 };
 SCHEMA(iface_schema, struct iface, "interface", "a network card");

@@ -109,6 +109,17 @@ bool machine_fill(struct machine *, struct report *);
 void machine_place(struct machine *, struct report *);
 /* The part of that for the PCI bus (place_pci.c). */
 void machine_place_pci(struct devices *, struct report *);
+/* Warns of each element that says more than its defaults and has no effect yet (NOT_YET). The machine as read, before machine_fill. */
+void machine_unused(const struct machine *, struct report *);
+/* Something that a start refuses (harmless: that the guest can do without), of which kvmd has no device yet. */
+struct lack {
+	const void *obj;                /* struct it is about; places of reports know it */
+	const char *what, *why;         /* "disk 'vda'"; cause and cure */
+	bool harmless;
+};
+/* Each of them until fn returns false; then false. The machine is filled. */
+typedef bool lack_fn(const struct lack *, void *arg);
+bool machine_lacks(const struct machine *, lack_fn *, void *arg);
 /* Rules across members; findings go to the report. */
 void machine_check(const struct machine *, struct report *);
 /* The current number of vCPUs, and whether vCPU `id` is on at start. */

@@ -61,6 +61,7 @@ struct machine *machine_from_xml(const char *text, size_t len, struct report *r,
 		if (r->live)
 			machine_forget(&machine_schema, m);
 		forget_ptys(m, true);
+		machine_unused(m, r);
 		/* bounds were checked while reading, and fill gives legal values only */
 		if (machine_fill(m, r))
 			machine_check(m, r);

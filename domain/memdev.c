@@ -9,8 +9,8 @@ NAMES(memdev_model_names, MEMDEV_N, "dimm", "nvdimm", "virtio-pmem", "virtio-mem
 NAMES(memdev_access_names, MEMACCESS_N, "shared", "private");
 
 static const struct field memdev_source_schema_fields[] = {
-	SIZE(struct memdev_source, pagesize, "pagesize", 0, MEMORY_MAX, 0, "size of the host's pages behind it"),
-	CPUSET(struct memdev_source, nodemask, "nodemask", 0, "host nodes it comes from"),
+	SIZE(struct memdev_source, pagesize, "pagesize", 0, MEMORY_MAX, NOT_YET, "size of the host's pages behind it"),
+	CPUSET(struct memdev_source, nodemask, "nodemask", NOT_YET, "host nodes it comes from"),
 	RESOURCE(struct memdev_source, path, "path", RES_WRITE, 0, "file behind it"),
 	SIZE(struct memdev_source, alignsize, "alignsize", 0, MEMORY_MAX, 0, "alignment of the mapping"),
 	FLAG(struct memdev_source, pmem, "pmem", 0, "the file lies on persistent memory"),

@@ -10,7 +10,7 @@ NAMES(memory_allocation_names, MEMALLOC_N, "immediate", "ondemand");
 
 static const struct field hugepage_schema_fields[] = {
 	SIZE(struct hugepage, size, "@size", 0, MEMORY_MAX, REQUIRED, "size of a page"),
-	CPUSET(struct hugepage, nodeset, "@nodeset", 0, "guest nodes that are backed by it"),
+	CPUSET(struct hugepage, nodeset, "@nodeset", NOT_YET, "guest nodes that are backed by it"),
 	EXTRAS(struct hugepage, extras), END
 };
 static SCHEMA(hugepage_schema, struct hugepage, "page", "one size of huge pages");
@@ -23,12 +23,12 @@ static SCHEMA(hugepages_schema, struct hugepages, "hugepages", "back the memory 
 
 static const struct field memory_backing_schema_fields[] = {
 	OPT(struct memory_backing, hugepages, "hugepages", hugepages_schema, 0, "huge pages reserved on the host"),
-	FLAG(struct memory_backing, nosharepages, "nosharepages", 0, "the host must not merge equal pages (KSM)"),
-	FLAG(struct memory_backing, locked, "locked", 0, "the memory is never swapped out"),
-	ENUM(struct memory_backing, source, "source/@type", memory_source_names, 0, "what kind of memory backs the guest's"),
+	FLAG(struct memory_backing, nosharepages, "nosharepages", NOT_YET, "the host must not merge equal pages (KSM)"),
+	FLAG(struct memory_backing, locked, "locked", NOT_YET, "the memory is never swapped out"),
+	ENUM(struct memory_backing, source, "source/@type", memory_source_names, NOT_YET, "what kind of memory backs the guest's", .lacks = 1 << MEMSRC_FILE | 1 << MEMSRC_ANONYMOUS),
 	ENUM(struct memory_backing, access, "access/@mode", memory_access_names, 0, "may other processes map it"),
-	ENUM(struct memory_backing, allocation, "allocation/@mode", memory_allocation_names, 0, "when the host gives the pages"),
-	U32(struct memory_backing, allocation_threads, "allocation/@threads", 0, 256, 0, "threads that touch the pages at start"),
+	ENUM(struct memory_backing, allocation, "allocation/@mode", memory_allocation_names, NOT_YET, "when the host gives the pages", .lacks = 1 << MEMALLOC_IMMEDIATE),
+	U32(struct memory_backing, allocation_threads, "allocation/@threads", 0, 256, NOT_YET, "threads that touch the pages at start"),
 	FLAG(struct memory_backing, discard, "discard", 0, "the pages' contents are dropped at the end"),
 	EXTRAS(struct memory_backing, extras), END
 };

@@ -111,7 +111,7 @@ static SCHEMA(memnode_schema, struct memnode, "memnode", "where one guest node's
 
 static const struct field numatune_schema_fields[] = {
 	ENUM(struct numatune, mode, "memory/@mode", numa_mode_names, 0, "how strictly"),
-	ENUM(struct numatune, placement, "memory/@placement", vcpu_placement_names, 0, "given here, or found at start"),
+	ENUM(struct numatune, placement, "memory/@placement", vcpu_placement_names, NOT_YET, "given here, or found at start", .lacks = 1 << PLACEMENT_AUTO),
 	CPUSET(struct numatune, nodeset, "memory/@nodeset", LIVE, "host nodes the memory comes from"),
 	LIST(struct numatune, memnodes, "memnode", memnode_schema, 128, 0, "the same by guest node"),
 	EXTRAS(struct numatune, extras), END
@@ -120,8 +120,8 @@ SCHEMA(numatune_schema, struct numatune, "numatune", "which host nodes the memor
 
 static const struct field iothread_schema_fields[] = {
 	U32(struct iothread, id, "@id", 1, 1024, REQUIRED, "number of the thread"),
-	I32(struct iothread, pool_min, "@thread_pool_min", 0, INT32_MAX, LIVE, "helpers it keeps", .def = UINT64_MAX),
-	I32(struct iothread, pool_max, "@thread_pool_max", 0, INT32_MAX, LIVE, "helpers it may have", .def = UINT64_MAX),
+	I32(struct iothread, pool_min, "@thread_pool_min", 0, INT32_MAX, LIVE | NOT_YET, "helpers it keeps", .def = UINT64_MAX),
+	I32(struct iothread, pool_max, "@thread_pool_max", 0, INT32_MAX, LIVE | NOT_YET, "helpers it may have", .def = UINT64_MAX),
 	I64(struct iothread, poll_max, "poll/@max", 0, 1000000000, 0, "ns it looks for work before it sleeps, while busy; 0: never", .def = UINT64_MAX),
 	I32(struct iothread, poll_grow, "poll/@grow", 0, 1000, 0, "factor by which that grows", .def = UINT64_MAX),
 	I32(struct iothread, poll_shrink, "poll/@shrink", 0, 1000, 0, "and shrinks; 0: to nothing at once", .def = UINT64_MAX),

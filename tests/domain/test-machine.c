@@ -211,7 +211,11 @@ static void test_example(gconstpointer data)
 	g_assert_true(g_file_get_contents(path, &text, &len, NULL));
 	m = read_text(text, len, data, &r);
 	found = findings(r);
-	g_assert_cmpstr(found, ==, "");
+	/* one of them shows all that can be said, also what has no effect yet */
+	for (unsigned i = 0; !strcmp(data, "full") && i < r->findings->len; i++)
+		g_assert_true(g_str_has_prefix(((struct finding *)r->findings->pdata[i])->text, "kept, has no effect yet: "));
+	if (strcmp(data, "full"))
+		g_assert_cmpstr(found, ==, "");
 	g_assert_nonnull(m);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a machine may not have (yet): one row per element of <devices> whose device the worker lacks. A row goes when its
- * device comes; nothing else of kvmd knows which devices there are.
+ * device comes; nothing else knows which devices there are. Checks warn of what a start refuses, by the same rows.
  */
-#include <string.h>
+#include "domain/check.h"
 
-#include "daemon/launch.h"
+#include <string.h>
 
 /* NULL: it can be had. Else its name in the message, new. */
 typedef char *lacking(void *device);
@@ -141,42 +141,60 @@ static const struct {
 };
 
 struct look {
-	GError **err;
-	GPtrArray *notes;
+	lack_fn *fn;
+	void *arg;
 };
 
 static bool look_at(const struct field *row, void *device, void *arg)
 {
-	struct look *l = arg;
+	const struct look *l = arg;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(launch_lacks); i++) {
-		g_autofree char *name = NULL;
+		g_autofree char *name = NULL, *what = NULL;
+		struct lack lack;
 
 		if (strcmp(launch_lacks[i].row, row->name))
 			continue;
 		name = launch_lacks[i].lacks(device);
 		if (!name)
 			continue;
-		g_autofree char *quoted = *name ? g_strdup_printf(" '%s'", name) : g_strdup("");
-
-		if (!launch_lacks[i].harmless)
-			return kerr_set(l->err, KERR_UNSUPPORTED, "%s%s: %s", launch_lacks[i].what, quoted, launch_lacks[i].why);
-		if (l->notes)
-			g_ptr_array_add(l->notes, g_strdup_printf("%s%s: %s", launch_lacks[i].what, quoted, launch_lacks[i].why));
-		return true;
+		what = *name ? g_strdup_printf("%s '%s'", launch_lacks[i].what, name) : g_strdup(launch_lacks[i].what);
+		lack = (struct lack){ device, what, launch_lacks[i].why, launch_lacks[i].harmless };
+		return l->fn(&lack, l->arg);
 	}
 	return true;
 }
 
-bool launch_supported(const struct machine *m, GPtrArray *notes, GError **err)
+bool machine_lacks(const struct machine *m, lack_fn *fn, void *arg)
 {
-	struct look l = { err, notes };
+	struct look l = { fn, arg };
 
-	if (!os_has_kernel(&m->os))
-		return kerr_set(err, KERR_UNSUPPORTED, "it has no kernel of its own: firmware and disks to boot from come with a later part of the release; "
-			"give <os><kernel> and, where needed, <initrd> and <cmdline>");
-	if (list_len(m->iothreads.list) > IOTHREADS_RUN)
-		return kerr_set(err, KERR_UNSUPPORTED, "%u I/O threads: at most %d, and each serves as many disks as one likes", list_len(m->iothreads.list),
-			IOTHREADS_RUN);
+	if (!os_has_kernel(&m->os)) {
+		struct lack lack = { &m->os, "it has no kernel of its own", "firmware and disks to boot from come with a later part of the release; "
+			"give <os><kernel> and, where needed, <initrd> and <cmdline>" };
+
+		if (!fn(&lack, arg))
+			return false;
+	}
+	if (list_len(m->iothreads.list) > IOTHREADS_RUN) {
+		g_autofree char *what = g_strdup_printf("%u I/O threads", list_len(m->iothreads.list)),
+			*why = g_strdup_printf("at most %d, and each serves as many disks as one likes", IOTHREADS_RUN);
+		struct lack lack = { m, what, why };
+
+		if (!fn(&lack, arg))
+			return false;
+	}
 	return devices_each(&m->devices, look_at, &l);
+}
+
+static bool warn(const struct lack *lack, void *arg)
+{
+	if (!lack->harmless)
+		report_warn(arg, lack->obj, NULL, NULL, "kept, but start will refuse it: %s: %s", lack->what, lack->why);
+	return true;
+}
+
+void check_start(const struct machine *m, struct report *r)
+{
+	(void)machine_lacks(m, warn, r);
 }
