@@ -51,7 +51,7 @@ static void check_os(const struct machine *m, struct report *r)
 	if (!os->kernel.path && (os->initrd.path || os->cmdline))
 		report_warn(r, os, os->initrd.path ? "initrd" : "cmdline",
 			"add <kernel>/path</kernel>", "it has no use without a kernel");
-	if (os->firmware || os->loader.path || os->nvram.path)
+	if (os->firmware || os->loader.path || os->nvram.path || os->nvram_template)
 		report_warn(r, os, os->loader.path ? "loader" : os->firmware ? "firmware" : "nvram",
 			os->kernel.path ? NULL : "give a <kernel> to start it", "there is no firmware yet: kept");
 	if (list_len(os->acpi_tables))

@@ -16,7 +16,7 @@ static SCHEMA(feature_state_schema, struct feature_state, "feature", "a feature 
 
 static const struct field feature_smm_schema_fields[] = {
 	ENUM(struct feature_smm, state, "@state", onoff_names, GUEST, "on or off"),
-	SIZE(struct feature_smm, tseg, "tseg", 0, UINT64_C(1) << 40, GUEST, "memory that only this mode sees", .unit = 1 << 20),
+	SIZE(struct feature_smm, tseg, "tseg", 0, UINT64_C(1) << 40, GUEST | NOT_YET, "memory that only this mode sees", .unit = 1 << 20),
 	EXTRAS(struct feature_smm, extras), END
 };
 static SCHEMA(feature_smm_schema, struct feature_smm, "smm", "system management mode");

@@ -12,8 +12,8 @@ static const struct field memdev_source_schema_fields[] = {
 	SIZE(struct memdev_source, pagesize, "pagesize", 0, MEMORY_MAX, NOT_YET, "size of the host's pages behind it"),
 	CPUSET(struct memdev_source, nodemask, "nodemask", NOT_YET, "host nodes it comes from"),
 	RESOURCE(struct memdev_source, path, "path", RES_WRITE, 0, "file behind it"),
-	SIZE(struct memdev_source, alignsize, "alignsize", 0, MEMORY_MAX, 0, "alignment of the mapping"),
-	FLAG(struct memdev_source, pmem, "pmem", 0, "the file lies on persistent memory"),
+	SIZE(struct memdev_source, alignsize, "alignsize", 0, MEMORY_MAX, NOT_YET, "alignment of the mapping"),
+	FLAG(struct memdev_source, pmem, "pmem", NOT_YET, "the file lies on persistent memory"),
 	EXTRAS(struct memdev_source, extras), END
 };
 static SCHEMA(memdev_source_schema, struct memdev_source, "source", "what stands behind it on the host");

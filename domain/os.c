@@ -34,7 +34,7 @@ static const struct field os_schema_fields[] = {
 	STR(struct os, type, "type", GUEST, "hvm: a whole machine"),
 	STR(struct os, arch, "type/@arch", GUEST, "x86_64"),
 	STR(struct os, machine, "type/@machine", GUEST, "machine version; names of QEMU's machines are kept as written"),
-	LIST(struct os, firmware_features, "firmware/feature", firmware_feature_schema, 16, GUEST, "what the firmware must have"),
+	LIST(struct os, firmware_features, "firmware/feature", firmware_feature_schema, 16, GUEST | NOT_YET, "what the firmware must have"),
 	RESOURCE(struct os, loader, "loader", RES_READ, GUEST, "firmware image"),
 	ENUM(struct os, loader_readonly, "loader/@readonly", yesno_names, GUEST, "the image is not written to"),
 	ENUM(struct os, loader_secure, "loader/@secure", yesno_names, GUEST, "the firmware does secure boot"),

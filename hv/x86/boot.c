@@ -355,7 +355,8 @@ fail:
 bool vm_boot(struct vm *vm, struct fdset *fds, GError **err)
 {
 	const struct os *os = &vm->def->os;
-	struct boot_plan plan = { .ram = &vm->ram, .cmdline = os->cmdline ? os->cmdline : "", .fresh = vm->state == VM_NEW && !vm->boot };
+	struct boot_plan plan = { .ram = &vm->ram, .cmdline = os->cmdline ? os->cmdline : "",
+		.kernel_name = os->kernel.path, .initrd_name = os->initrd.path, .fresh = vm->state == VM_NEW && !vm->boot };
 	struct boot_entry entry;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
