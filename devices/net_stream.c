@@ -7,6 +7,11 @@
  * collected until net_flush; a large one goes straight from the guest's buffers, behind what was collected. What the socket
  * does not take is kept, and until it is gone there is no room.
  *
+ * passt loses its place in the stream when it finds a length in two halves, or a frame in three pieces (Debian 12's does: it
+ * reads once what is there, and once more for the last frame's rest). So whole frames go with each send, as many as one
+ * buffer of the kernel holds, for that is taken at once or not at all; a frame larger than that goes by itself, and when it
+ * is cut, so does its rest.
+ *
  * When the other end goes, or talks nonsense, the link is down until net_reconnect brings a new socket.
  */
 #include <arpa/inet.h>
@@ -24,6 +29,7 @@
 #define IN_BYTES (2 * (NET_FRAME_MAX + PREFIX))
 #define OUT_BYTES (NET_FRAME_MAX + PREFIX)
 #define SMALL 4096u                     /* frames up to this are collected */
+#define AT_ONCE 32768u                  /* the kernel cuts what goes with one send into buffers of at least this */
 #define IOV_MOST 1023u                  /* of a frame: one more is the length */
 
 struct stream {
@@ -33,6 +39,7 @@ struct stream {
 	struct loop_timer tell;         /* frames wait in the buffer, where no event tells of them */
 	size_t in_at, in_end;           /* unread part of `in` */
 	size_t out_at, out_end;         /* unsent part of `out` */
+	size_t out_cut;                 /* it begins with so many bytes of a frame of which the other end has the rest */
 	uint8_t in[IN_BYTES], out[OUT_BYTES];
 };
 
@@ -45,7 +52,7 @@ static void gone(struct stream *s, const char *why)
 	loop_timer_cancel(&s->tell);
 	close(s->watch.fd);
 	s->watch.fd = -1;
-	s->in_at = s->in_end = s->out_at = s->out_end = 0;
+	s->in_at = s->in_end = s->out_at = s->out_end = s->out_cut = 0;
 	net_set_linked(&s->net, false);
 }
 
@@ -65,7 +72,8 @@ static size_t frame_ready(struct stream *s)
 	return s->in_end - s->in_at - PREFIX >= n ? n : 0;
 }
 
-/* Events that are watched: what is wanted, and the end of the connection always. */
+/* Events that are watched: what is wanted, and the end of the connection always. A card may wait for room (NET_TX) while
+ * nothing is kept: its frame found the socket full. */
 static void set_events(struct stream *s)
 {
 	unsigned wishes = s->net.queue[0].wishes;
@@ -73,20 +81,40 @@ static void set_events(struct stream *s)
 
 	if (wishes & NET_RX)
 		events |= EPOLLIN;
-	if (s->out_end > s->out_at)
+	if (s->out_end > s->out_at || wishes & NET_TX)
 		events |= EPOLLOUT;
 	if (s->watch.loop)
 		loop_fd_set(&s->watch, events);
+}
+
+/* Bytes that go with the next send. */
+static size_t portion(const struct stream *s)
+{
+	size_t bytes = 0, left = s->out_end - s->out_at;
+	uint32_t n;
+
+	if (s->out_cut)
+		return s->out_cut;
+	while (bytes < left) {
+		memcpy(&n, s->out + s->out_at + bytes, PREFIX);
+		n = ntohl(n) + PREFIX;
+		if (bytes && bytes + n > AT_ONCE)
+			break;
+		bytes += n;
+	}
+	return bytes;
 }
 
 /* 0, or -EAGAIN while something is left. */
 static int send_kept(struct stream *s)
 {
 	while (s->out_at < s->out_end) {
-		ssize_t put = send(s->watch.fd, s->out + s->out_at, s->out_end - s->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		size_t part = portion(s);
+		ssize_t put = send(s->watch.fd, s->out + s->out_at, part, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (put > 0) {
 			s->out_at += (size_t)put;
+			s->out_cut = part - (size_t)put;
 		} else if (put < 0 && errno != EINTR) {
 			if (errno == EAGAIN)
 				return -EAGAIN;
@@ -206,15 +234,14 @@ static ssize_t send_large(struct stream *s, const struct iovec *iov, unsigned n,
 		put = sendmsg(s->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (put < 0 && errno == EINTR);
 	if (put < 0) {
-		if (errno == EAGAIN) {
-			set_events(s);
+		if (errno == EAGAIN)
 			return -EAGAIN;
-		}
 		gone(s, g_strerror(errno));
 		return -ENOTCONN;
 	}
 	if ((size_t)put < len + PREFIX) {
 		keep(s, all, n + 1, (size_t)put);
+		s->out_cut = s->out_end;
 		set_events(s);
 	}
 	return (ssize_t)len;
