@@ -82,28 +82,47 @@ static void warn(const struct schema *s, const struct field *f, const void *obj,
 		report_warn(r, obj, f->name, NULL, "kept, has no effect yet: %s", what->str);
 }
 
-static void look(const struct schema *s, const void *obj, struct report *r)
+/* Which rows of a schema are marked, or lead to some (devices that don't run are spoken of as a whole). Looked up once: a
+ * definition has hundreds of structs and few schemas. */
+static const GPtrArray *marked(const struct schema *s, GHashTable *cache)
 {
-	for (const struct field *f = s->fields; f->name; f++) {
+	GPtrArray *rows = g_hash_table_lookup(cache, s);
+
+	if (rows)
+		return rows;
+	rows = g_ptr_array_new();
+	g_hash_table_insert(cache, (void *)(uintptr_t)s, rows);         /* before: a schema may hold itself */
+	for (const struct field *f = s->fields; f->name; f++)
+		if (!(f->flags & OPTIONAL_DEVICE) && (f->flags & NOT_YET || (f->sub && (f->sub == s || marked(f->sub, cache)->len))))
+			g_ptr_array_add(rows, (void *)(uintptr_t)f);
+	return rows;
+}
+
+static void look(const struct schema *s, const void *obj, struct report *r, GHashTable *cache)
+{
+	const GPtrArray *rows = marked(s, cache);
+
+	for (unsigned n = 0; n < rows->len; n++) {
+		const struct field *f = rows->pdata[n];
 		void *member = field_at(f, obj);
 
-		if (f->flags & OPTIONAL_DEVICE)
-			continue;       /* spoken of as a whole */
 		if (f->flags & NOT_YET) {
 			if (asks(f, obj))
 				warn(s, f, obj, r);
 			continue;
 		}
 		if (f->kind->shape == SHAPE_STRUCT)
-			look(f->sub, member, r);
+			look(f->sub, member, r, cache);
 		else if (f->kind->shape == SHAPE_OPT && *(void **)member)
-			look(f->sub, *(void **)member, r);
+			look(f->sub, *(void **)member, r, cache);
 		for (unsigned i = 0; f->kind->shape == SHAPE_LIST && i < list_len(*(GPtrArray **)member); i++)
-			look(f->sub, g_ptr_array_index(*(GPtrArray **)member, i), r);
+			look(f->sub, g_ptr_array_index(*(GPtrArray **)member, i), r, cache);
 	}
 }
 
 void machine_unused(const struct machine *m, struct report *r)
 {
-	look(&machine_schema, m, r);
+	g_autoptr(GHashTable) cache = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_ptr_array_unref);
+
+	look(&machine_schema, m, r, cache);
 }
