@@ -134,6 +134,12 @@ static const struct field args_netdev_del_fields[] = { STR(T, id, NULL, REQUIRED
 static const struct schema args_netdev_del_schema = { .name = "args_netdev_del", .doc = "a network back end", .size = sizeof(T), .fields = args_netdev_del_fields };
 #undef T
 
+#define T struct args_change_medium
+static const struct field args_change_medium_fields[] = {
+	WORD(id, "the drive"), WORD(device, "the drive, by its old name"), STR(T, filename, NULL, REQUIRED, "the medium's file"), WORD(format, "the file's format"), END };
+static ASK(args_change_medium, "a drive and its new medium");
+#undef T
+
 #define WAITS "Returns when the guest has taken the device (in Linux: its driver runs it), or fails with what the guest said; then nothing of it is left. " \
 	"With --config too, the definition is changed when the guest has done it. The journal's COMMAND_DONE tells the result also when kvmd went away meanwhile."
 #define GOES "Returns when the guest has given the device up and its files are closed, or fails with what the guest said. The disk the guest runs from " \
@@ -166,6 +172,6 @@ const struct command devices_commands[] = {
 	{ "netdev_add", NULL, "make a network back end of a tap that was handed over", IN_WORKER, CMD_VM, &args_netdev_add_schema },
 	{ "netdev_del", NULL, "forget it", IN_WORKER, CMD_VM, &args_netdev_del_schema },
 	{ "eject", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_medium_schema },
-	{ "blockdev-change-medium", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_medium_schema },
+	{ "blockdev-change-medium", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_change_medium_schema },
 	{ NULL },
 };

@@ -37,6 +37,7 @@ struct args_blockdev_add { char *driver, *node, *filename, *file; bool readonly;
 struct args_node { char *node; };
 struct args_netdev_add { char *type, *id, *fd; };
 struct args_medium { char *id; };
+struct args_change_medium { char *id, *device, *filename, *format; };
 
 extern const struct schema args_blockdev_file_schema, tell_device_schema, ask_attach_device_schema, ask_update_device_schema, ask_detach_device_schema, ask_detach_alias_schema,
 	ask_attach_disk_schema, ask_detach_disk_schema, ask_attach_interface_schema, ask_detach_interface_schema;
