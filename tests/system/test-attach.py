@@ -95,7 +95,7 @@ def guest_says(k, name, command):
     found = []
 
     def look():
-        found[:] = re.findall(rf'^A{marks}=(.*?)\r?$', k.console(name), re.M)
+        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console(name), re.M)
         return found
     k.until(look, 240, f'the guest answers to {command}')
     return found[0].strip()

@@ -88,7 +88,7 @@ def guest_says(k, command):
     found = []
 
     def look():
-        found[:] = re.findall(rf'^A{marks}=(.*?)\r?$', k.console('l'), re.M)
+        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console('l'), re.M)
         return found
     k.until(look, 240, f'the guest answers to {command}')
     return found[0].strip()
