@@ -3,6 +3,9 @@
  * passt, the user-mode network: a process of its own that fences itself (own user, namespaces, seccomp) and speaks
  * length-prefixed frames over a socket that it is given. It goes to the background when it is ready, which is how a start
  * that failed is told from one that worked; it ends when the socket closes.
+ *
+ * What we can't mend: passt of March 2023 (Debian 12's) resets a connection that the guest made when the other side says
+ * nothing for some 20 s from its start on, however much the guest sends. It was mended there soon after.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 #include "domain/error.h"
 
 #define READY_MS 10000
+#define WINDOW (4 << 20)        /* bytes that may be on their way to the guest */
 #define WORDS 2000              /* bytes of its messages that are told */
 
 char *net_passt_file(const char *dir, const char *alias)
@@ -182,6 +186,20 @@ static bool introduce(const struct iface *i, int sock, GError **err)
 	return send(sock, frame, sizeof frame, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof frame || kerr_errno(err, errno, "passt");
 }
 
+/*
+ * passt sends as much as the guest's TCP has a window for. Of what the socket does not take it waits for the rest of one frame
+ * and drops the others; of these it hears by doubled acknowledgements, to each of which (Debian 12's) it repeats the lot, for
+ * which the socket has no room either. So the socket takes a window, also in small frames, which count double and more.
+ * Without the capability it is as large as the host lets anybody have it.
+ */
+static void make_room(int sock)
+{
+	const int bytes = WINDOW;
+
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+		(void)setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);    /* less is slower, not wrong */
+}
+
 bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 {
 	g_autofree char *found = p->program ? g_strdup(p->program) : g_find_program_in_path("passt");
@@ -201,6 +219,7 @@ bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 		close(out);
 		return false;
 	}
+	make_room(pair[1]);
 	ok = pid_file_make(p->pid_file, err) && spawn_process(&(struct spawn){ .argv = argv, .in = p->null_fd, .out = out, .fd3 = pair[1], .cgroup = -1 }, &pid, &pidfd, err);
 	close(pair[1]);
 	if (ok) {
