@@ -543,15 +543,13 @@ static const struct command_binding bindings[] = {
 	{ "wait", cmd_wait },
 	{ "console-log", cmd_log },
 	{ "query-schema", cmd_query_schema },
-	{ "setvcpus", cmd_setvcpus },
-	{ "vcpucount", cmd_vcpucount },
-	{ "vcpuinfo", cmd_vcpuinfo },
 	{ NULL },
 };
 
 const struct command_binding *const kvmd_bindings[] = {
-	memory_bindings,
 	bindings,
+	vcpus_bindings,
+	memory_bindings,
 	watch_bindings,
 	disk_bindings,
 	net_bindings,

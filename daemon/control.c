@@ -483,11 +483,6 @@ char *control_path(const struct control *c)
 	return g_strndup(at.sun_path, len - offsetof(struct sockaddr_un, sun_path));
 }
 
-unsigned control_clients(const struct control *c)
-{
-	return c->peers->len;
-}
-
 void control_free(struct control *c)
 {
 	if (!c)

@@ -48,4 +48,3 @@ struct control *control_new(struct kvmd *, GError **err);      /* listens, or ta
 void control_open(struct control *);
 void control_free(struct control *);
 char *control_path(const struct control *);     /* where it listens. New */
-unsigned control_clients(const struct control *);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/net.h"
 #include "domain/commands_devices.h"
 #include "domain/device_xml.h"
 
@@ -72,29 +73,13 @@ char *device_disk_xml(const struct ask_attach_disk *a, GError **err)
 	return finish(&disk_schema, d, ok);
 }
 
-/* "average[,peak[,burst]]" */
-static bool set_limit(struct bandwidth_side *side, const char *option, const char *text, GError **err)
-{
-	uint32_t *const members[] = { &side->average, &side->peak, &side->burst };
-	g_auto(GStrv) words = g_strsplit(text ? text : "", ",", -1);
-
-	for (unsigned i = 0; words[i]; i++) {
-		guint64 v = 0;
-
-		if (i >= G_N_ELEMENTS(members) || (*words[i] && !g_ascii_string_to_unsigned(words[i], 10, 0, UINT32_MAX, &v, NULL)))
-			return kerr_set(err, KERR_ARGS, "--%s: '%s' is not average[,peak[,burst]]", option, text);
-		*members[i] = (uint32_t)v;
-	}
-	return true;
-}
-
 char *device_interface_xml(const struct ask_attach_interface *a, GError **err)
 {
 	struct iface *i = schema_new(&iface_schema);
 	bool ok = set(&iface_schema, i, "type", "type", a->type, err) && set(&iface_schema, i, "mac", "mac", a->mac, err) &&
 		set(&iface_schema, i, "target", "target", a->target, err) && set(&iface_schema, i, "model", "model", a->model, err) &&
-		set(&iface_schema, i, "alias", "alias", a->alias, err) && set_limit(&i->bandwidth.inbound, "inbound", a->inbound, err) &&
-		set_limit(&i->bandwidth.outbound, "outbound", a->outbound, err);
+		set(&iface_schema, i, "alias", "alias", a->alias, err) && net_limit_parse("inbound", a->inbound, &i->bandwidth.inbound, err) &&
+		net_limit_parse("outbound", a->outbound, &i->bandwidth.outbound, err);
 
 	if (ok && a->source && i->type == IFACE_BRIDGE)
 		i->source.bridge = g_strdup(a->source);

@@ -12,7 +12,6 @@
 #include "daemon/resources.h"
 #include "domain/device_xml.h"
 #include "domain/json.h"
-#include "domain/xml.h"
 
 static void *parse(const struct device_change *c, const struct field **row, GError **err)
 {
@@ -82,15 +81,7 @@ static bool attach_live(struct device_change *c, GError **err)
 	return true;
 }
 
-/* The definition's machine; NULL and *err. */
-static struct machine *definition_of(const struct device_change *c, GError **err)
-{
-	AUTO(report) r = report_new(NULL, false, true);
-
-	return machine_from_xml(c->text, strlen(c->text), r, err);
-}
-
-static bool attach_config(struct device_change *c, GError **err)
+static bool attach_config(struct device_change *c, struct machine *m, GError **err)
 {
 	const struct field *row = NULL;
 	void *dev = parse(c, &row, err);
@@ -100,7 +91,7 @@ static bool attach_config(struct device_change *c, GError **err)
 	device_forget(row, dev);
 	if (row->sub == &iface_schema && c->mac && !((struct iface *)dev)->mac)    /* the one it has from now on */
 		((struct iface *)dev)->mac = g_strdup(c->mac);
-	return add(c->definition, row, dev, err);
+	return add(m, row, dev, err);
 }
 
 static void *disk_by_image(struct machine *m, const char *image, const struct field **row, GError **err)
@@ -154,21 +145,18 @@ static bool detach_live(struct device_change *c, GError **err)
 	return true;
 }
 
-static bool detach_config(struct device_change *c, GError **err)
+static bool detach_config(struct device_change *c, struct machine *m, GError **err)
 {
 	const struct field *row = NULL;
-	void *dev = find(c, c->definition, &row, err);
-	AUTO(report) r = NULL;
+	void *dev = find(c, m, &row, err);
 
 	if (!dev) {
 		g_prefix_error(err, "in its definition: ");
 		return false;
 	}
-	device_take(&c->definition->devices, row, dev);
+	device_take(&m->devices, row, dev);
 	schema_free(row->sub, dev);
-	r = report_new(NULL, false, true);
-	machine_check(c->definition, r);
-	return report_ok(r, err);
+	return true;
 }
 
 /* The device as it is to be, in the place of the one that is meant. */
@@ -205,12 +193,12 @@ static bool update_live(struct device_change *c, GError **err)
 	return true;
 }
 
-static bool update_config(struct device_change *c, GError **err)
+static bool update_config(struct device_change *c, struct machine *m, GError **err)
 {
 	const struct field *row = NULL;
 	void *dev = NULL;
 
-	if (replace(c, c->definition, &row, &dev, err))
+	if (replace(c, m, &row, &dev, err))
 		return true;
 	g_prefix_error(err, "in its definition: ");
 	return false;
@@ -218,22 +206,23 @@ static bool update_config(struct device_change *c, GError **err)
 
 static const struct {
 	bool (*live)(struct device_change *, GError **err);
-	bool (*config)(struct device_change *, GError **err);
+	bool (*config)(struct device_change *, struct machine *, GError **err);
 } verbs[] = {
 	[DEVICE_ATTACH] = { attach_live, attach_config },
 	[DEVICE_DETACH] = { detach_live, detach_config },
 	[DEVICE_UPDATE] = { update_live, update_config },
 };
 
-void device_change_prepare(void *arg)
+bool device_change_prepare(void *arg, GError **err)
 {
 	struct device_change *c = arg;
 
-	if (c->machine && !verbs[c->verb].live(c, &c->err))
-		return;
-	if (!c->text)
-		return;
-	c->definition = definition_of(c, &c->err);
-	if (c->definition && verbs[c->verb].config(c, &c->err))
-		c->definition_xml = machine_to_xml(c->definition, XML_INACTIVE | XML_SECRETS);
+	return verbs[c->verb].live(c, err);
+}
+
+bool device_change_edit(struct machine *definition, void *arg, GError **err)
+{
+	struct device_change *c = arg;
+
+	return verbs[c->verb].config(c, definition, err);
 }

@@ -2,11 +2,11 @@
 /* The code behind the rows of domain/commands_disk.c: disks of a domain, looked at and changed. */
 #include <string.h>
 
+#include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/disk_look.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
-#include "daemon/revise.h"
 #include "daemon/supervise.h"
 #include "domain/commands_disk.h"
 #include "domain/commands_qmp_block.h"
@@ -88,9 +88,9 @@ static void tune_set(struct iotune *to, const struct iotune *from)
 	to->extras = kept;
 }
 
-static bool tune_edit(const struct request *r, struct machine *m, GError **err)
+static bool tune_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_blkdeviotune *a = r->args;
+	const struct ask_blkdeviotune *a = arg;
 	struct disk *d = disk_find(m, a->device);
 	g_autofree char *group = NULL;
 	struct iotune now;
@@ -109,22 +109,25 @@ static bool tune_edit(const struct request *r, struct machine *m, GError **err)
 	return true;
 }
 
-static const char *tune_ask(const struct request *r, json_object **args, GError **err)
+static void tune_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_blkdeviotune *a = r->args;
-	const struct disk *d = r->dom->live ? disk_find(r->dom->live, a->device) : NULL;
+	const struct ask_blkdeviotune *a = arg;
+	const struct disk *disk = disk_find(d->live, a->device);
 	struct args_io_throttle throttle = { 0 };
+	g_autoptr(GError) err = NULL;
 
-	if (!d) {
-		no_disk(a->device, err);
-		return NULL;
+	if (!disk) {
+		no_disk(a->device, &err);
+	} else {
+		tune_merge(&disk->iotune, &a->tune, &throttle.tune);
+		iotune_check(&throttle.tune, &err);
 	}
-	tune_merge(&d->iotune, &a->tune, &throttle.tune);
-	if (!iotune_check(&throttle.tune, err))
-		return NULL;
-	throttle.id = d->target.dev;
-	*args = json_from_struct(&args_io_throttle_schema, &throttle, 0);
-	return "block_set_io_throttle";
+	if (err) {
+		change_done(c, err);
+		return;
+	}
+	throttle.id = disk->target.dev;
+	change_ask(c, "block_set_io_throttle", json_from_struct(&args_io_throttle_schema, &throttle, 0));
 }
 
 static void tune_show(struct request *r, const struct machine *m, const GError *bad)
@@ -143,14 +146,13 @@ static void tune_show(struct request *r, const struct machine *m, const GError *
 
 static void cmd_blkdeviotune(struct request *r)
 {
-	static const struct revision how = { tune_edit, tune_ask };
+	static const struct change_ops ops = { .edit = tune_edit, .apply = tune_apply };
 	const struct ask_blkdeviotune *a = r->args;
-	struct revise_scope scope = { a->live, a->config, a->current };
 
 	if (tune_given(&a->tune))
-		revise(r, &how, scope);
+		change(r, &a->scope, &ops, r->args);
 	else
-		revise_look(r, scope, tune_show);
+		change_look(r, &a->scope, tune_show);
 }
 
 /* --- blockresize --- */
@@ -232,7 +234,7 @@ static void list(struct request *r, const struct machine *m, const GError *err)
 
 static void cmd_domblklist(struct request *r)
 {
-	revise_look(r, (struct revise_scope){ .config = ((const struct ask_domblklist *)r->args)->inactive }, list);
+	change_look(r, &(struct ask_scope){ .config = ((const struct ask_domblklist *)r->args)->inactive }, list);
 }
 
 struct looking {
@@ -296,7 +298,7 @@ static void look_beside(struct request *r, const struct machine *m, const GError
 
 static void cmd_domblkinfo(struct request *r)
 {
-	revise_look(r, (struct revise_scope){ 0 }, look_beside);
+	change_look(r, &(struct ask_scope){ 0 }, look_beside);
 }
 
 /* --- domblkstat, domblkerror --- */

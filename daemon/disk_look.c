@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "daemon/disks.h"
+#include "daemon/disk_open.h"
 #include "domain/image.h"
 
 void looked_image_free(gpointer p)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
-#include "daemon/disks.h"
+#include "daemon/disk_open.h"
 #include "daemon/net.h"
 #include "daemon/probe.h"
 #include "daemon/resources.h"

@@ -21,40 +21,11 @@
 
 #define STEPS 64                /* time-outs that a guest may take, with signs of progress: as daemon/worker_memory.c */
 
-/* What a change carries: the command's arguments, which the request holds until it is answered. */
-struct job {
-	const void *args;
-	bool live;
-};
-
-static void asked(void *arg, json_object *reply, const GError *err)
-{
-	change_done(arg, err);
-}
-
-/* A change that the guest must finish. */
-static void ask_guest(struct change *c, struct dom *d, const char *execute, json_object *args, uint32_t timeout)
-{
-	g_autofree char *id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
-
-	json_object_object_add(args, "timeout", json_object_new_int64((int64_t)timeout * 1000));
-	json_object_object_add(args, "id", json_object_new_string(id));
-	link_call(d->link, execute, args, NULL, 0, timeout * 1000 * STEPS + d->kvmd->config->answer_timeout, asked, c);
-}
-
-static void run(struct request *r, bool live, bool config, const struct change_ops *ops)
-{
-	struct job *job = g_new(struct job, 1);
-
-	*job = (struct job){ r->args, live };
-	change_run(r, live, config, ops, job);
-}
-
 /* --- setmem --- */
 
 static bool setmem_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_setmem *a = ((struct job *)arg)->args;
+	const struct ask_setmem *a = arg;
 
 	if (a->size > m->memory.size)
 		return kerr_set(err, KERR_ARGS, "%" G_GUINT64_FORMAT " KiB are more than the definition's <memory> of %" G_GUINT64_FORMAT
@@ -65,19 +36,19 @@ static bool setmem_edit(struct machine *m, void *arg, GError **err)
 
 static void setmem_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_setmem *a = ((struct job *)arg)->args;
+	const struct ask_setmem *a = arg;
 	json_object *args = json_object_new_object();
 
 	json_object_object_add(args, "size", json_object_new_int64((int64_t)a->size));
-	ask_guest(c, d, "memory-set", args, a->timeout);
+	change_ask_guest(c, "memory-set", args, a->timeout, STEPS, NULL, 0);
 }
 
-static void sizes_answer(struct request *r, void *arg)
+static void sizes_answer(struct request *r, bool live, void *arg)
 {
 	const struct dom *d = r->dom;
 	struct tell_setmem t = { .memory = d->def.memory, .memory_max = d->def.memory_max };
 
-	if (d->live && ((struct job *)arg)->live) {
+	if (d->live && live) {
 		t.memory = d->live->memory.current ? d->live->memory.current : d->live->memory.size;
 		t.memory_max = MAX(d->live->memory.max, d->live->memory.size);
 	}
@@ -86,22 +57,16 @@ static void sizes_answer(struct request *r, void *arg)
 
 static void cmd_setmem(struct request *r)
 {
-	static const struct change_ops ops = { setmem_edit, setmem_apply, sizes_answer, g_free };
-	const struct ask_setmem *a = r->args;
-	g_autoptr(GError) err = NULL;
-	bool live, config;
+	static const struct change_ops ops = { .edit = setmem_edit, .apply = setmem_apply, .answer = sizes_answer };
 
-	if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
-		run(r, live, config, &ops);
-	else
-		request_fail(r, err);
+	change(r, &((const struct ask_setmem *)r->args)->scope, &ops, r->args);
 }
 
 /* --- setmaxmem --- */
 
 static bool setmaxmem_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_setmaxmem *a = ((struct job *)arg)->args;
+	const struct ask_setmaxmem *a = arg;
 
 	if (list_len(m->cpu.cells))
 		return kerr_set(err, KERR_UNSUPPORTED, "its memory is the sum of its NUMA cells: change <cell memory=…/> by define");
@@ -113,17 +78,17 @@ static bool setmaxmem_edit(struct machine *m, void *arg, GError **err)
 
 static void cmd_setmaxmem(struct request *r)
 {
-	static const struct change_ops ops = { setmaxmem_edit, NULL, sizes_answer, g_free };
+	static const struct change_ops ops = { .edit = setmaxmem_edit, .answer = sizes_answer };
 	const struct ask_setmaxmem *a = r->args;
 	g_autoptr(GError) err = NULL;
-	bool live, config;
+	struct ask_scope meant;
 
-	if (change_scope(r, a->live, a->config, a->current, &live, &config, &err) && live)
+	if (change_scope(r, &a->scope, &meant, &err) && meant.live)
 		kerr_set(&err, KERR_UNSUPPORTED, "what it may have is fixed while the machine runs: write --config, without --live");
 	if (err)
 		request_fail(r, err);
 	else
-		run(r, false, true, &ops);
+		change_run(r, &meant, &ops, r->args);
 }
 
 /* --- dommemstat --- */
@@ -179,7 +144,7 @@ static void have_stats(void *arg, json_object *reply, const GError *failed)
 
 static uint32_t period_of(const void *arg)
 {
-	return ((const struct ask_dommemstat *)((const struct job *)arg)->args)->period;
+	return ((const struct ask_dommemstat *)arg)->period;
 }
 
 static bool period_edit(struct machine *m, void *arg, GError **err)
@@ -200,7 +165,7 @@ static void period_apply(struct change *c, struct dom *d, void *arg)
 	change_ask(c, "memory-stats-period", args);
 }
 
-static void period_answer(struct request *r, void *arg)
+static void period_answer(struct request *r, bool live, void *arg)
 {
 	struct tell_dommemstat t;
 
@@ -211,19 +176,15 @@ static void period_answer(struct request *r, void *arg)
 
 static void cmd_dommemstat(struct request *r)
 {
-	static const struct change_ops ops = { period_edit, period_apply, period_answer, g_free };
+	static const struct change_ops ops = { .edit = period_edit, .apply = period_apply, .answer = period_answer };
 	const struct ask_dommemstat *a = r->args;
 	g_autoptr(GError) err = NULL;
-	bool live, config;
 
 	if (a->period != PERIOD_ABSENT) {
-		if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
-			run(r, live, config, &ops);
-		else
-			request_fail(r, err);
+		change(r, &a->scope, &ops, r->args);
 		return;
 	}
-	if (a->config)
+	if (a->scope.config)
 		kerr_set(&err, KERR_ARGS, "--config is about --period: a definition has no statistics");
 	else if (dom_can_ask(r->dom, &err))
 		link_call(r->dom->link, "memory-stats", NULL, NULL, 0, r->kvmd->config->answer_timeout, have_stats, r);
@@ -259,7 +220,7 @@ static bool memdev_size_ok(const struct memdev *d, uint64_t size, GError **err)
 
 static bool memdev_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_memory_device *a = ((struct job *)arg)->args;
+	const struct ask_memory_device *a = arg;
 	struct memdev *d = memdev_of(m, a, err);
 
 	if (!d || !memdev_size_ok(d, a->requested_size, err))
@@ -270,14 +231,12 @@ static bool memdev_edit(struct machine *m, void *arg, GError **err)
 
 static void memdev_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_memory_device *a = ((struct job *)arg)->args;
+	const struct ask_memory_device *a = arg;
 	g_autoptr(GError) err = NULL;
 	struct memdev *m = NULL;
 	json_object *args;
 
-	if (!d->live)
-		kerr_set(&err, KERR_STATE, "what runs is not known yet: try again");
-	else if ((m = memdev_of(d->live, a, &err)) && !m->alias)
+	if ((m = memdev_of(d->live, a, &err)) && !m->alias)
 		kerr_set(&err, KERR_NO_DEVICE, "the device has no alias");
 	if (err || !memdev_size_ok(m, a->requested_size, &err)) {
 		change_done(c, err);
@@ -286,14 +245,13 @@ static void memdev_apply(struct change *c, struct dom *d, void *arg)
 	args = json_object_new_object();
 	json_object_object_add(args, "device", json_object_new_string(m->alias));
 	json_object_object_add(args, "size", json_object_new_int64((int64_t)a->requested_size));
-	ask_guest(c, d, "memory-device-set", args, a->timeout);
+	change_ask_guest(c, "memory-device-set", args, a->timeout, STEPS, NULL, 0);
 }
 
-static void memdev_answer(struct request *r, void *arg)
+static void memdev_answer(struct request *r, bool live, void *arg)
 {
-	const struct job *job = arg;
-	const struct ask_memory_device *a = job->args;
-	const struct memdev *m = job->live && r->dom->live ? memdev_of(r->dom->live, a, NULL) : NULL;
+	const struct ask_memory_device *a = arg;
+	const struct memdev *m = live && r->dom->live ? memdev_of(r->dom->live, a, NULL) : NULL;
 	struct tell_memory_device t = { .requested = a->requested_size, .alias = a->alias };
 
 	if (m)
@@ -303,17 +261,16 @@ static void memdev_answer(struct request *r, void *arg)
 
 static void cmd_memory_device(struct request *r)
 {
-	static const struct change_ops ops = { memdev_edit, memdev_apply, memdev_answer, g_free };
+	static const struct change_ops ops = { .edit = memdev_edit, .apply = memdev_apply, .answer = memdev_answer };
 	const struct ask_memory_device *a = r->args;
 	g_autoptr(GError) err = NULL;
-	bool live, config;
 
-	if (a->requested_size == UINT64_MAX)
-		kerr_set(&err, KERR_ARGS, "--requested-size says how much the guest is to use");
-	else if (change_scope(r, a->live, a->config, a->current, &live, &config, &err))
-		run(r, live, config, &ops);
-	if (err)
-		request_fail(r, err);
+	if (a->requested_size != UINT64_MAX) {
+		change(r, &a->scope, &ops, r->args);
+		return;
+	}
+	kerr_set(&err, KERR_ARGS, "--requested-size says how much the guest is to use");
+	request_fail(r, err);
 }
 
 const struct command_binding memory_bindings[] = {

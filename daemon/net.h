@@ -35,6 +35,10 @@ bool net_tap_open(const struct net_tap *, int *fds, char made[IFNAMSIZ], GError 
 /* Is that a name that kvmd gave to an earlier run? */
 bool net_tap_is_auto(const char *name);
 
+/* --- net_commands.c: any thread --- */
+/* "AVERAGE[,PEAK[,BURST]]" (KiB/s, KiB/s, KiB), 0: no limit; text NULL: side stays. *err names the option. */
+bool net_limit_parse(const char *option, const char *text, struct bandwidth_side *side, GError **err);
+
 /* --- net_link.c: any thread --- */
 struct net_link {
 	const char *name;

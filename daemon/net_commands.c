@@ -2,11 +2,12 @@
 /* The code behind domain/commands_net.c: a domain's network cards. */
 #include <string.h>
 
+#include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/dom.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
-#include "daemon/revise.h"
+#include "daemon/net.h"
 #include "daemon/supervise.h"
 #include "domain/commands_net.h"
 #include "domain/commands_qmp_net.h"
@@ -27,9 +28,9 @@ static struct iface *card_named(const struct machine *m, const char *name, GErro
 	return NULL;
 }
 
-static struct iface *card_find(const struct machine *m, const struct request *r, GError **err)
+static struct iface *card_find(const struct machine *m, const void *arg, GError **err)
 {
-	const struct ask_card *a = r->args;
+	const struct ask_card *a = arg;
 
 	if (*a->mac)
 		list_each(iface, i, m->devices.interfaces)
@@ -39,14 +40,14 @@ static struct iface *card_find(const struct machine *m, const struct request *r,
 }
 
 /* The names of taps that kvmd gives are the machine's only: its definition knows the card by its address. */
-static struct revise_scope scope_of(struct request *r)
+static const struct ask_scope *scope_of(struct request *r)
 {
 	struct ask_card *a = r->args;
 	const struct iface *i = r->dom->live ? card_named(r->dom->live, a->interface, NULL) : NULL;
 
 	if (i && i->mac)
 		g_strlcpy(a->mac, i->mac, sizeof(a->mac));
-	return (struct revise_scope){ a->live, a->config, a->current };
+	return &a->scope;
 }
 
 static enum net_state state_of(const struct iface *i)
@@ -56,41 +57,45 @@ static enum net_state state_of(const struct iface *i)
 
 /* --- cable --- */
 
-static bool link_edit(const struct request *r, struct machine *m, GError **err)
+static bool link_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_domif_setlink *a = r->args;
-	struct iface *i = card_find(m, r, err);
+	const struct ask_domif_setlink *a = arg;
+	struct iface *i = card_find(m, arg, err);
 
 	if (i)
 		i->link = a->state == NET_STATE_DOWN ? LINK_DOWN : LINK_UP;
 	return i;
 }
 
-static const char *link_ask(const struct request *r, json_object **args, GError **err)
+static void link_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_domif_setlink *a = r->args;
-	const struct iface *i = card_find(r->dom->live, r, err);
+	const struct ask_domif_setlink *a = arg;
+	g_autoptr(GError) err = NULL;
+	const struct iface *i = card_find(d->live, arg, &err);
+	json_object *args;
 
-	if (!i)
-		return NULL;
-	*args = json_object_new_object();
-	json_object_object_add(*args, "name", json_object_new_string(i->alias ? i->alias : ""));
-	json_object_object_add(*args, "up", json_object_new_boolean(a->state == NET_STATE_UP));
-	return "set_link";
+	if (!i) {
+		change_done(c, err);
+		return;
+	}
+	args = json_object_new_object();
+	json_object_object_add(args, "name", json_object_new_string(i->alias ? i->alias : ""));
+	json_object_object_add(args, "up", json_object_new_boolean(a->state == NET_STATE_UP));
+	change_ask(c, "set_link", args);
 }
-
-static const struct revision link_revision = { link_edit, link_ask };
 
 static void cmd_domif_setlink(struct request *r)
 {
-	revise(r, &link_revision, scope_of(r));
+	static const struct change_ops ops = { .edit = link_edit, .apply = link_apply };
+
+	change(r, scope_of(r), &ops, r->args);
 }
 
 static void link_look(struct request *r, const struct machine *m, const GError *failed)
 {
 	const struct ask_domif_getlink *a = r->args;
 	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
-	const struct iface *i = m ? card_find(m, r, &err) : NULL;
+	const struct iface *i = m ? card_find(m, r->args, &err) : NULL;
 
 	if (i)
 		request_reply(r, &(struct tell_domif_getlink){ a->interface, (int)state_of(i) });
@@ -100,7 +105,7 @@ static void link_look(struct request *r, const struct machine *m, const GError *
 
 static void cmd_domif_getlink(struct request *r)
 {
-	revise_look(r, scope_of(r), link_look);
+	change_look(r, scope_of(r), link_look);
 }
 
 /* --- list --- */
@@ -141,7 +146,7 @@ static void cmd_domiflist(struct request *r)
 {
 	const struct ask_domiflist *a = r->args;
 
-	revise_look(r, (struct revise_scope){ .config = a->inactive }, list_look);
+	change_look(r, &(struct ask_scope){ .config = a->inactive }, list_look);
 }
 
 /* --- counters --- */
@@ -185,8 +190,7 @@ static void cmd_domifstat(struct request *r)
 
 #define PARTS 4
 
-/* "AVERAGE[,PEAK[,BURST]]"; text NULL: as it is. */
-static bool side_parse(const char *option, const char *text, struct bandwidth_side *side, GError **err)
+bool net_limit_parse(const char *option, const char *text, struct bandwidth_side *side, GError **err)
 {
 	g_auto(GStrv) parts = text ? g_strsplit(text, ",", PARTS) : NULL;
 	guint64 n[PARTS - 1] = { 0 };
@@ -215,39 +219,39 @@ static bool side_parse(const char *option, const char *text, struct bandwidth_si
 
 static bool tune_parse(const struct ask_domiftune *a, struct bandwidth *b, GError **err)
 {
-	return side_parse("inbound", a->inbound, &b->inbound, err) && side_parse("outbound", a->outbound, &b->outbound, err);
+	return net_limit_parse("inbound", a->inbound, &b->inbound, err) && net_limit_parse("outbound", a->outbound, &b->outbound, err);
 }
 
-static bool tune_edit(const struct request *r, struct machine *m, GError **err)
+static bool tune_edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_domiftune *a = r->args;
-	struct iface *i = card_find(m, r, err);
+	struct iface *i = card_find(m, arg, err);
 
-	return i && tune_parse(a, &i->bandwidth, err);
+	return i && tune_parse(arg, &i->bandwidth, err);
 }
 
-static const char *tune_ask(const struct request *r, json_object **args, GError **err)
+static void tune_apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_domiftune *a = r->args;
-	const struct iface *i = card_find(r->dom->live, r, err);
-	struct args_net_tune t;
-	bool ok;
+	g_autoptr(GError) err = NULL;
+	const struct iface *i = card_find(d->live, arg, &err);
+	struct bandwidth b;
+	json_object *args;
 
-	if (!i)
-		return NULL;
-	schema_init(&bandwidth_schema, &t.bandwidth);
-	schema_copy(&bandwidth_schema, &t.bandwidth, &i->bandwidth);
-	ok = tune_parse(a, &t.bandwidth, err);
-	if (ok) {
-		*args = json_object_new_object();
-		json_object_object_add(*args, "id", json_object_new_string(i->alias ? i->alias : ""));
-		json_object_object_add(*args, "bandwidth", json_from_struct(&bandwidth_schema, &t.bandwidth, 0));
+	if (!i) {
+		change_done(c, err);
+		return;
 	}
-	schema_clear(&bandwidth_schema, &t.bandwidth);
-	return ok ? "net-tune" : NULL;
+	schema_init(&bandwidth_schema, &b);
+	schema_copy(&bandwidth_schema, &b, &i->bandwidth);
+	if (tune_parse(arg, &b, &err)) {
+		args = json_object_new_object();
+		json_object_object_add(args, "id", json_object_new_string(i->alias ? i->alias : ""));
+		json_object_object_add(args, "bandwidth", json_from_struct(&bandwidth_schema, &b, 0));
+		change_ask(c, "net-tune", args);
+	} else {
+		change_done(c, err);
+	}
+	schema_clear(&bandwidth_schema, &b);
 }
-
-static const struct revision tune_revision = { tune_edit, tune_ask };
 
 static struct tell_domiftune_side side_told(const struct bandwidth_side *s)
 {
@@ -257,7 +261,7 @@ static struct tell_domiftune_side side_told(const struct bandwidth_side *s)
 static void tune_look(struct request *r, const struct machine *m, const GError *failed)
 {
 	g_autoptr(GError) err = failed ? g_error_copy(failed) : NULL;
-	const struct iface *i = m ? card_find(m, r, &err) : NULL;
+	const struct iface *i = m ? card_find(m, r->args, &err) : NULL;
 
 	if (i)
 		request_reply(r, &(struct tell_domiftune){ side_told(&i->bandwidth.inbound), side_told(&i->bandwidth.outbound) });
@@ -267,12 +271,13 @@ static void tune_look(struct request *r, const struct machine *m, const GError *
 
 static void cmd_domiftune(struct request *r)
 {
+	static const struct change_ops ops = { .edit = tune_edit, .apply = tune_apply };
 	const struct ask_domiftune *a = r->args;
 
 	if (a->inbound || a->outbound)
-		revise(r, &tune_revision, scope_of(r));
+		change(r, scope_of(r), &ops, r->args);
 	else
-		revise_look(r, scope_of(r), tune_look);
+		change_look(r, scope_of(r), tune_look);
 }
 
 const struct command_binding net_bindings[] = {

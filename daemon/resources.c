@@ -11,7 +11,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "daemon/disks.h"
+#include "daemon/disk_open.h"
 #include "daemon/launch.h"
 #include "daemon/unix.h"
 
@@ -182,7 +182,7 @@ static int open_device(struct resource_visit *v, struct opening *o, GError **err
 static int (*const openers[])(struct resource_visit *, struct opening *, GError **) = {
 	[RES_READ] = open_read,
 	[RES_WRITE] = open_write,
-	[RES_DISK] = NULL,      /* daemon/disks.c */
+	[RES_DISK] = NULL,      /* daemon/disk_open.c */
 	[RES_LOG] = open_log,
 	[RES_SOCKET_LISTEN] = open_listen,
 	[RES_SOCKET_CONNECT] = open_connect,

@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * setvcpus, vcpucount, vcpuinfo.
- *
- * setvcpus: the new definition is made and checked first (beside the main loop), then the machine's process asks the guest,
- * then the definition goes to disk: a guest that refuses changes nothing. When kvmd dies meanwhile the process goes on, and
- * its events COMMAND_BEGUN and COMMAND_DONE tell the result to the next kvmd's journal.
- */
+/* setvcpus, vcpucount, vcpuinfo. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/dom.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
-#include "daemon/refresh.h"
 #include "daemon/supervise.h"
 #include "domain/commands_qmp.h"
 #include "domain/json.h"
-#include "domain/xml.h"
 
 #define PATIENCE 9              /* times the time-out that a guest may take per vCPU, with signs of progress */
 
@@ -86,208 +79,61 @@ static void set_maximum(struct machine *m, unsigned max)
 	choose(m, MIN(now, max));
 }
 
-struct setting {
-	struct request *request;
-	bool live, config;
-	/* the thread's: from the definition's text to the new one */
-	char *text, *xml;
-	unsigned count;
-	bool maximum;
-	struct machine *machine;
-	GError *err;
-};
-
-static void setting_free(struct setting *s)
+static bool edit(struct machine *m, void *arg, GError **err)
 {
-	machine_free(s->machine);
-	g_clear_error(&s->err);
-	g_free(s->text);
-	g_free(s->xml);
-	g_free(s);
-}
+	const struct ask_setvcpus *a = arg;
 
-static void fail(struct setting *s, const GError *err)
-{
-	if (s->config)
-		s->request->dom->writing = false;
-	request_fail(s->request, err);
-	setting_free(s);
-}
-
-static void make_definition(void *arg)
-{
-	struct setting *s = arg;
-	AUTO(report) r = report_new(NULL, false, true);
-	AUTO(report) again = report_new(NULL, false, true);
-
-	s->machine = machine_from_xml(s->text, strlen(s->text), r, &s->err);
-	if (!s->machine)
-		return;
-	if (!s->maximum && s->count > s->machine->vcpu.max) {
-		kerr_set(&s->err, KERR_ARGS, "%u vCPUs are more than the definition's maximum of %u", s->count, s->machine->vcpu.max);
-		return;
-	}
-	mention_all(s->machine);
-	if (s->maximum)
-		set_maximum(s->machine, s->count);
+	if (!a->maximum && a->count > m->vcpu.max)
+		return kerr_set(err, KERR_ARGS, "%u vCPUs are more than the definition's maximum of %u", a->count, m->vcpu.max);
+	mention_all(m);
+	if (a->maximum)
+		set_maximum(m, a->count);
 	else
-		choose(s->machine, s->count);
-	machine_check(s->machine, again);
-	if (report_ok(again, &s->err))
-		s->xml = machine_to_xml(s->machine, XML_INACTIVE | XML_SECRETS);
-}
-
-/* --- the steps --- */
-
-static void answer(struct setting *s)
-{
-	struct dom *d = s->request->dom;
-	struct tell_setvcpus t = { .vcpus = d->live ? machine_vcpus(d->live) : d->def.vcpus,
-		.maximum = d->live ? d->live->vcpu.max : d->def.vcpus_max };
-
-	if (s->config && !s->live) {
-		t.vcpus = d->def.vcpus;
-		t.maximum = d->def.vcpus_max;
-	}
-	request_reply(s->request, &t);
-	setting_free(s);
-}
-
-static void stored(void *arg, const GError *err)
-{
-	struct setting *s = arg;
-	struct dom *d = s->request->dom;
-	json_object *data;
-
-	if (err) {
-		fail(s, err);
-		return;
-	}
-	d->writing = false;
-	dom_set_definition(d, s->xml, s->machine, NULL);
-	data = json_object_new_object();
-	json_object_object_add(data, "created", json_object_new_boolean(false));
-	dom_event(d, "DEFINED", data);
-	answer(s);
-}
-
-static void store_definition(struct setting *s)
-{
-	if (s->config)
-		store_put(s->request->kvmd->store, s->request->dom->uuid, s->xml, stored, s);
-	else
-		answer(s);
-}
-
-/* Whoever asks next is told what is. */
-static void refreshed(void *arg, const GError *unused)
-{
-	struct setting *s = arg;
-	g_autoptr(GError) err = g_steal_pointer(&s->err);
-
-	if (err)
-		fail(s, err);
-	else
-		store_definition(s);    /* the guest has done it, whatever else went wrong */
-}
-
-static void guest_done(void *arg, json_object *reply, const GError *err)
-{
-	struct setting *s = arg;
-
-	s->err = err ? g_error_copy(err) : NULL;
-	if (s->request->dom->link)
-		dom_refresh(s->request->dom, refreshed, s);
-	else
-		refreshed(s, NULL);
-}
-
-static void ask_guest(struct setting *s)
-{
-	struct request *r = s->request;
-	const struct ask_setvcpus *a = r->args;
-	g_autoptr(GError) err = NULL;
-	g_autofree char *id = NULL;
-	json_object *args;
-	unsigned now;
-	uint64_t limit;
-
-	if (!dom_can_ask(r->dom, &err)) {
-		fail(s, err);
-		return;
-	}
-	now = r->dom->live ? machine_vcpus(r->dom->live) : 0;
-	limit = (uint64_t)a->timeout * 1000 * PATIENCE * (1 + (uint64_t)ABS((int64_t)now - (int64_t)a->count));
-	id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());
-	args = json_object_new_object();
-	json_object_object_add(args, "count", json_object_new_int64(a->count));
-	json_object_object_add(args, "timeout", json_object_new_int64((int64_t)a->timeout * 1000));
-	json_object_object_add(args, "id", json_object_new_string(id));
-	link_call(r->dom->link, "vcpus-set", args, NULL, 0, (unsigned)MIN(limit + r->kvmd->config->answer_timeout, G_MAXINT), guest_done, s);
-}
-
-static void made(void *arg)
-{
-	struct setting *s = arg;
-
-	if (s->err) {
-		g_autoptr(GError) err = g_error_copy(s->err);
-
-		fail(s, err);
-	} else if (s->live) {
-		ask_guest(s);
-	} else {
-		store_definition(s);
-	}
-}
-
-/* What is meant: the machine, its definition, or both. */
-static bool scope(const struct request *r, const struct ask_setvcpus *a, bool *live, bool *config, GError **err)
-{
-	bool active = dom_is_active(r->dom);
-
-	if (a->guest)
-		return kerr_set(err, KERR_UNSUPPORTED, "--guest asks an agent inside the guest, and there is no channel to one yet: use --live");
-	if (a->current && (a->live || a->config))
-		return kerr_set(err, KERR_ARGS, "--current is either the machine or its definition: leave out --live and --config");
-	if (a->maximum && (!a->config || a->live))
-		return kerr_set(err, KERR_ARGS, "the maximum is fixed while the machine runs: --maximum needs --config, and no --live");
-	*live = a->live || (!a->config && active);
-	*config = a->config || (!a->live && !active);
-	if (*live && !active)
-		return kerr_set(err, KERR_STATE, "the domain is not running: leave out --live");
-	if (*config && (!r->dom->text || r->dom->trouble))
-		return kerr_set(err, KERR_STATE, "it has no definition that could be changed");
-	if (*config && r->dom->writing)
-		return kerr_set(err, KERR_BUSY, "another change of this definition is being written: try again");
+		choose(m, a->count);
 	return true;
 }
 
-void cmd_setvcpus(struct request *r)
+/* --- setvcpus --- */
+
+static void apply(struct change *c, struct dom *d, void *arg)
 {
+	const struct ask_setvcpus *a = arg;
+	int64_t more = (int64_t)machine_vcpus(d->live) - (int64_t)a->count;
+	json_object *args = json_object_new_object();
+
+	json_object_object_add(args, "count", json_object_new_int64(a->count));
+	change_ask_guest(c, "vcpus-set", args, a->timeout, PATIENCE * (1 + (uint64_t)ABS(more)), NULL, 0);
+}
+
+static void answer(struct request *r, bool live, void *arg)
+{
+	const struct dom *d = r->dom;
+	struct tell_setvcpus t = { .vcpus = d->def.vcpus, .maximum = d->def.vcpus_max };
+
+	if (live && d->live)
+		t = (struct tell_setvcpus){ .vcpus = machine_vcpus(d->live), .maximum = d->live->vcpu.max };
+	request_reply(r, &t);
+}
+
+static void cmd_setvcpus(struct request *r)
+{
+	static const struct change_ops ops = { .edit = edit, .apply = apply, .answer = answer };
 	const struct ask_setvcpus *a = r->args;
 	g_autoptr(GError) err = NULL;
-	bool live = false, config = false;
-	struct setting *s;
 
-	if (!scope(r, a, &live, &config, &err)) {
+	if (a->guest)
+		kerr_set(&err, KERR_UNSUPPORTED, "--guest asks an agent inside the guest, and there is no channel to one yet: use --live");
+	else if (a->maximum && (!a->scope.config || a->scope.live))
+		kerr_set(&err, KERR_ARGS, "the maximum is fixed while the machine runs: --maximum needs --config, and no --live");
+	if (err)
 		request_fail(r, err);
-		return;
-	}
-	s = g_new0(struct setting, 1);
-	*s = (struct setting){ .request = r, .live = live, .config = config, .count = a->count, .maximum = a->maximum };
-	if (!config) {
-		ask_guest(s);
-		return;
-	}
-	r->dom->writing = true;
-	s->text = g_strdup(r->dom->text);
-	work_run(r->kvmd->work, make_definition, made, s);
+	else
+		change(r, &a->scope, &ops, r->args);
 }
 
 /* --- looking --- */
 
-void cmd_vcpucount(struct request *r)
+static void cmd_vcpucount(struct request *r)
 {
 	const struct dom *d = r->dom;
 	struct tell_vcpucount t = { 0 };
@@ -350,7 +196,7 @@ static void have_list(void *arg, json_object *reply, const GError *err)
 	g_ptr_array_unref(t.vcpus);
 }
 
-void cmd_vcpuinfo(struct request *r)
+static void cmd_vcpuinfo(struct request *r)
 {
 	g_autoptr(GError) err = NULL;
 
@@ -359,3 +205,10 @@ void cmd_vcpuinfo(struct request *r)
 	else
 		request_fail(r, err);
 }
+
+const struct command_binding vcpus_bindings[] = {
+	{ "setvcpus", cmd_setvcpus },
+	{ "vcpucount", cmd_vcpucount },
+	{ "vcpuinfo", cmd_vcpuinfo },
+	{ NULL },
+};

@@ -109,11 +109,6 @@ void net_close(struct net *n)
 
 /* --- passing down --- */
 
-unsigned net_queues(const struct net *n)
-{
-	return n->queues;
-}
-
 unsigned net_header(const struct net *n)
 {
 	return n->header;

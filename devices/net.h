@@ -61,7 +61,6 @@ struct net *net_open_iface(const struct net_plan *, const struct iface *, const 
 	struct fdset *, GError **err);
 void net_close(struct net *);                   /* NULL is fine */
 
-unsigned net_queues(const struct net *);
 unsigned net_header(const struct net *);        /* NET_HEADER or 0 */
 unsigned net_can(const struct net *);           /* enum net_offload: what the guest may leave to the host, and back */
 bool net_is_linked(const struct net *);         /* is the other end there? Any thread */

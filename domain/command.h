@@ -21,6 +21,13 @@ enum command_flags {
 	CMD_ANY = 1 << 8,       /* the reply (or each entry of it) is any JSON value: no `reply` */
 };
 
+/* What a change, or a look, is of: the same options and words with every command that has them. Rows: ASK_SCOPE. */
+struct ask_scope { bool live, config, current; };
+#define ASK_SCOPE(T) \
+	FLAG(T, scope.live, NULL, 0, "of the running machine", .name = "live"), \
+	FLAG(T, scope.config, NULL, 0, "of the definition, from its next start", .name = "config"), \
+	FLAG(T, scope.current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options", .name = "current")
+
 struct command {
 	const char *name;               /* QMP's name where QEMU has one for the thing */
 	const char *verb;               /* kvmctl's (virsh's) verb; NULL: no verb of its own */

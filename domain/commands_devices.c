@@ -4,12 +4,7 @@
 
 #define S(T, text) static const struct schema T##_schema_of = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
 #define ASK(T, text) const struct schema T##_schema = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
-/* The scope's rows, in the command's own object. */
-#define WHERE(T) \
-	FLAG(T, where.live, NULL, 0, "of the running machine", .name = "live"), \
-	FLAG(T, where.config, NULL, 0, "of the definition, from its next start", .name = "config"), \
-	FLAG(T, where.current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options", .name = "current"), \
-	FLAG(T, where.persistent, NULL, 0, "of the definition, and of the machine if it runs", .name = "persistent")
+#define WHERE(T) ASK_SCOPE(T), FLAG(T, persistent, NULL, 0, "of the definition, and of the machine if it runs")
 #define TIMEOUT(T) U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest to answer; signs of progress prolong it", .def = 10)
 #define FORCE(T) FLAG(T, force, NULL, 0, "also the disk the guest runs from")
 #define WORD(m, text, ...) STR(T, m, NULL, 0, text, ##__VA_ARGS__)

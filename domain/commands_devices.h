@@ -3,27 +3,27 @@
 #pragma once
 #include "domain/command.h"
 
-/* What a change is of. */
-struct ask_where { bool live, config, current, persistent; };
+/* What a change is of. persistent: as config, and live too if it runs. */
+#define ASK_WHERE struct ask_scope scope; bool persistent
 
 /* --- kvmctl to kvmd --- */
-struct ask_attach_device { char *xml; struct ask_where where; uint32_t timeout; };
-struct ask_update_device { char *xml; struct ask_where where; };
-struct ask_detach_device { char *xml; struct ask_where where; uint32_t timeout; bool force; };
-struct ask_detach_alias { char *alias; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_attach_device { char *xml; ASK_WHERE; uint32_t timeout; };
+struct ask_update_device { char *xml; ASK_WHERE; };
+struct ask_detach_device { char *xml; ASK_WHERE; uint32_t timeout; bool force; };
+struct ask_detach_alias { char *alias; ASK_WHERE; uint32_t timeout; bool force; };
 struct ask_attach_disk {
 	char *source, *target, *targetbus, *driver, *subdriver, *type, *cache, *io, *mode, *sourcetype, *serial, *alias, *address;
 	uint32_t iothread;
-	struct ask_where where;
+	ASK_WHERE;
 	uint32_t timeout;
 };
-struct ask_detach_disk { char *target; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_detach_disk { char *target; ASK_WHERE; uint32_t timeout; bool force; };
 struct ask_attach_interface {
 	char *type, *source, *target, *mac, *model, *alias, *inbound, *outbound;
-	struct ask_where where;
+	ASK_WHERE;
 	uint32_t timeout;
 };
-struct ask_detach_interface { char *type, *mac; struct ask_where where; uint32_t timeout; bool force; };
+struct ask_detach_interface { char *type, *mac; ASK_WHERE; uint32_t timeout; bool force; };
 struct tell_device { char *alias; };
 
 /* --- kvmd to the machine --- */

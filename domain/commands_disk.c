@@ -28,9 +28,7 @@
 
 #define T struct ask_blkdeviotune
 static const struct field ask_blkdeviotune_fields[] = {
-	DEVICE(REQUIRED), LIMITS(TUNE_SAME),
-	FLAG(T, live, NULL, 0, "of the running machine"), FLAG(T, config, NULL, 0, "of the definition, from its next start"),
-	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options"), END };
+	DEVICE(REQUIRED), LIMITS(TUNE_SAME), ASK_SCOPE(T), END };
 #undef T
 ASK(blkdeviotune, "limits of a disk");
 
@@ -57,7 +55,7 @@ TELL(blockresize, "a disk's size");
 
 #define T struct ask_domblklist
 static const struct field ask_domblklist_fields[] = {
-	FLAG(T, inactive, NULL, 0, "of the definition, also while it runs"), FLAG(T, details, NULL, 0, "print the kinds too"), END };
+	FLAG(T, inactive, NULL, 0, "of the definition, also while the machine runs"), FLAG(T, details, NULL, 0, "print the kinds too"), END };
 #undef T
 ASK(domblklist, "which disks");
 

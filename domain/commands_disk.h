@@ -5,7 +5,7 @@
 #include "domain/disk.h"
 
 #define TUNE_SAME UINT64_MAX            /* ask_blkdeviotune: not given */
-struct ask_blkdeviotune { char *device; struct iotune tune; bool live, config, current; };
+struct ask_blkdeviotune { char *device; struct iotune tune; struct ask_scope scope; };
 struct tell_blkdeviotune { struct iotune tune; };
 struct ask_blockresize { char *device; uint64_t size; };
 struct tell_blockresize { char *target; uint64_t size; };

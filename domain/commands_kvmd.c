@@ -330,9 +330,7 @@ static const char *const vcpu_state_names[VCPU_STATE_N] = { "running", "offline"
 #define T struct ask_setvcpus
 static const struct field ask_setvcpus_fields[] = {
 	U32(T, count, NULL, 1, 65535, REQUIRED | POSITIONAL, "how many"),
-	FLAG(T, live, NULL, 0, "of the running machine"),
-	FLAG(T, config, NULL, 0, "of the definition, from its next start"),
-	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options"),
+	ASK_SCOPE(T),
 	FLAG(T, maximum, NULL, 0, "how many it may have at most; with --config"),
 	FLAG(T, guest, NULL, 0, "ask the agent in the guest instead of plugging (not yet)"),
 	U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest to answer; signs of progress prolong it", .def = 10),
@@ -346,8 +344,8 @@ static const struct field ask_vcpucount_fields[] = {
 	FLAG(T, maximum, NULL, 0, "print only how many it may have"),
 	FLAG(T, active, NULL, 0, "print only how many it has"),
 	FLAG(T, live, NULL, 0, "of the running machine"),
-	FLAG(T, config, NULL, 0, "of the definition"),
-	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition"),
+	FLAG(T, config, NULL, 0, "of the definition, from its next start"),
+	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition"),   /* not ASK_SCOPE: without options all are printed */
 	END,
 };
 #undef T

@@ -15,7 +15,7 @@ struct ask_validate { char *file; bool strict, lenient; };
 struct ask_event { bool follow; uint64_t since; char *domain, *event; uint64_t count; };
 struct ask_wait { int state; uint32_t timeout; };
 struct ask_log { uint64_t bytes; };
-struct ask_setvcpus { uint32_t count; bool live, config, current, maximum, guest; uint32_t timeout; };
+struct ask_setvcpus { uint32_t count; struct ask_scope scope; bool maximum, guest; uint32_t timeout; };
 struct ask_vcpucount { bool maximum, active, live, config, current; };
 
 struct tell_finding { int level; char *path, *text, *cure; uint32_t line, column; };

@@ -5,26 +5,23 @@
 #include "domain/memory.h"
 
 #define S(id, T, what, text) const struct schema id = { .name = what, .doc = text, .size = sizeof(T), .fields = id##_fields }
-#define SCOPE \
-	FLAG(T, live, NULL, 0, "of the running machine"), FLAG(T, config, NULL, 0, "of the definition, from its next start"), \
-	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options")
 
 #define T struct ask_setmem
 static const struct field ask_setmem_schema_fields[] = {
-	SIZE(T, size, NULL, MEMORY_MIN, MEMORY_MAX, REQUIRED | POSITIONAL, "how much: KiB, or with a unit (512MiB, 2GiB)"), SCOPE,
+	SIZE(T, size, NULL, MEMORY_MIN, MEMORY_MAX, REQUIRED | POSITIONAL, "how much: KiB, or with a unit (512MiB, 2GiB)"), ASK_SCOPE(T),
 	U32(T, timeout, NULL, 1, 3600, 0, "seconds without progress after which the guest is left alone", .def = 10), END };
 S(ask_setmem_schema, T, "setmem", "an amount of memory");
 #undef T
 
 #define T struct ask_setmaxmem
 static const struct field ask_setmaxmem_schema_fields[] = {
-	SIZE(T, size, NULL, MEMORY_MIN, MEMORY_MAX, REQUIRED | POSITIONAL, "how much: KiB, or with a unit (512MiB, 2GiB)"), SCOPE, END };
+	SIZE(T, size, NULL, MEMORY_MIN, MEMORY_MAX, REQUIRED | POSITIONAL, "how much: KiB, or with a unit (512MiB, 2GiB)"), ASK_SCOPE(T), END };
 S(ask_setmaxmem_schema, T, "setmaxmem", "an amount of memory");
 #undef T
 
 #define T struct ask_dommemstat
 static const struct field ask_dommemstat_schema_fields[] = {
-	U32(T, period, NULL, 0, INT32_MAX, 0, "ask the guest every so many seconds; 0: no longer", .def = PERIOD_ABSENT), SCOPE, END };
+	U32(T, period, NULL, 0, INT32_MAX, 0, "ask the guest every so many seconds; 0: no longer", .def = PERIOD_ABSENT), ASK_SCOPE(T), END };
 S(ask_dommemstat_schema, T, "dommemstat", "what to tell, or to change");
 #undef T
 
@@ -32,7 +29,7 @@ S(ask_dommemstat_schema, T, "dommemstat", "what to tell, or to change");
 static const struct field ask_memory_device_schema_fields[] = {
 	STR(T, alias, NULL, 0, "which device (virtiomem0); not given: the only one"),
 	U32(T, node, NULL, 0, 127, 0, "instead: the one of this guest node", .def = UINT32_MAX),
-	SIZE(T, requested_size, NULL, 0, MEMORY_MAX, 0, "what the guest is to use of it: KiB, or with a unit (512MiB, 2GiB)", .def = UINT64_MAX), SCOPE,
+	SIZE(T, requested_size, NULL, 0, MEMORY_MAX, 0, "what the guest is to use of it: KiB, or with a unit (512MiB, 2GiB)", .def = UINT64_MAX), ASK_SCOPE(T),
 	U32(T, timeout, NULL, 1, 3600, 0, "seconds without progress after which the guest is left alone", .def = 10), END };
 S(ask_memory_device_schema, T, "memory-device", "an amount of a device's memory");
 #undef T

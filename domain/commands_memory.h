@@ -3,10 +3,10 @@
 #pragma once
 #include "domain/command.h"
 
-struct ask_setmem { uint64_t size; bool live, config, current; uint32_t timeout; };
-struct ask_setmaxmem { uint64_t size; bool live, config, current; };
-struct ask_dommemstat { uint32_t period; bool live, config, current; };
-struct ask_memory_device { char *alias; uint32_t node; uint64_t requested_size; bool live, config, current; uint32_t timeout; };
+struct ask_setmem { uint64_t size; struct ask_scope scope; uint32_t timeout; };
+struct ask_setmaxmem { uint64_t size; struct ask_scope scope; };
+struct ask_dommemstat { uint32_t period; struct ask_scope scope; };
+struct ask_memory_device { char *alias; uint32_t node; uint64_t requested_size; struct ask_scope scope; uint32_t timeout; };
 struct tell_memory_device { char *alias; uint64_t requested, size, maximum; };
 #define PERIOD_ABSENT UINT32_MAX
 

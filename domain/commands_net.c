@@ -8,20 +8,17 @@
 #define TEXT(m, text) STR(T, m, NULL, 0, text)
 #define COUNT(m, text) U64(T, m, NULL, 0, UINT64_MAX, 0, text)
 #define CARD STRN(T, interface, NULL, 1, 255, REQUIRED | POSITIONAL, "the card: name of its tap, MAC address or alias")
-#define SCOPE \
-	FLAG(T, live, NULL, 0, "of the running machine"), FLAG(T, config, NULL, 0, "of the definition, from its next start"), \
-	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition; what happens without options")
 
 static const char *const state_names[NET_STATE_N] = { "up", "down" };
 
 #define T struct ask_domif_setlink
 static const struct field ask_domif_setlink_fields[] = {
-	CARD, ENUM(T, state, NULL, state_names, REQUIRED | POSITIONAL, "up: the cable is in"), SCOPE, END };
+	CARD, ENUM(T, state, NULL, state_names, REQUIRED | POSITIONAL, "up: the cable is in"), ASK_SCOPE(T), END };
 ASK(ask_domif_setlink, T, "domif-setlink", "a card's cable");
 #undef T
 
 #define T struct ask_domif_getlink
-static const struct field ask_domif_getlink_fields[] = { CARD, SCOPE, END };
+static const struct field ask_domif_getlink_fields[] = { CARD, ASK_SCOPE(T), END };
 ASK(ask_domif_getlink, T, "domif-getlink", "which card");
 #undef T
 
@@ -38,7 +35,7 @@ ASK(ask_domifstat, T, "domifstat", "which card");
 #define T struct ask_domiftune
 static const struct field ask_domiftune_fields[] = {
 	CARD, STR(T, inbound, NULL, 0, "AVERAGE[,PEAK[,BURST]] to the guest: KiB per second, KiB per second, KiB; 0: no limit"),
-	STR(T, outbound, NULL, 0, "the same from the guest"), SCOPE, END };
+	STR(T, outbound, NULL, 0, "the same from the guest"), ASK_SCOPE(T), END };
 ASK(ask_domiftune, T, "domiftune", "limits of a card");
 #undef T
 

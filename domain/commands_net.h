@@ -5,7 +5,7 @@
 
 enum net_state { NET_STATE_UP, NET_STATE_DOWN, NET_STATE_N };
 /* Which card, of what: first members of those that follow. mac: kvmd's, of a card that only the machine knows by that name. */
-#define ASK_CARD bool live, config, current; char *interface; char mac[18]
+#define ASK_CARD struct ask_scope scope; char *interface; char mac[18]
 struct ask_card { ASK_CARD; };
 struct ask_domif_setlink { ASK_CARD; int state; };
 struct ask_domif_getlink { ASK_CARD; };

@@ -193,21 +193,6 @@ void report_place_member(struct report *r, struct place *p, const struct field *
 		member_new(r, p, f->name, line, column);
 }
 
-void report_place(struct report *r, const void *obj, const char *field, const char *path, unsigned line,
-	unsigned column)
-{
-	struct place *p;
-
-	if (!field) {
-		report_place_struct(r, obj, NULL, NULL, path, 0, line, column);
-		return;
-	}
-	p = g_hash_table_lookup(r->where, obj);
-	if (!p)
-		p = report_place_struct(r, obj, NULL, NULL, "", 0, line, column);
-	member_new(r, p, g_intern_string(field), line, column)->path = slab_text(r, path);
-}
-
 /* Path, line and column of a member as well as they are known. Caller frees. */
 static char *locate(const struct report *r, const void *obj, const char *field, unsigned *line, unsigned *column)
 {

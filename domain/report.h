@@ -49,11 +49,9 @@ void report_refuse(struct report *, const void *obj, const char *field, const ch
 /* The same with a given place, for parsers. */
 void report_at(struct report *, enum finding_level, enum kerr code, const char *path, unsigned line, unsigned column,
 	const char *cure, const char *text);
-/* Remembers the place of a struct or a member; path is copied. */
-void report_place(struct report *, const void *obj, const char *field, const char *path, unsigned line, unsigned column);
-/* The same for the codecs. Paths are made when they are asked for: of the outer struct's, the step below it (not
- * copied, but for the outermost) and the index from 1 (0: none). Members without a place of their own stand where
- * their struct stands. The place belongs to the report. */
+/* Remember the place of a struct or a member, for the codecs. Paths are made when they are asked for: of the outer
+ * struct's, the step below it (not copied, but for the outermost) and the index from 1 (0: none). Members without a
+ * place of their own stand where their struct stands. The place belongs to the report. */
 struct schema;
 struct field;
 struct place;

@@ -65,11 +65,32 @@ static void test_words(void)
 	}
 }
 
+/* --live, --config and --current read the same with every command that has them. */
+static void test_scopes(void)
+{
+	static const char *const words[][2] = { { "live", "of the running machine" }, { "config", "of the definition, from its next start" },
+		{ "current", "of the machine if it runs, else of its definition" } };
+	unsigned seen = 0;
+
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+			const struct field *f = c->args ? schema_field(c->args, words[i][0]) : NULL;
+
+			if (!f)
+				continue;
+			seen++;
+			if (!g_str_has_prefix(f->doc, words[i][1]))
+				g_error("%s: --%s: '%s'", c->name, words[i][0], f->doc);
+		}
+	g_assert_cmpuint(seen, >=, 3 * 12);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/commands/bindings", test_bindings);
 	g_test_add_func("/commands/names", test_names);
 	g_test_add_func("/commands/words", test_words);
+	g_test_add_func("/commands/scopes", test_scopes);
 	return g_test_run();
 }

@@ -10,7 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "daemon/disks.h"
+#include "daemon/disk_open.h"
 #include "domain/json.h"
 #include "daemon/launch.h"
 #include "daemon/resources.h"

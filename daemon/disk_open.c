@@ -7,7 +7,7 @@
  * those of QEMU, which uses single bytes of the same kind of lock, are seen too. They belong to the open file description
  * and last as long as the worker has it.
  */
-#include "daemon/disks.h"
+#include "daemon/disk_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
