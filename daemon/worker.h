@@ -123,3 +123,5 @@ extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QE
 extern const struct worker_binding qmp_dirty_bindings[];        /* worker_qmp_dirty.c */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */
 struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */
+const char *worker_alias_of(const struct device *);     /* as the description says; NULL: it has none */
+const char *worker_name_of(const struct device *);      /* its alias, else its id */

@@ -25,6 +25,20 @@ struct device *device_by_type(struct worker *w, const char *type)
 	return NULL;
 }
 
+const char *worker_alias_of(const struct device *d)
+{
+	const struct field *f = d->config && d->ops->config ? schema_field(d->ops->config, "alias") : NULL;
+
+	return f ? *(char *const *)field_at(f, d->config) : NULL;
+}
+
+const char *worker_name_of(const struct device *d)
+{
+	const char *alias = worker_alias_of(d);
+
+	return alias ? alias : d->id;
+}
+
 static json_object *full(const struct schema *s, void *obj)
 {
 	return json_from_struct(s, obj, JSON_ALL);

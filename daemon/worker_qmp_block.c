@@ -23,16 +23,9 @@ const struct disk *disk_of_device(const struct device *d)
 	return virtio_blk_chain((struct device *)d) ? d->config : NULL;
 }
 
-static const char *alias_of(const struct device *d)
-{
-	const struct disk *disk = d->config;
-
-	return disk->alias ? disk->alias : d->id;
-}
-
 char *disk_drive_name(const struct device *d)
 {
-	return g_strdup_printf("drive-%s", alias_of(d));
+	return g_strdup_printf("drive-%s", worker_name_of(d));
 }
 
 char *disk_qdev(const struct device *d)

@@ -51,13 +51,6 @@ static QMP(query_memory_size_summary)
 	return RUN_DONE;
 }
 
-static const char *alias_of(const struct device *d)
-{
-	const char *alias = ((const struct memdev *)d->config)->alias;
-
-	return alias ? alias : d->id;
-}
-
 static QMP(query_memory_devices)
 {
 	struct worker *w = c->worker;
@@ -72,8 +65,8 @@ static QMP(query_memory_devices)
 		if (strcmp(d->ops->name, "virtio-mem"))
 			continue;
 		virtio_mem_info(d, &v);
-		backend = g_strdup_printf("/objects/mem%s", alias_of(d));
-		m.data = (struct qmp_virtio_mem){ .id = (char *)alias_of(d), .addr = v.addr, .requested = v.requested, .size = v.plugged, .max = v.size,
+		backend = g_strdup_printf("/objects/mem%s", worker_name_of(d));
+		m.data = (struct qmp_virtio_mem){ .id = (char *)worker_name_of(d), .addr = v.addr, .requested = v.requested, .size = v.plugged, .max = v.size,
 			.block = v.block, .node = v.node, .memdev = backend };
 		json_object_array_add(*reply, json_from_struct(&qmp_memory_device_schema, &m, JSON_ALL));
 	}

@@ -52,17 +52,12 @@ static struct device *card_by_name(struct worker *w, const char *name, GError **
 	return NULL;
 }
 
-static const char *name_of(const struct device *d)
-{
-	return config_of(d)->alias ? config_of(d)->alias : d->id;
-}
-
 static void changed(struct worker *w, const struct device *d)
 {
 	json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "changed", json_object_new_string("interface"));
-	json_object_object_add(o, "device", json_object_new_string(name_of(d)));
+	json_object_object_add(o, "device", json_object_new_string(worker_name_of(d)));
 	worker_event(w, "KVMD_MACHINE", o);
 }
 
@@ -126,7 +121,7 @@ NET(net_list)
 		struct net_row_told row;
 
 		net_stats(virtio_net_backend(d), &s);
-		row = (struct net_row_told){ .id = (char *)name_of(d), .up = config_of(d)->link != LINK_DOWN, .linked = virtio_net_is_linked(d),
+		row = (struct net_row_told){ .id = (char *)worker_name_of(d), .up = config_of(d)->link != LINK_DOWN, .linked = virtio_net_is_linked(d),
 			.rx_bytes = s.rx_bytes, .rx_packets = s.rx_frames, .rx_drop = s.rx_dropped, .tx_bytes = s.tx_bytes,
 			.tx_packets = s.tx_frames, .tx_drop = s.tx_dropped };
 		json_object_array_add(*reply, json_from_struct(&net_row_told_schema, &row, JSON_ALL));
@@ -176,7 +171,7 @@ static json_object *filter_json(struct device *d)
 	vlans = vlans_text(f.vlans);
 	unicasts = macs_text(f.uni, f.uni_n);
 	multicasts = macs_text(f.multi, f.multi_n);
-	return json_from_struct(&qmp_rx_filter_schema, &(struct qmp_rx_filter){ .name = (char *)name_of(d), .promiscuous = f.promisc,
+	return json_from_struct(&qmp_rx_filter_schema, &(struct qmp_rx_filter){ .name = (char *)worker_name_of(d), .promiscuous = f.promisc,
 		.broadcast = f.broadcast, .multicast_overflow = f.multi_overflow, .unicast_overflow = f.uni_overflow, .multicast = (int)f.multicast,
 		.unicast = (int)f.unicast, .vlan = (int)f.vlan, .mac = mac, .vlans = vlans, .unicasts = unicasts, .multicasts = multicasts }, JSON_ALL);
 }

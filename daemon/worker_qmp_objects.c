@@ -29,13 +29,6 @@ static char *device_path(const struct device *d)
 }
 
 /* What its definition calls it ("balloon0"), the name that libvirt's clients ask for; NULL: nothing. */
-static const char *alias_of(const struct device *d)
-{
-	const struct field *f = d->config && d->ops->config ? schema_field(d->ops->config, "alias") : NULL;
-
-	return f ? *(char *const *)field_at(f, d->config) : NULL;
-}
-
 static struct object find(struct worker *w, const char *path)
 {
 	int slot = vcpu_by_name(w, path);
@@ -52,8 +45,8 @@ static struct object find(struct worker *w, const char *path)
 		struct device *d = w->vm.devices->pdata[i];
 		g_autofree char *at = device_path(d);
 
-		if (!strcmp(at, path) || !strcmp(d->id, path) || (alias_of(d) && (!strcmp(alias_of(d), path) ||
-		    (g_str_has_prefix(path, "/machine/peripheral/") && !strcmp(strrchr(path, '/') + 1, alias_of(d))))))
+		if (!strcmp(at, path) || !strcmp(d->id, path) || (worker_alias_of(d) && (!strcmp(worker_alias_of(d), path) ||
+		    (g_str_has_prefix(path, "/machine/peripheral/") && !strcmp(strrchr(path, '/') + 1, worker_alias_of(d))))))
 			return (struct object){ OBJ_DEVICE, .device = d };
 	}
 	return (struct object){ OBJ_NONE };
