@@ -285,7 +285,7 @@ class Machine:
     def pause(self, r):
         self.ctl('suspend')
         assert self.k.state('l') == 'paused'
-        for args in ('setvcpus', str(self.vcpus % MAX_VCPUS + 1)), ('setmem', f'{BASE - 32 - self.balloon % 2}MiB'):
+        for args in ('setvcpus', str(self.vcpus % MAX_VCPUS + 1)), ('setmem', f'{BASE - 32}MiB'):
             p = self.ctl(*args, check=False)
             assert p.returncode and 'does not run' in p.stderr, p
         self.ctl('resume')
