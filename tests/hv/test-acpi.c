@@ -495,17 +495,43 @@ static void expect_in_order(const char *out, const char *const want[])
 	}
 }
 
-/* acpiexec prints notifications from threads, in any order, and gives them 10 ms per command */
 #define PAUSE "execute \\_S5;execute \\_S5;execute \\_S5;execute \\_S5;execute \\_S5;execute \\_S5"
+#define PATIENCE 10
 
-static void expect_notify(const char *out, const char *event)
+/* Is there a line about that device with that event? */
+static bool tells(const char *out, const char *device, const char *event)
 {
-	for (unsigned slot = 1; slot < 4; slot++) {
-		g_autofree char *from = g_strdup_printf("Notify on [C%03u]", slot);
+	g_auto(GStrv) lines = g_strsplit(out, "\n", -1);
+	g_autofree char *from = g_strdup_printf("Notify on [%s]", device);
 
-		expect_in_order(out, (const char *const[]){ from, event, NULL });
+	for (char **l = lines; *l; l++)
+		if (strstr(*l, from) && strstr(*l, event))
+			return true;
+	return false;
+}
+
+/*
+ * As interpret(), until every device from first to last has told of each event. acpiexec prints notifications from threads, in
+ * any order, gives them 10 ms per command, and ends without those that are late.
+ */
+static char *interpret_notifies(const struct acpi_params *p, const char *fill, const char *commands, const char *format, unsigned first,
+	unsigned last, const char *const events[])
+{
+	for (unsigned patience = 1;; patience++) {
+		g_autofree char *out = interpret(p, fill, commands), *missing = NULL;
+
+		for (unsigned i = first; i <= last && !missing; i++) {
+			g_autofree char *device = g_strdup_printf(format, i);
+
+			for (unsigned e = 0; events[e] && !missing; e++)
+				if (!tells(out, device, events[e]))
+					missing = g_strdup_printf("%s on %s", events[e], device);
+		}
+		if (!missing)
+			return g_steal_pointer(&out);
+		if (patience == PATIENCE)
+			g_error("no '%s' in: %s", missing, out);
 	}
-	g_assert_null(strstr(out, "Notify on [C000]"));
 }
 
 static void test_interpreter(void)
@@ -526,12 +552,14 @@ static void test_interpreter(void)
 	expect_in_order(absent, (const char *const[]){ "C001._STA returned", "0000\n", NULL });
 	g_assert_null(strstr(absent, "Notify"));
 	/* writing the event bit makes it stay set in this memory: each slot has an event */
-	inserted = interpret(&p, "2", "execute \\_GPE._E02;execute \\_SB.CPUS.C003._STA;" PAUSE);
+	inserted = interpret_notifies(&p, "2", "execute \\_GPE._E02;execute \\_SB.CPUS.C003._STA;" PAUSE, "C%03u", 1, 3,
+		(const char *const[]){ "Device Check", NULL });
 	expect_in_order(inserted, (const char *const[]){ "C003._STA returned", "000F\n", NULL });
-	expect_notify(inserted, "Device Check");
-	removed = interpret(&p, "4", "execute \\_GPE._E02;execute \\_SB.CPUS.C003._STA;" PAUSE);
+	g_assert_null(strstr(inserted, "Notify on [C000]"));
+	removed = interpret_notifies(&p, "4", "execute \\_GPE._E02;execute \\_SB.CPUS.C003._STA;" PAUSE, "C%03u", 1, 3,
+		(const char *const[]){ "Eject Request", NULL });
 	expect_in_order(removed, (const char *const[]){ "C003._STA returned", "0000\n", NULL });
-	expect_notify(removed, "Eject Request");
+	g_assert_null(strstr(removed, "Notify on [C000]"));
 }
 
 /* The ports are memory full of ones: each slot has both events; an ejection leaves its bit there. */
@@ -542,13 +570,9 @@ static void test_pci_hotplug(void)
 
 	if (!have("acpiexec"))
 		return;
-	out = interpret(&p, "255", "execute \\_GPE._E01;" PAUSE ";execute \\_SB.PCI0.S05._EJ0 1;execute \\_SB.PCI0.PEJT;"
-			"execute \\_SB.PCI0.PRPT 9 3 8;execute \\_SB.PCI0.POSL;execute \\_SB.PCI0.POEV");
-	for (unsigned slot = 1; slot < 32; slot++) {
-		g_autofree char *from = g_strdup_printf("Notify on [S%02X_]", slot);
-
-		expect_in_order(out, (const char *const[]){ from, "Device Check", from, "Eject Request", NULL });
-	}
+	out = interpret_notifies(&p, "255", "execute \\_GPE._E01;" PAUSE ";execute \\_SB.PCI0.S05._EJ0 1;execute \\_SB.PCI0.PEJT;"
+			"execute \\_SB.PCI0.PRPT 9 3 8;execute \\_SB.PCI0.POSL;execute \\_SB.PCI0.POEV", "S%02X_", 1, 31,
+			(const char *const[]){ "Device Check", "Eject Request", NULL });
 	g_assert_null(strstr(out, "[S00_]"));
 	expect_in_order(out, (const char *const[]){ "PEJT returned", "0000000000000020\n", "POSL returned", "9\n", "POEV returned", "3\n", NULL });
 	none = interpret(&p, "0", "execute \\_GPE._E01;" PAUSE);
