@@ -222,9 +222,9 @@ static void cpuset_random(const struct field *f, void *member, GRand *r)
 	char **to = member;
 
 	for (int i = g_rand_int_range(r, 1, 5); i; i--) {
-		uint64_t at = g_rand_int(r) % (f->max + 1);
+		uint64_t at = g_rand_int(r) % (f->max + 1), end = at + g_rand_int(r) % 5;
 
-		for (uint64_t end = MIN(f->max, at + g_rand_int(r) % 5); at <= end; at++)
+		for (end = MIN(f->max, end); at <= end; at++)           /* MIN() looks twice: no dice inside */
 			set[at / 8] = (uint8_t)(set[at / 8] | 1u << at % 8);
 	}
 	g_free(*to);
@@ -292,12 +292,12 @@ static void bytes_clear(const struct field *f, void *member)
 
 static void bytes_random(const struct field *f, void *member, GRand *r)
 {
-	uint64_t n = MIN(f->max, MAX(f->min, 1) + g_rand_int(r) % 32);
+	uint64_t n = MAX(f->min, 1) + g_rand_int(r) % 32;
 	GByteArray **to = member;
 
 	g_clear_pointer(to, g_byte_array_unref);
 	*to = g_byte_array_new();
-	for (; n; n--) {
+	for (n = MIN(f->max, n); n; n--) {
 		uint8_t b = (uint8_t)g_rand_int(r);
 
 		g_byte_array_append(*to, &b, 1);
