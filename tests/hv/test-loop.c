@@ -414,9 +414,9 @@ static void test_polling(void)
 	loop_stop(p.loop);
 	loop_set_polling(p.loop, 1000, 0, 0);
 	g_atomic_int_set(&p.quiet, 0);
+	busy = p.quiets;
 	g_assert_true(loop_start(p.loop, NULL));
 	loop_call(p.loop, begin_polled, &p);
-	busy = p.quiets;
 	for (int i = 0; i < 20; i++)
 		produce(&p, 2000);
 	until_consumed(&p, POLLED + 20);
