@@ -82,7 +82,8 @@ def hvc(k):
     assert p.returncode and "'console7'" in p.stderr, p.stderr
     # a channel: echo, the host's side goes and comes, and the guest sees its name
     assert 'org.test.0' in shell('cat /sys/class/virtio-ports/*/name')[0]
-    shell('for p in /sys/class/virtio-ports/*; do read n <$p/name && [ $n = org.test.0 ] && p=/dev/${p##*/} && break; done; exec 4<>$p; cat <&4 >&4 & true')
+    shell('for p in /sys/class/virtio-ports/*; do read n <$p/name && [ $n = org.test.0 ] && p=/dev/${p##*/} && break; done; exec 4<>$p; '
+          '(while true; do cat <&4 >&4; sleep 1; done) & true')     # the host's side goes: cat sees an end
     for i in range(3):
         Channel(f'{k.root}/chan').echo(bytes(range(256)) * 16)
     # random numbers: the first second's are free
