@@ -91,6 +91,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_dirty_bindings,
 		qmp_block_bindings,
 		qmp_net_bindings,
+		qmp_migrate_bindings,
 		plug_bindings,
 		plug_update_bindings,
 		qmp_device_bindings,

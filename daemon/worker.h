@@ -61,6 +61,7 @@ struct worker {
 	GPtrArray *fdsets;              /* worker_qmp_fds.c: struct qmp_fdset */
 	struct dump *dump;              /* worker_dump.c: under way, the machine stays paused; NULL: none */
 	struct tell_dump dumped;        /* the last one */
+	struct qmp_migrate_parameters *migrate; /* worker_qmp_migrate.c; NULL: not asked for yet */
 	GQueue events;                  /* of json_object: the newest WORKER_EVENTS_KEPT */
 	uint64_t seq;
 	int exit_fd;                    /* exit record, or -1 */
@@ -120,6 +121,7 @@ struct worker_binding {
 extern const struct worker_binding qmp_memory_bindings[];       /* worker_qmp_memory.c */
 extern const struct worker_binding worker_bindings[];   /* ends with a row without a name */
 extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
+extern const struct worker_binding qmp_migrate_bindings[];       /* worker_qmp_migrate.c */
 extern const struct worker_binding qmp_dirty_bindings[];        /* worker_qmp_dirty.c */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */
 struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */

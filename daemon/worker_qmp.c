@@ -129,11 +129,6 @@ static QMP(none)
 	return RUN_DONE;
 }
 
-static QMP(idle)
-{
-	return RUN_DONE;
-}
-
 static QMP(query_iothreads)
 {
 	*reply = json_object_new_array();
@@ -166,7 +161,6 @@ const struct worker_binding qmp_bindings[] = {
 	{ "query-iothreads", qmp_query_iothreads },
 	{ "query-jobs", qmp_none },
 	{ "query-block-jobs", qmp_none },
-	{ "query-migrate", qmp_idle },
 	{ "query-cpus-fast", qmp_query_cpus_fast },
 	{ "query-hotpluggable-cpus", qmp_query_hotpluggable_cpus },
 	{ "query-cpu-model-expansion", qmp_query_cpu_model_expansion },

@@ -15,6 +15,7 @@ static const struct command *const tables[] = {
 	qmp_block_commands,
 	watch_commands,
 	qmp_net_commands,
+	qmp_migrate_commands,
 	devices_commands,
 };
 

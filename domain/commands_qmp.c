@@ -381,7 +381,6 @@ const struct command qmp_commands[] = {
 	{ "query-jobs", NULL, "list the jobs", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-block-jobs", NULL, "list the jobs on disks", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-pci", NULL, "list the PCI functions", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
-	{ "query-migrate", NULL, "show how a migration goes", IN_WORKER, ASK | CMD_ANY },
 	{ "query-stats", NULL, "show counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schema, &qmp_stats_schema },
 	{ "query-stats-schemas", NULL, "describe the counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schemas_schema, &qmp_stats_schema_schema },
 	{ "qom-list", NULL, "list the properties of an object", IN_WORKER, ASK | CMD_LIST, &args_qom_list_schema, &qmp_property_schema },

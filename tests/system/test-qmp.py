@@ -41,6 +41,9 @@ differences = {
     'query-cpu-model-expansion': {
         'model.props': 'properties are features by libvirt\'s names; QEMU has knobs of its emulation there too',
     },
+    'query-migrate-parameters': {f'-{k}': 'of compression, COLO and block migration as only QEMU had them, and has dropped since' for k in (
+        'compress-level', 'compress-threads', 'compress-wait-thread', 'decompress-threads', 'xbzrle-cache-size', 'block-incremental',
+        'x-checkpoint-delay')},
     'query-events': {'~': 'QEMU dropped the command in 6.0; libvirt of Debian 12 still knows it, so kvmd answers'},
     'exec-oob query-status': {'~': 'QEMU runs only a few commands out of band; kvmd all that change nothing'},
     'query-pci': {
@@ -91,6 +94,17 @@ dialogue = [
     (None, {'execute': 'query-pci'}),
     (None, {'execute': 'query-rx-filter'}),
     (None, {'execute': 'query-migrate'}),
+    (None, {'execute': 'query-migrate-parameters'}),
+    (None, {'execute': 'query-migrate-capabilities'}),
+    (None, {'execute': 'migrate_cancel'}),
+    (None, {'execute': 'migrate-set-parameters', 'arguments': {'downtime-limit': 20, 'max-bandwidth': 1 << 30}}),
+    (None, {'execute': 'query-migrate-parameters'}),
+    ('migrate parameter nix', {'execute': 'migrate-set-parameters', 'arguments': {'nix': 1}}),
+    ('migrate parameter range', {'execute': 'migrate-set-parameters', 'arguments': {'cpu-throttle-initial': 100}}),
+    (None, {'execute': 'migrate-set-capabilities', 'arguments': {'capabilities': [{'capability': 'events', 'state': False}]}}),
+    ('migrate capability nix', {'execute': 'migrate-set-capabilities', 'arguments': {'capabilities': [{'capability': 'nix', 'state': True}]}}),
+    ('migrate-continue', {'execute': 'migrate-continue', 'arguments': {'state': 'pre-switchover'}}),
+    ('migrate-incoming', {'execute': 'migrate-incoming', 'arguments': {'uri': 'defer'}}),
     (None, {'execute': 'query-stats', 'arguments': {'target': 'vcpu'}}),
     (None, {'execute': 'query-stats', 'arguments': {'target': 'vm'}}),
     ('query-stats bad target', {'execute': 'query-stats', 'arguments': {'target': 'disk'}}),
