@@ -286,6 +286,29 @@ static void on_message(struct wire *wire, json_object *msg, int *fds, unsigned n
 	client_next(c);
 }
 
+struct post { struct worker *worker; void (*fn)(struct worker *); };
+
+static gboolean run_post(gpointer data)
+{
+	const struct post *p = data;
+
+	if (!p->worker->ending)
+		p->fn(p->worker);
+	return G_SOURCE_REMOVE;
+}
+
+void worker_post(struct worker *w, void (*fn)(struct worker *))
+{
+	struct post *p = g_new(struct post, 1);
+	GSource *s = g_idle_source_new();
+
+	*p = (struct post){ w, fn };
+	g_source_set_priority(s, G_PRIORITY_DEFAULT);
+	g_source_set_callback(s, run_post, p, g_free);
+	g_source_attach(s, NULL);
+	g_source_unref(s);
+}
+
 struct waiter *waiter_new(struct client *c)
 {
 	struct waiter *x = g_new0(struct waiter, 1);

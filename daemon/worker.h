@@ -86,6 +86,8 @@ struct worker {
 /* --- worker.c --- */
 void worker_event(struct worker *, const char *name, json_object *data /* taken, may be NULL */);
 bool worker_listen(struct worker *, const char *fd_name, bool internal, GError **err);
+/* Any thread: fn runs on the main one, unless the machine is ending by then. */
+void worker_post(struct worker *, void (*fn)(struct worker *));
 /* For RUN_LATER: the command that c runs now. Answered exactly once, which frees it; value (taken) may be NULL for {}. */
 struct waiter *waiter_new(struct client *c);
 void waiter_answer(struct waiter *, json_object *value, const GError *err);

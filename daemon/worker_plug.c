@@ -259,24 +259,10 @@ static void drain(struct worker *w)
 		take_report(w, &r);
 }
 
-static gboolean drain_posted(gpointer data)
-{
-	struct worker *w = data;
-
-	if (!w->ending)
-		drain(w);
-	return G_SOURCE_REMOVE;
-}
-
 /* On a vCPU's thread. */
 static void posted(void *arg)
 {
-	GSource *s = g_idle_source_new();
-
-	g_source_set_priority(s, G_PRIORITY_DEFAULT);
-	g_source_set_callback(s, drain_posted, arg, NULL);
-	g_source_attach(s, NULL);
-	g_source_unref(s);
+	worker_post(arg, drain);
 }
 
 void plug_driver(struct worker *w, const char *id)

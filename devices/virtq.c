@@ -7,7 +7,8 @@
  * entry at once; the interrupt is decided by virtq_signal, once per batch.
  *
  * The two rings differ in four functions (peek, take, push, and what to say about kicks); walking a chain is common to
- * both: direct entries, of which the last may be an indirect table.
+ * both: direct entries, of which the last may be an indirect table. They share a file, because what must hold for one must
+ * hold for the other.
  */
 #include "devices/virtq.h"
 

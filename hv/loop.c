@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The epoll loop of an I/O thread.
+ * The epoll loop of an I/O thread. (A long file: posts, timers, descriptors and polling are parts of one turn, and all
+ * work on struct loop, which nobody else sees.)
  *
  * One turn: posts, due timers, then epoll. Posts and timers are guarded by the loop's lock, so that
  * any thread may add them; whoever adds something that is due earlier than what the loop sleeps for
