@@ -2,6 +2,7 @@
 """A private kvmd for system tests: its own root, its own domains; everything it started is ended, by pid."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,11 @@ def need_kvm():
         os.close(os.open('/dev/kvm', os.O_RDWR))
     except OSError as e:
         skip(f'/dev/kvm: {e.strerror}')
+
+
+def need_linux(guest):
+    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
+        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
 
 
 class Failed(Exception):
@@ -129,6 +135,30 @@ class Kvmd:
                         print(f'# --- {name}\n# ' + '\n# '.join(f.read().splitlines()[-40:]))
             else:
                 shutil.rmtree(self.root, ignore_errors=True)
+
+
+marks = 0
+
+
+def guest_says(k, name, command):
+    """What a shell command prints in a Linux guest."""
+    global marks
+    marks += 1
+    k.ctl('console', name, stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
+    found = []
+
+    def look():
+        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console(name), re.M)
+        return found
+    k.until(look, 240, f'the guest answers to {command}')
+    return found[0].strip()
+
+
+def refused(k, want, *args, **kw):
+    """kvmctl fails, and says so in words that `want` finds."""
+    p = k.ctl(*args, check=False, **kw)
+    assert p.returncode and re.search(want, p.stderr), f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}'
+    return p
 
 
 def run(cases, build, *options):

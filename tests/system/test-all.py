@@ -16,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -29,8 +29,7 @@ if os.geteuid():
     skip('taps and namespaces need root')
 if not shutil.which('ip') or not shutil.which('unshare') or not os.path.exists('/dev/net/tun'):
     skip('iproute2, util-linux or /dev/net/tun is missing')
-if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+need_linux(guest)
 if 'KVMD_TEST_NETNS' not in os.environ:
     os.environ['KVMD_TEST_NETNS'] = '1'
     if subprocess.run(['unshare', '--net', 'true'], stderr=subprocess.DEVNULL).returncode:

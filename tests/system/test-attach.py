@@ -12,7 +12,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -23,8 +23,7 @@ need_kvm()
 
 
 def cmdline():
-    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+    need_linux(guest)
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
@@ -82,29 +81,6 @@ def start(k, xml, name):
 def shell(k, xml, name):
     start(k, xml, name)
     k.until(lambda: PROMPT in k.console(name), 400, 'a shell on the console')
-
-
-marks = 0
-
-
-def guest_says(k, name, command):
-    """What a shell command prints in the guest."""
-    global marks
-    marks += 1
-    k.ctl('console', name, stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
-    found = []
-
-    def look():
-        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console(name), re.M)
-        return found
-    k.until(look, 240, f'the guest answers to {command}')
-    return found[0].strip()
-
-
-def refused(k, want, *args, **kw):
-    p = k.ctl(*args, check=False, **kw)
-    assert p.returncode and re.search(want, p.stderr), f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}'
-    return p
 
 
 def image(k, name, text=b'', size=1 << 20):

@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -18,8 +18,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 RATE, BYTES = 2048, 10240
 need_kvm()
-if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+need_linux(guest)
 
 
 def xml(k):

@@ -11,14 +11,13 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
 here = os.path.dirname(os.path.abspath(__file__))
 need_kvm()
-if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+need_linux(guest)
 for tool in ('qemu-img', 'mke2fs', 'e2fsck', 'debugfs'):
     if not shutil.which(tool):
         skip(f'{tool} is not installed')

@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, refused, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -27,8 +27,7 @@ def cmdline(slow):
 
 
 def linux(name, maximum, current, vcpus='', slow=4):
-    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+    need_linux(guest)
     return f'''<domain type='kvm'>
   <name>{name}</name>
   <memory unit='MiB'>128</memory>
@@ -87,33 +86,10 @@ def has(k, name, n):
     k.until(lambda: counts(k, name)[0] == n, 10, f'kvmd knows of {n} vCPUs')
 
 
-marks = 0
-
-
-def guest_says(k, name, command):
-    """What a shell command prints in the guest."""
-    global marks
-    marks += 1
-    k.ctl('console', name, stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
-    found = []
-
-    def look():
-        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console(name), re.M)
-        return found
-    k.until(look, 240, f'the guest answers to {command}')
-    return found[0].strip()
-
-
 def nproc(k, name):
     """After bringing online what udev would."""
     guest_says(k, name, '/tests/cpuhp | tail -n 1')
     return int(guest_says(k, name, 'nproc'))
-
-
-def refused(k, want, *args, **kw):
-    p = k.ctl(*args, check=False, **kw)
-    assert p.returncode and re.search(want, p.stderr), f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}'
-    return p
 
 
 class Qmp:

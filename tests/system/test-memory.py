@@ -11,7 +11,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -29,8 +29,7 @@ def cmdline(slow, more=''):
 
 
 def linux(memory, devices, head='', more='', slow=4):
-    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+    need_linux(guest)
     return f'''<domain type='kvm'>
   <name>l</name>
   {head}
@@ -77,26 +76,9 @@ def shell(k, xml):
     k.until(lambda: PROMPT in k.console('l'), 300, 'a shell on the console')
 
 
-marks = 0
-
-
-def guest_says(k, command):
-    """What a shell command prints in the guest."""
-    global marks
-    marks += 1
-    k.ctl('console', 'l', stdin=f'echo "A{marks}=$( {command} )"\n', timeout=240)
-    found = []
-
-    def look():
-        found[:] = re.findall(rf'^A{marks}=(.*?)\r?\n', k.console('l'), re.M)
-        return found
-    k.until(look, 240, f'the guest answers to {command}')
-    return found[0].strip()
-
-
 def meminfo(k, key):
     """KiB of one line of /proc/meminfo, without a process."""
-    return int(guest_says(k, f'while read a b c; do [ $a != {key}: ] || echo $b; done </proc/meminfo'))
+    return int(guest_says(k, 'l', f'while read a b c; do [ $a != {key}: ] || echo $b; done </proc/meminfo'))
 
 
 def refused(k, want, *args, code=None):
@@ -111,7 +93,7 @@ def rss(k):
 
 def fill(k, mib):
     """The guest uses so much more, and then no longer."""
-    guest_says(k, f'dd if=/dev/zero of=/fill bs=1M count={mib} 2>/dev/null; echo done')
+    guest_says(k, 'l', f'dd if=/dev/zero of=/fill bs=1M count={mib} 2>/dev/null; echo done')
 
 
 class Qmp:
@@ -144,7 +126,7 @@ def rounds(k, n, fill_mib=16, memory=64):
     at_rest = rss(k)
     for i in range(n):
         fill(k, fill_mib)
-        guest_says(k, 'rm /fill; echo done')
+        guest_says(k, 'l', 'rm /fill; echo done')
         used = rss(k)
         assert used >= at_rest + fill_mib * 3 // 4 or i, f'round {i}: {used} MiB on the host after the guest used {fill_mib} more than {at_rest}'
         k.ctl('setmem', 'l', f'{half}MiB', '--timeout', '60', timeout=600)
@@ -262,7 +244,7 @@ def reporting(k):
     shell(k, linux(192, "<memballoon model='virtio' freePageReporting='on'/>"))
     fill(k, 16)
     used, named = rss(k), k.json('dommemstat', 'l')['reported']
-    guest_says(k, 'rm /fill; echo done')
+    guest_says(k, 'l', 'rm /fill; echo done')
     k.until(lambda: rss(k) <= used - 10, 120, 'the host has back what the guest freed')
     assert k.json('dommemstat', 'l')['reported'] >= named + 10 * MIB
     return f'{used} MiB in use, {rss(k)} MiB after it was freed'
@@ -274,7 +256,7 @@ def oom(k):
     free = meminfo(k, 'MemAvailable') // 1024
     k.ctl('setmem', 'l', f'{64 - free + 6}MiB', '--timeout', '60', timeout=600)
     small = k.json('dominfo', 'l')['memory']
-    assert guest_says(k, f'dd if=/dev/zero of=/dev/null bs=8M count=1 2>/dev/null && echo done || echo failed') == 'done'
+    assert guest_says(k, 'l', f'dd if=/dev/zero of=/dev/null bs=8M count=1 2>/dev/null && echo done || echo failed') == 'done'
     k.until(lambda: k.json('dominfo', 'l')['memory'] > small, 20, 'the guest took memory back')
     assert 'Killed' not in k.console('l') and 'Out of memory' not in k.console('l')
     return f'{small // MIB} MiB, {k.json("dominfo", "l")["memory"] // MIB} MiB after it ran short'
@@ -305,7 +287,7 @@ def virtio_mem(k):
     assert "<requested unit='KiB'>131072<" in x and "<current unit='KiB'>131072<" in x, x
     fill(k, 16)
     used = rss(k)
-    guest_says(k, 'rm /fill; echo done')
+    guest_says(k, 'l', 'rm /fill; echo done')
     # by QMP, and not waited for; Linux' own grain is 4 MiB
     assert q.ask('qom-set', path='/machine/peripheral/virtiomem0', property='requested-size', value=124 * MIB) == {'return': {}}
     k.until(lambda: q.ask('query-memory-devices')['return'][0]['data']['size'] == 124 * MIB, 120, 'the guest gave two blocks')

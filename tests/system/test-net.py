@@ -16,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -33,8 +33,7 @@ if not shutil.which('tcpdump'):
     skip('tcpdump judges the frames: apt-get install tcpdump')
 if not os.path.exists('/dev/net/tun'):
     skip('no /dev/net/tun')
-if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-    skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+need_linux(guest)
 if 'KVMD_TEST_NETNS' not in os.environ:
     os.environ['KVMD_TEST_NETNS'] = '1'
     if subprocess.run(['unshare', '--net', 'true'], stderr=subprocess.DEVNULL).returncode:

@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -44,8 +44,7 @@ echo defined-$?
 
 
 def cmdline():
-    if not os.path.exists(f'{guest}/vmlinux') or not os.path.exists(f'{guest}/initramfs.cpio'):
-        skip(f'no Linux guest: tests/guest/linux/build.sh {guest} makes it')
+    need_linux(guest)
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
