@@ -154,6 +154,46 @@ def guest_says(k, name, command):
     return found[0].strip()
 
 
+def tools_image(path, programs, files={}):
+    """Makes an ext4 image of the host's own, unmodified programs for a Linux guest: bin/NAME, with the loader and the
+    libraries that ldd tells beside them in lib/; files: {where in the image: the host's file, or bytes}. Its size in bytes.
+    In the guest, mounted at DIR, guest_tool('DIR', 'NAME') is how NAME is called."""
+    with tempfile.TemporaryDirectory(prefix='kvmd-tools-') as top:
+        want = dict(files)
+        for program in programs:
+            found = shutil.which(program)
+            if not found:
+                skip(f'{program} is not installed')
+            want[f'bin/{os.path.basename(found)}'] = found
+            p = subprocess.run(['ldd', found], capture_output=True, text=True)
+            if 'not found' in p.stdout:
+                skip(f'{program}: a library is missing: {p.stdout}')
+            for line in p.stdout.splitlines() if not p.returncode else []:      # 1: it is linked statically
+                if m := re.search(r'(/\S+) \(0x', line):
+                    want[f'lib/{os.path.basename(line.split()[0])}'] = m[1]
+        for name, source in want.items():
+            os.makedirs(os.path.dirname(f'{top}/{name}'), exist_ok=True)
+            if isinstance(source, bytes):
+                with open(f'{top}/{name}', 'wb') as f:
+                    f.write(source)
+            else:
+                shutil.copy(source, f'{top}/{name}')
+        used = sum(os.path.getsize(f'{where}/{n}') + 8192 for where, _, names in os.walk(top) for n in names)
+        size = (used * 5 // 4 + (4 << 20)) & -(1 << 20)
+        with open(path, 'wb') as f:
+            f.truncate(size)
+        p = subprocess.run(['mkfs.ext4', '-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'root_owner=0:0', '-d', top, path],
+                           capture_output=True, text=True)
+        if p.returncode:
+            raise Failed(f'mkfs.ext4 {path}: {p.stderr.strip()}')
+        return size
+
+
+def guest_tool(where, name):
+    """How a guest's shell calls a program of a tools image that is mounted at `where`: by the image's own loader."""
+    return f'{where}/lib/ld-linux-x86-64.so.2 --library-path {where}/lib {where}/bin/{name}'
+
+
 def refused(k, want, *args, **kw):
     """kvmctl fails, and says so in words that `want` finds."""
     p = k.ctl(*args, check=False, **kw)
