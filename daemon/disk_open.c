@@ -3,9 +3,8 @@
  * Images of disks.
  *
  * The image that the guest writes is locked for writing, unless the disk is shared; one that is only read (a disk that is
- * read-only, a backing image) is locked for reading: many may, as long as nobody writes. Locks cover the whole file, so
- * those of QEMU, which uses single bytes of the same kind of lock, are seen too. They belong to the open file description
- * and last as long as the worker has it.
+ * read-only, a backing image) is locked for reading: many may, as long as nobody writes. Locks (disk_lock.c) belong to the
+ * open file description and last as long as the worker has it.
  */
 #include "daemon/disk_open.h"
 
@@ -14,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/disk_lock.h"
 #include "daemon/launch.h"
 #include "daemon/resources.h"
 #include "domain/error.h"
@@ -22,22 +22,9 @@
 
 struct image {
 	const char *path;
-	bool write, shared, direct;
+	enum disk_use use;
+	bool direct;
 };
-
-static bool lock_image(int fd, const struct image *i, GHashTable *machines, GError **err)
-{
-	struct flock lock = { .l_type = i->write && !i->shared ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
-	g_autofree char *holder = NULL;
-
-	if (fcntl(fd, F_OFD_SETLK, &lock) >= 0)
-		return true;
-	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == EINVAL)
-		return kerr_errno(err, errno, "lock '%s'", i->path);
-	holder = resource_holder(fd, machines);
-	return kerr_set(err, KERR_BUSY, "'%s' is in use by %s%s", i->path, holder,
-		i->write ? "" : ", which may write to it");
-}
 
 static bool is_image(int fd, const char *path, GError **err)
 {
@@ -52,12 +39,13 @@ static bool is_image(int fd, const char *path, GError **err)
 
 static int open_image(const struct image *i, GHashTable *machines, GError **err)
 {
-	int fd = resource_open_file(i->path, i->write ? O_RDWR : O_RDONLY, 0, err);
+	bool writes = i->use == DISK_USE_WRITE || i->use == DISK_USE_WRITE_SHARED;
+	int fd = resource_open_file(i->path, writes ? O_RDWR : O_RDONLY, 0, err);
 
 	if (fd < 0)
 		return -1;
 	/* afterwards: a file system that cannot do it fails open() in a way that says nothing */
-	if (!is_image(fd, i->path, err) || !lock_image(fd, i, machines, err))
+	if (!is_image(fd, i->path, err) || !disk_lock(fd, i->path, i->use, machines, err))
 		goto fail;
 	if (i->direct && fcntl(fd, F_SETFL, O_DIRECT) < 0) {
 		kerr_set(err, KERR_UNSUPPORTED, "'%s': its file system can't do without the page cache: write cache='writeback'", i->path);
@@ -167,12 +155,22 @@ void disks_drop_missing(struct machine *m, GPtrArray *dropped)
 	}
 }
 
+/* What a format keeps in memory is only right as long as nobody else writes: sharing is for raw images (check_disk.c). */
+static enum disk_use use_of(const struct disk *d)
+{
+	bool shared = d->shareable && d->driver.format != FORMAT_QCOW2;
+
+	if (d->readonly || d->device == DISK_DEVICE_CDROM)
+		return shared ? DISK_USE_READ_SHARED : DISK_USE_READ;
+	return shared ? DISK_USE_WRITE_SHARED : DISK_USE_WRITE;
+}
+
 static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GError **err)
 {
 	struct image_reader reader = { disks_read_start };
 	struct resource *r = disk_source_resource(d->type, &d->source);
 	bool direct = d->driver.cache == CACHE_NONE || d->driver.cache == CACHE_DIRECTSYNC;
-	struct image top = { r ? r->path : NULL, !d->readonly && d->device != DISK_DEVICE_CDROM, d->shareable, direct };
+	struct image top = { r ? r->path : NULL, use_of(d), direct };
 	unsigned n = 0;
 
 	if (!r)
@@ -181,7 +179,7 @@ static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GErr
 		return false;
 	for (struct disk_backing *b = d->backing; b && b->type != DISK_TYPE_ABSENT; b = b->backing) {
 		struct resource *behind = disk_source_resource(b->type, &b->source);
-		struct image image = { behind ? behind->path : NULL, false, true, direct };
+		struct image image = { behind ? behind->path : NULL, DISK_USE_READ, direct };
 
 		if (!behind)
 			return kerr_set(err, KERR_UNSUPPORTED, "a backing image must be a file or a block device");

@@ -17,7 +17,6 @@
 
 struct opening {
 	GPtrArray *fds, *sockets;
-	GHashTable *machines;   /* pid → name */
 };
 
 int resource_open_file(const char *path, int flags, mode_t mode, GError **err)
@@ -133,45 +132,58 @@ static int open_dir(struct resource_visit *v, struct opening *o, GError **err)
 	return resource_open_file(v->res->path, O_PATH | O_DIRECTORY, 0, err);
 }
 
-/* Who has the file open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
-static char *holder_of(const struct opening *o, const struct stat *st)
+/* Has this descriptor of a process a lock? Its fdinfo has a line for each. */
+static bool has_lock(const char *pid, const char *fd)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%s/fdinfo/%s", pid, fd), *text = NULL;
+
+	return g_file_get_contents(path, &text, NULL, NULL) && strstr(text, "\nlock:");
+}
+
+static char *name_of(GHashTable *machines, const char *pid)
+{
+	const char *vm = machines ? g_hash_table_lookup(machines, GINT_TO_POINTER(strtol(pid, NULL, 10))) : NULL;
+	g_autofree char *comm = g_strdup_printf("/proc/%s/comm", pid), *name = NULL;
+
+	(void)g_file_get_contents(comm, &name, NULL, NULL);
+	return vm ? g_strdup_printf("machine '%s'", vm) : g_strdup_printf("process %s (%s)", pid, name ? g_strchomp(name) : "?");
+}
+
+/* Who has the file open, best one who has locked it: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
+static char *holder_of(GHashTable *machines, const struct stat *st)
 {
 	GDir *proc = g_dir_open("/proc", 0, NULL);
-	const char *pid;
-	char *found = NULL;
+	g_autofree char *holder = NULL, *user = NULL;
+	const char *pid, *n;
 
-	while (proc && !found && (pid = g_dir_read_name(proc))) {
+	while (proc && !holder && (pid = g_dir_read_name(proc))) {
 		g_autofree char *fds = g_strdup_printf("/proc/%s/fd", pid);
 		GDir *dir = g_ascii_isdigit(*pid) && (int)strtol(pid, NULL, 10) != getpid() ? g_dir_open(fds, 0, NULL) : NULL;
-		const char *n;
 
-		while (dir && !found && (n = g_dir_read_name(dir))) {
+		while (dir && !holder && (n = g_dir_read_name(dir))) {
 			g_autofree char *path = g_build_filename(fds, n, NULL);
 			struct stat it;
 
 			if (stat(path, &it) || it.st_dev != st->st_dev || it.st_ino != st->st_ino)
 				continue;
-			const char *vm = o->machines ? g_hash_table_lookup(o->machines, GINT_TO_POINTER(strtol(pid, NULL, 10))) : NULL;
-			g_autofree char *comm = g_strdup_printf("/proc/%s/comm", pid);
-			g_autofree char *name = NULL;
-
-			(void)g_file_get_contents(comm, &name, NULL, NULL);
-			found = vm ? g_strdup_printf("machine '%s'", vm) : g_strdup_printf("process %s (%s)", pid, name ? g_strchomp(name) : "?");
+			if (has_lock(pid, n))
+				holder = name_of(machines, pid);
+			else if (!user)
+				user = name_of(machines, pid);
 		}
 		if (dir)
 			g_dir_close(dir);
 	}
 	if (proc)
 		g_dir_close(proc);
-	return found ? found : g_strdup("another process");
+	return holder ? g_steal_pointer(&holder) : user ? g_steal_pointer(&user) : g_strdup("another process");
 }
 
 char *resource_holder(int fd, GHashTable *machines)
 {
-	const struct opening o = { NULL, NULL, machines };
 	struct stat st;
 
-	return fstat(fd, &st) ? g_strdup("another process") : holder_of(&o, &st);
+	return fstat(fd, &st) ? g_strdup("another process") : holder_of(machines, &st);
 }
 
 static int open_device(struct resource_visit *v, struct opening *o, GError **err)
@@ -229,7 +241,7 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 
 bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err)
 {
-	struct opening o = { fds, sockets, machines };
+	struct opening o = { fds, sockets };
 
 	return disks_open(m, fds, machines, err) && machine_walk_resources(m, open_one, &o, err);
 }

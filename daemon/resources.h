@@ -14,5 +14,5 @@
 bool resources_open(struct machine *, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err);
 /* Opens without waiting for a fifo's other end; -1 and why not in words that help. */
 int resource_open_file(const char *path, int flags, mode_t mode, GError **err);
-/* Who has this file open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
+/* Who has locked this file, or else has it open: "machine 'db'", "process 1234 (qemu-system-x86)". New. */
 char *resource_holder(int fd, GHashTable *machines);

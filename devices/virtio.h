@@ -14,10 +14,10 @@
 
 #include "devices/pci.h"
 #include "devices/virtq.h"
+#include "domain/address.h"
 #include "hv/loop.h"
 #include "hv/vm.h"
 
-#define VIRTIO_QUEUES_MAX 128
 #define VIRTIO_NO_VECTOR 0xffff
 
 enum virtio_status { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8, VIRTIO_NEEDS_RESET = 64,

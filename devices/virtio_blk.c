@@ -70,9 +70,9 @@ static void describe(struct blk *b, unsigned queue_size)
 
 /* --- life --- */
 
-static bool is_block_size(uint32_t size)
+static bool is_block_size(uint32_t size, uint32_t most)
 {
-	return !size || (size >= BLK_SECTOR && size <= 65536 && !(size & (size - 1)));
+	return !size || (size >= BLK_SECTOR && size <= most && !(size & (size - 1)));
 }
 
 static void set_policies(struct blk *b, const struct disk *d)
@@ -135,8 +135,8 @@ static bool blk_realize(struct virtio *v, struct fdset *fds, GError **err)
 
 	b->failed_end = &b->failed;
 	b->told = -BLK_TELL_NS;
-	if (!is_block_size(d->logical_block_size) || !is_block_size(d->physical_block_size))
-		return kerr_set(err, KERR_ARGS, "disk '%s': block sizes are powers of two from 512 to 65536", d->target.dev);
+	if (!is_block_size(d->logical_block_size, 65536) || !is_block_size(d->physical_block_size, 2 << 20))
+		return kerr_set(err, KERR_ARGS, "disk '%s': block sizes are powers of two from 512 to 65536, physical ones to 2 MiB", d->target.dev);
 	if (queues > VIRTIO_QUEUES_MAX)
 		return kerr_set(err, KERR_ARGS, "disk '%s': 1 to %d queues, not %u", d->target.dev, VIRTIO_QUEUES_MAX, queues);
 	if (!open_chain(b, fds, err)) {

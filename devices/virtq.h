@@ -20,10 +20,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "domain/address.h"
 #include "domain/field.h"
 #include "hv/ram.h"
 
-#define VIRTQ_SIZE_MAX 1024             /* entries of a ring */
 #define VIRTQ_SEGMENTS_MAX 1024         /* of one chain; also entries of an indirect table */
 #define VIRTQ_FEW 6                     /* segments that need no memory of their own */
 

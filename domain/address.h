@@ -59,6 +59,9 @@ bool alias_is_made(const void *member);
 	STRUCT(T, address, "address", address_schema, GUEST, "where the device sits"), \
 	EXTRAS(T, extras), END
 
+#define VIRTIO_QUEUES_MAX 128           /* of a device */
+#define VIRTQ_SIZE_MAX 1024             /* entries of a queue */
+
 /* <driver iommu= ats= packed= page_per_vq=>: what every virtio device may be told. Use inside a driver schema. */
 #define VIRTIO_MEMBERS int iommu, ats, packed, page_per_vq
 #define VIRTIO_ROWS(T) \

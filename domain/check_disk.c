@@ -4,6 +4,8 @@
 
 #include "domain/check.h"
 
+#define QUEUE_SIZE_MIN 4                /* header, data and status of a request */
+#define BLOCK_MAX 65536u                 /* bytes the guest may address at once */
 #define BY_BLOCK "connect it on the host (qemu-nbd, iscsiadm, mount) and write type='block' or type='file'"
 
 /* Runs from part 6 on: daemon/supported.c refuses the start until then. */
@@ -132,9 +134,14 @@ static void check_driver(const struct machine *m, const struct disk *d, struct r
 	if (v->iothread && !machine_has_iothread(m, v->iothread))
 		BAD(v, "iothread", "add <iothreads>1</iothreads>, or name an id of <iothreadids>",
 			"there is no I/O thread %u", v->iothread);
-	if (v->queue_size && !power_of_two(v->queue_size))
-		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two",
-			v->queue_size);
+	if (v->queues > VIRTIO_QUEUES_MAX)
+		BAD(v, "queues", "write as many as there are vCPUs", "a disk has 1 to %d queues, not %u", VIRTIO_QUEUES_MAX, v->queues);
+	if (v->queue_size && (!power_of_two(v->queue_size) || v->queue_size < QUEUE_SIZE_MIN || v->queue_size > VIRTQ_SIZE_MAX))
+		BAD(v, "queue_size", "write 64, 128, 256, …", "%u is no power of two from %d to %d",
+			v->queue_size, QUEUE_SIZE_MIN, VIRTQ_SIZE_MAX);
+	if (d->shareable && !d->readonly && v->format == FORMAT_QCOW2)
+		HAS_NOT(d, "shareable", "take <shareable/> out, or convert it to a raw image",
+			"a qcow2 image can't be written by several machines");
 }
 
 static void check_words(const struct disk *d, struct report *r)
@@ -156,7 +163,7 @@ static void check_words(const struct disk *d, struct report *r)
 	for (int n = 0; n < 2; n++) {
 		uint32_t v = n ? d->physical_block_size : d->logical_block_size;
 
-		if (v && (!power_of_two(v) || v < 512))
+		if (v && (!power_of_two(v) || v < 512 || (!n && v > BLOCK_MAX)))
 			BAD(d, n ? "physical_block_size" : "logical_block_size",
 				"write 512 or 4096", "blocks of %u bytes are not possible", v);
 	}

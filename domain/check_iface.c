@@ -5,6 +5,8 @@
 
 #include "domain/check.h"
 
+#define PAIRS_MAX ((VIRTIO_QUEUES_MAX - 1) / 2)  /* the control queue is the odd one */
+
 #define IFNAME_MAX 15
 
 static void check_name(const void *obj, const char *field, const char *name, struct report *r)
@@ -124,10 +126,12 @@ static void check_driver(const struct iface *i, struct report *r)
 {
 	const struct iface_driver *d = &i->driver;
 
-	if (d->rx_queue_size && (!power_of_two(d->rx_queue_size) || d->rx_queue_size < 64))
+	if (d->queues > PAIRS_MAX)
+		BAD(d, "queues", "write as many as there are vCPUs", "a card has 1 to %d pairs of queues, not %u", PAIRS_MAX, d->queues);
+	if (d->rx_queue_size && (!power_of_two(d->rx_queue_size) || d->rx_queue_size < 64 || d->rx_queue_size > VIRTQ_SIZE_MAX))
 		BAD(d, "rx_queue_size", "write 256, 512 or 1024", "%u is no possible size",
 			d->rx_queue_size);
-	if (d->tx_queue_size && (!power_of_two(d->tx_queue_size) || d->tx_queue_size < 64))
+	if (d->tx_queue_size && (!power_of_two(d->tx_queue_size) || d->tx_queue_size < 64 || d->tx_queue_size > VIRTQ_SIZE_MAX))
 		BAD(d, "tx_queue_size", "write 256, 512 or 1024", "%u is no possible size",
 			d->tx_queue_size);
 	if (d->name > IFACE_DRIVER_QEMU && i->type != IFACE_HOSTDEV)

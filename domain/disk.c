@@ -122,7 +122,7 @@ static const struct field disk_driver_schema_fields[] = {
 	ENUM(struct disk_driver, discard, "@discard", discard_names, 0, "pass the guest's discards on"),
 	U32(struct disk_driver, iothread, "@iothread", 0, 1024, 0, "thread that serves it"),
 	ENUM(struct disk_driver, detect_zeroes, "@detect_zeroes", detect_zeroes_names, 0, "what a write of zeroes becomes"),
-	U32(struct disk_driver, queues, "@queues", 0, 1024, GUEST, "number of queues; none: one per vCPU"),
+	U32(struct disk_driver, queues, "@queues", 0, 1024, GUEST, "number of queues; none: one"),
 	U32(struct disk_driver, queue_size, "@queue_size", 0, 32768, GUEST, "entries of a queue"),
 	KEEP("@discard_no_unref", "what the guest discards is given back"),
 	KEEP("iothreads", "a disk has one thread, its iothread='…'"),

@@ -196,8 +196,20 @@ static void test_sockets(void)
 	place_clear(&p);
 }
 
-/* Another process holds the image as a worker would. */
-static pid_t hold(const char *image)
+/* As QEMU does: read locks on bytes for what it does (100 and on) and for what others must not do (200 and on). */
+static bool lock_bytes(int fd, unsigned does, unsigned refuses)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		struct flock l = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (i < 4 ? 100 : 200) + i % 4, .l_len = 1 };
+
+		if ((i < 4 ? does : refuses) >> i % 4 & 1 && fcntl(fd, F_OFD_SETLK, &l) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Another process holds the image; with 0, 0 it only has it open. */
+static pid_t hold(const char *image, unsigned does, unsigned refuses)
 {
 	int ready[2];
 	char c;
@@ -206,11 +218,10 @@ static pid_t hold(const char *image)
 	g_assert_cmpint(pipe(ready), ==, 0);
 	pid = fork();
 	if (!pid) {
-		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 		int fd = open(image, O_RDWR);
 
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (fd >= 0 && !fcntl(fd, F_OFD_SETLK, &l))
+		if (fd >= 0 && lock_bytes(fd, does, refuses))
 			(void)!write(ready[1], "x", 1);
 		for (;;)
 			pause();
@@ -219,6 +230,12 @@ static pid_t hold(const char *image)
 	g_assert_cmpint(read(ready[0], &c, 1), ==, 1);
 	close(ready[0]);
 	return pid;
+}
+
+static void let_go(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 static void json_free(gpointer o)
@@ -260,11 +277,12 @@ static void test_disk(void)
 		"<target dev='vda' bus='virtio'/></disk>", image);
 	g_autoptr(GHashTable) machines = g_hash_table_new(NULL, NULL);
 	g_autofree char *who = NULL;
-	pid_t holder;
+	pid_t holder, bystander;
 
 	expect_error(&p, xml, KERR_NO_FILE, "there is no");
 	g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
-	holder = hold(image);
+	bystander = hold(image, 0, 0);
+	holder = hold(image, 0xb, 0xa);
 	who = g_strdup_printf("in use by process %d (", holder);
 	expect_error(&p, xml, KERR_BUSY, who);
 	g_hash_table_insert(machines, GINT_TO_POINTER(holder), (char *)"db");
@@ -273,11 +291,65 @@ static void test_disk(void)
 	g_assert_error(o.err, kerr_quark(), KERR_BUSY);
 	g_assert_nonnull(strstr(o.err->message, "in use by machine 'db'"));
 	opened_clear(&o);
-	kill(holder, SIGKILL);
-	waitpid(holder, NULL, 0);
+	let_go(holder);
 	o = open_all(&p, xml, NULL);
 	g_assert_no_error(o.err);
 	opened_clear(&o);
+	let_go(bystander);
+	place_clear(&p);
+}
+
+static bool qemu_opens(const char *options, const char *image)
+{
+	const char *argv[] = { "qemu-io", "-fraw", options, "-cread 0 4k", image, NULL };
+	int status = -1;
+
+	g_assert_true(g_spawn_sync(NULL, (char **)(uintptr_t)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL,
+		NULL, NULL, NULL, NULL, &status, NULL));
+	return !status;
+}
+
+/* QEMU's users of an image and ours: who may come when the other is there. */
+static void test_qemu_lock(void)
+{
+	enum { OWN, SHARED, READER, READER_SHARED, OURS };
+	static const char *const more[OURS] = { "", "<shareable/>", "<readonly/>", "<readonly/><shareable/>" };
+	static const struct { const char *what; unsigned does, refuses; bool with[OURS]; } theirs[] = {
+		{ "writer", 0xb, 0xa, { false, false, false, true } },
+		{ "writer that shares", 0x3, 0, { false, true, false, true } },
+		{ "reader", 0x1, 0x2, { false, false, true, true } },
+		{ "looks with -U", 0, 0, { true, true, true, true } },
+	};
+	struct place p = place_new();
+	g_autofree char *image = at(&p, "img"), *qemu = g_find_program_in_path("qemu-io");
+
+	g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
+	g_assert_cmpint(truncate(image, 1 << 20), ==, 0);
+	for (unsigned i = 0; i < OURS; i++) {
+		g_autofree char *xml = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/>"
+			"<target dev='vda' bus='virtio'/>%s</disk>", image, more[i]);
+		struct opened o;
+
+		for (unsigned k = 0; k < G_N_ELEMENTS(theirs); k++) {
+			pid_t pid = hold(image, theirs[k].does, theirs[k].refuses);
+
+			g_test_message("%s, then ours with '%s'", theirs[k].what, more[i]);
+			o = open_all(&p, xml, NULL);
+			if (theirs[k].with[i])
+				g_assert_no_error(o.err);
+			else
+				g_assert_error(o.err, kerr_quark(), KERR_BUSY);
+			opened_clear(&o);
+			let_go(pid);
+		}
+		if (!qemu)
+			continue;
+		g_test_message("ours with '%s', then QEMU's tools", more[i]);
+		o = open_all(&p, xml, NULL);
+		g_assert_cmpint(qemu_opens("-n", image), ==, i == SHARED || i == READER_SHARED);
+		g_assert_true(qemu_opens("-r", image));         /* of a raw image, it does not mind writers */
+		opened_clear(&o);
+	}
 	place_clear(&p);
 }
 
@@ -413,6 +485,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/files", test_files);
 	g_test_add_func("/resources/sockets", test_sockets);
 	g_test_add_func("/resources/disk", test_disk);
+	g_test_add_func("/resources/qemu-lock", test_qemu_lock);
 	g_test_add_func("/resources/chain", test_chain);
 	g_test_add_func("/resources/share", test_share);
 	g_test_add_func("/resources/lock", test_lock);
