@@ -217,7 +217,7 @@ static void begin(struct file_op *op)
 		activate(op);
 	}
 	if (op->way == WAY_PUNCH || op->way == WAY_ZERO_RANGE) {
-		if (op->rmw) {          /* ragged zeroes: whole blocks would be too much */
+		if (op->rmw || (op->lo | op->hi) & (f->hole_align - 1)) {       /* ragged zeroes: whole blocks would be too much */
 			begin_bounce(op);
 			return;
 		}
@@ -268,8 +268,8 @@ void file_submit(struct block *b, struct block_req *r)
 		return;
 	case BLOCK_DISCARD: {
 		/* whole blocks only: the rest may stay */
-		uint64_t lo = file_up(f->offset + r->offset, f->align),
-			 hi = file_down(f->offset + r->offset + r->bytes, f->align);
+		uint64_t align = MAX(f->align, f->hole_align), lo = file_up(f->offset + r->offset, align),
+			 hi = file_down(f->offset + r->offset + r->bytes, align);
 
 		if (f->no_punch || lo >= hi) {
 			block_done_soon(b, r, (int64_t)r->bytes);
@@ -331,6 +331,12 @@ static bool go_on(struct file_op *op, uint64_t moved)
 	return true;
 }
 
+/* A device of larger sectors, used through the page cache, takes any write but no such hole: that does not mean that it takes none. */
+static bool is_ragged_hole(const struct file_op *op, int64_t res)
+{
+	return res == -EINVAL && (op->lo | op->hi) & (FILE_ALIGN_MAX - 1);
+}
+
 static void fallocated(struct file_op *op, int64_t res)
 {
 	struct file *f = op->file;
@@ -342,6 +348,20 @@ static void fallocated(struct file_op *op, int64_t res)
 			finish(op, res);
 		else
 			conclude(op);
+		return;
+	}
+	if (is_ragged_hole(op, res)) {
+		f->hole_align = FILE_ALIGN_MAX;
+		if (op->req->op == BLOCK_ZERO) {
+			begin_bounce(op);
+			return;
+		}
+		op->lo = file_up(op->lo, f->hole_align);
+		op->hi = file_down(op->hi, f->hole_align);
+		if (op->lo < op->hi)
+			start_fallocate(op);
+		else
+			finish(op, 0);
 		return;
 	}
 	if (op->way == WAY_PUNCH)

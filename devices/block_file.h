@@ -58,6 +58,7 @@ struct file {
 	bool in_memory; /* a file of tmpfs: quick transfers never wait for a device */
 	bool regular, direct, slice, no_sync, no_punch, no_zero_range;
 	uint32_t align, mem_align;      /* 1: anything goes */
+	uint32_t hole_align;            /* of holes and zero ranges; found when one is refused */
 	uint64_t offset;                /* of the slice */
 	struct file_op *active, *parked, **parked_end, *free;
 	unsigned free_n;

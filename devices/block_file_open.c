@@ -62,7 +62,7 @@ bool file_open(struct file *f, const struct block_file_config *c, struct fdset *
 	f->in_memory = fstatfs(f->fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 	f->direct = flags & O_DIRECT;
 	f->no_sync = c->flags & BLOCK_FILE_NO_SYNC;
-	f->align = f->mem_align = 1;
+	f->align = f->mem_align = f->hole_align = 1;
 	if (f->direct)
 		probe_align(f);
 	f->offset = c->offset;
@@ -71,8 +71,8 @@ bool file_open(struct file *f, const struct block_file_config *c, struct fdset *
 		return kerr_set(
 			err, KERR_ARGS, "the slice of image '%s' reaches beyond its end", c->fd);
 	b->size = c->size ? c->size : (uint64_t)end - c->offset;
-	b->can = BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_FUA |
-		 (f->no_sync ? 0 : BLOCK_CAN_CACHE);
+	/* also where a flush does nothing: a guest that knows no cache would have each write flushed through a format */
+	b->can = BLOCK_CAN_WRITE | BLOCK_CAN_DISCARD | BLOCK_CAN_ZERO | BLOCK_CAN_FUA | BLOCK_CAN_CACHE;
 	if (!c->size)
 		b->can |= BLOCK_CAN_RESIZE;
 	if (c->flags & BLOCK_FILE_GROWS && f->regular && !c->size)

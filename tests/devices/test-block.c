@@ -448,6 +448,52 @@ static void test_disk(void)
 	rig_finish(&r);
 }
 
+static void make_qcow2(struct rig *r, const char *path)
+{
+	struct block_file_config c = { .fd = "new", .flags = BLOCK_FILE_GROWS };
+	struct block_row row = { "threads", &c };
+	struct block *b;
+
+	g_assert_true(fdset_add(r->fds, "new", open(path, O_RDWR | O_CLOEXEC), NULL));
+	b = block_open(r->host, &row, 1, &(struct block_options){ 0 }, r->fds, NULL);
+	g_assert_nonnull(b);
+	g_assert_true(qcow2_create(b, &(struct qcow2_create){ .size = 1 << 20 }, NULL));
+	rig_close(r, b, false);
+}
+
+/* Which modes tell the guest of a cache, raw or with a format above: all but those that write through. */
+static void test_modes(void)
+{
+	static const bool cached[CACHE_N] = { [CACHE_ABSENT] = true, [CACHE_DEFAULT] = true, [CACHE_NONE] = true, [CACHE_WRITEBACK] = true,
+		[CACHE_UNSAFE] = true };
+
+	for (unsigned i = 0; i < 2 * CACHE_N; i++) {
+		struct disk *d = schema_new(&disk_schema);
+		struct rig r;
+		struct block *b;
+		g_autofree char *path = NULL;
+		GError *err = NULL;
+
+		rig_init(&r, false, true);
+		path = rig_path(&r, "disk");
+		rig_save(path, "", 0);
+		if (i >= CACHE_N)
+			make_qcow2(&r, path);
+		g_assert_true(fdset_add(r.fds, "disk0", open(path, O_RDWR | O_CLOEXEC), NULL));
+		d->type = DISK_FILE;
+		d->source.file.path = g_strdup(path);
+		d->source.file.fd = g_strdup("disk0");
+		d->driver.format = i < CACHE_N ? FORMAT_RAW : FORMAT_QCOW2;
+		d->driver.cache = (int)(i % CACHE_N);
+		b = block_open_disk(r.host, d, r.fds, &err);
+		g_assert_no_error(err);
+		g_assert_cmpint(!!(block_can(b) & BLOCK_CAN_CACHE), ==, cached[i % CACHE_N]);
+		rig_close(&r, b, false);
+		schema_free(&disk_schema, d);
+		rig_finish(&r);
+	}
+}
+
 /* A loop with a thread of its own, as in a worker: requests are posted to it. */
 struct worker {
 	struct block *block;
@@ -543,6 +589,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/block/drain", test_drain);
 	g_test_add_func("/block/rows", test_rows);
 	g_test_add_func("/block/disk", test_disk);
+	g_test_add_func("/block/modes", test_modes);
 	for (unsigned i = 0; i < G_N_ELEMENTS(file_cases); i++) {
 		g_autofree char *path = g_strdup_printf("/block/file/%s", file_cases[i].name);
 
