@@ -78,6 +78,8 @@ static void check_chain(const struct disk *d, struct report *r)
 			"a raw image has nothing behind it");
 	for (; b && b->type; b = b->backing) {
 		check_format(b, "format", b->format, r);
+		if (!b->format)         /* raw by default would show a qcow2 image's own tables to the guest */
+			BAD(b, "format", "write <format type='qcow2'/> or <format type='raw'/>", "the format of the image behind is missing");
 		if (b->type == DISK_NETWORK && b->source.protocol == PROTOCOL_NBD)
 			check_nbd(b, &b->source, r);
 		else if (b->type > DISK_BLOCK)

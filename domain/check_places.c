@@ -26,8 +26,12 @@ static void take_slot(struct places *p, const void *dev, const struct address *a
 {
 	struct report *r = p->r;
 
-	if (a->slot > 31 || a->function > 7)
-		return;         /* out of bounds: the row has said so */
+	if (a->slot > 31) {     /* the row has no bound: it is the number of a memory device, too */
+		BAD(a, "slot", "write slot='0x01' to '0x1f', or leave <address> out", "there is no slot 0x%x on a PCI bus", a->slot);
+		return;
+	}
+	if (a->function > 7)
+		return;         /* the row has said so */
 	if (!a->slot) {
 		BAD(a, "slot", "write slot='0x01' to '0x1f', or leave <address> out",
 			"slot 0 is the root complex's");
