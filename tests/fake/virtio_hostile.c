@@ -16,7 +16,7 @@
 
 struct hostile {
 	struct fake *f;
-	struct device *dev;
+	struct device *dev, *bystander;
 	struct vdrv d;
 	unsigned queues;
 	GRand *r;
@@ -221,11 +221,40 @@ static void act(struct hostile *h)
 	}
 }
 
+/* Another device of the machine, on the same loop, answers its driver, whatever was done to the first. (That one is reset first, for it
+ * may write into any memory that a guest gave it.) */
+static void check_bystander(struct hostile *h)
+{
+	static int token;
+	const struct vseg s = { 0x80000, 64 };
+	uint32_t len = 0;
+	struct vdrv d;
+
+	if (h->dev->state != DEVICE_REALIZED)
+		return;
+	device_reset(h->dev);
+	fake_step(h->f);
+	h->open = false;
+	vdrv_open(&d, h->f, h->bystander, 0, true);
+	vdrv_queue(&d, 0, 16);
+	vdrv_go(&d);
+	g_assert_true(vring_add(&d.rings[0], &s, 0, 1, &token));
+	(void)vdrv_interrupts(&d, 0);
+	vdrv_kick(&d, 0);
+	g_assert_true(vring_take(&d.rings[0], &len) == &token);
+	g_assert_cmpuint(len, ==, 64);
+	g_assert_cmpuint(vdrv_interrupts(&d, 0), ==, 1);
+	g_assert_cmpuint(vdrv_status(&d), ==, 15);
+}
+
 void vhostile(struct fake *f, struct device *dev, unsigned queues, unsigned rounds, uint32_t seed, void (*between)(struct fake *, GRand *))
 {
 	struct hostile h = { .f = f, .dev = dev, .queues = queues, .r = g_rand_new_with_seed(seed) };
 
+	h.bystander = fake_add(f, "virtio-rng", "{'model':'virtio','backend':{'model':'builtin'}}");
 	for (unsigned i = 0; i < rounds; i++) {
+		if (!upto(&h, 500))
+			check_bystander(&h);
 		if (!h.open || !upto(&h, 60))
 			open_up(&h);
 		act(&h);
@@ -234,6 +263,7 @@ void vhostile(struct fake *f, struct device *dev, unsigned queues, unsigned roun
 		f->requests_n = 0;
 	}
 	fake_step(f);
+	check_bystander(&h);
 	/* a driver that behaves finds it as if nothing had been */
 	open_up(&h);
 	g_assert_cmpuint(vdrv_status(&h.d), ==, 15);
