@@ -153,6 +153,7 @@ static bool machine_reset(struct worker *w, GError **err)
 		rc = vm->accel->vcpu_reset(vm->vcpus->pdata[i]);
 	if (rc)
 		return kerr_errno(err, -rc, "reset the machine");
+	irqs_sync(vm);
 	return vm_boot(vm, w->fds, err);
 }
 

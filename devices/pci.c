@@ -215,14 +215,14 @@ bool pci_is_master(const struct pci *p)
 
 static void update_intx(struct pci *p)
 {
-	bool on = p->intx_level && !(fetch(p->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF);
+	bool on = p->intx_level && !(fetch(p->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF) && !pci_msix_on(p);
 
 	if (p->intx_level)
 		p->config[PCI_STATUS] |= PCI_STATUS_INTX;
 	else
 		p->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTX;
 	if (p->intx.vm)
-		irq_set(&p->intx, on);
+		intx_set(&p->intx, on);
 }
 
 void pci_intx(struct pci *p, bool level)
@@ -280,8 +280,10 @@ void pci_config_write(struct pci *p, unsigned offset, unsigned size, uint32_t va
 		command_changed(p, was_master);
 	else if (touches(offset, size, PCI_BAR, 4 * PCI_BARS))
 		update_bars(p);
-	if (p->msix.n && touches(offset, size, p->msix.cap + 2, 2))
+	if (p->msix.n && touches(offset, size, p->msix.cap + 2, 2)) {
 		pci_msix_update(p);
+		update_intx(p);         /* who sends messages must not hold the line (6.8.2.3) */
+	}
 	if (p->ops && p->ops->written)
 		p->ops->written(p, offset, size);
 }
@@ -337,7 +339,7 @@ bool pci_init(struct pci_device *d, const struct pci_ops *ops, const struct pci_
 bool pci_add_intx(struct pci *p, unsigned pin, GError **err)
 {
 	add_reg(p, PCI_INT_PIN, 1, pin + 1, 0);
-	return irq_init(&p->intx, p->dev->vm, INTX_GSI(p->slot, pin), err);
+	return intx_init(&p->intx, p->dev->vm, INTX_GSI(p->slot, pin), err);
 }
 
 bool pci_map(struct pci *p, GError **err)
@@ -365,7 +367,7 @@ void pci_finish(struct pci *p)
 		p->bars[n].given = false;
 	}
 	pci_msix_finish(p);
-	irq_finish(&p->intx);
+	intx_finish(&p->intx);
 	pci_bus_leave(p);
 	pci_free_saved(p);
 	p->dev = NULL;

@@ -17,7 +17,7 @@
 #include "domain/address.h"
 #include "hv/bus.h"
 #include "hv/device.h"
-#include "hv/irq.h"
+#include "hv/intx.h"
 #include "hv/msi.h"
 
 #define PCI_SLOTS 32
@@ -92,7 +92,7 @@ struct pci {
 	struct region ecam;
 	struct pci_bar bars[PCI_BARS];
 	struct pci_msix msix;
-	struct irq intx;        /* .vm NULL: no pin */
+	struct intx intx;       /* .vm NULL: no pin */
 	bool intx_level;
 	/* while saved */
 	GByteArray *saved_config, *saved_msix;

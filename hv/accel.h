@@ -24,6 +24,9 @@ struct accel_ops {
 	int (*map)(struct vm *, const struct slot *);
 	int (*irq)(struct vm *, unsigned gsi, int level);                       /* any thread */
 	int (*msi)(struct vm *, uint64_t addr, uint32_t data);                  /* any thread */
+	/* Watches fd: a write raises gsi. resample -1: as an edge (a message where gsi has a route of that kind). Else the line stays
+	 * up until the guest's EOI, which lowers it and writes resample. -ENOTSUP: signal by irq or msi. Off: what was on its way is
+	 * over, and a line that no other such fd holds is low. Main thread. */
 	int (*irq_fd)(struct vm *, unsigned gsi, int fd, int resample, bool on);
 	int (*routes)(struct vm *, const struct kvm_irq_routing_entry *, unsigned n);
 	int (*kick_fd)(struct vm *, const struct kick *, bool on);      /* -ENOTSUP: the bus calls the device instead */

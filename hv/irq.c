@@ -9,6 +9,7 @@
 
 #include "domain/error.h"
 #include "hv/accel.h"
+#include "hv/intx.h"
 #include "hv/vm.h"
 
 bool irq_init(struct irq *irq, struct vm *vm, unsigned gsi, GError **err)
@@ -90,4 +91,5 @@ void irqs_sync(struct vm *vm)
 			g_debug("irq %u: %s", gsi, g_strerror(-ret));
 	}
 	g_mutex_unlock(&vm->irqs.lock);
+	intxs_sync(vm);
 }

@@ -17,5 +17,5 @@ bool irq_init(struct irq *, struct vm *, unsigned gsi, GError **err);
 void irq_finish(struct irq *);                  /* lowers and leaves */
 void irq_set(struct irq *, bool level);         /* nothing happens when it is so already */
 void irq_pulse(struct irq *);                   /* edge */
-/* after a load: tells the accelerator every line's level again */
+/* after a load or reset, main: tells the accelerator every line's level again, those of hv/intx.h too */
 void irqs_sync(struct vm *);

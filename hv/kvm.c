@@ -230,6 +230,8 @@ static int kvm_irq_fd(struct vm *vm, unsigned gsi, int fd, int resample, bool on
 	struct kvm_irqfd q = { .fd = (uint32_t)fd, .gsi = gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
 
 	if (on && resample >= 0) {
+		if (kvm_ioctl_num(kvm_vm(vm)->fd, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD_RESAMPLE) <= 0)
+			return -ENOTSUP;
 		q.flags |= KVM_IRQFD_FLAG_RESAMPLE;
 		q.resamplefd = (uint32_t)resample;
 	}

@@ -17,6 +17,7 @@
 struct accel_ops;
 struct block_host;
 struct boot;
+struct intx;
 struct vcpu;
 
 enum vm_state { VM_NEW, VM_PAUSED, VM_RUNNING, VM_PAUSING, VM_SHUTDOWN, VM_CRASHED, VM_STATES };
@@ -42,6 +43,7 @@ struct vm {
 	GPtrArray *vcpus, *devices;     /* changed by the main thread only; vCPUs by index, unplugged ones included, the first is index 0 */
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */
+	struct intx *intxs;             /* hv/intx.c */
 	struct msis *msis;              /* hv/msi.c; NULL: none yet */
 	/* Runs on any thread; must only post. detail is copied by the receiver, may be NULL. */
 	void (*on_request)(struct vm *, enum vm_request, unsigned value, const char *detail);

@@ -429,6 +429,77 @@ static void test_intx(void)
 	fake_free(f);
 }
 
+/* The line by resampled irqfds, which only an EOI lowers. */
+static void test_intx_resampled(void)
+{
+	struct card *c, *neighbour, *gone;
+	struct fake *f = fake_vm(), *g = fake_vm();
+	unsigned gsi = 16 + (5 + 1) % 4, cap;
+	struct pci *p;
+	GByteArray *state = g_byte_array_new();
+	const uint8_t *at;
+	size_t n;
+	GError *err = NULL;
+
+	f->resamples = g->resamples = true;
+	fake_add(f, "pci-host", NULL);
+	fake_add(g, "pci-host", NULL);
+	c = add_card(f, "card", &(struct address){ .type = ADDRESS_PCI, .slot = 5 }, NULL);
+	neighbour = add_card(f, "neighbour", &(struct address){ .type = ADDRESS_PCI, .slot = 9 }, NULL);
+	p = &c->head.pci;
+	cap = p->msix.cap;
+	pci_intx(p, true);
+	g_assert_true(fake_line(f, gsi));
+	g_assert_true(rd(f, 5, 6, 2) & 8);
+	/* the driver forbids it: the interrupt on its way finds nothing, and none comes after it */
+	wr(f, 5, 4, 2, 0x400);
+	fake_eoi(f, gsi);
+	fake_step(f);
+	g_assert_false(fake_line(f, gsi));
+	g_assert_true(rd(f, 5, 6, 2) & 8);
+	wr(f, 5, 4, 2, 0);
+	g_assert_true(fake_line(f, gsi));
+	/* messages instead: the line must not be held beside them, and comes back without them */
+	wr(f, 5, cap + 2, 2, 0x8000);
+	fake_eoi(f, gsi);
+	fake_step(f);
+	g_assert_false(fake_line(f, gsi));
+	wr(f, 5, cap + 2, 2, 0);
+	g_assert_true(fake_line(f, gsi));
+	/* with the line up: saved and loaded elsewhere; the EOI comes there */
+	pci_intx(&neighbour->head.pci, true);
+	gone = add_card(f, "gone", &(struct address){ .type = ADDRESS_PCI, .slot = 13 }, NULL);
+	pci_intx(&gone->head.pci, true);
+	device_free(&gone->head.dev);
+	devices_save(&f->vm, state);
+	add_card(g, "card", &(struct address){ .type = ADDRESS_PCI, .slot = 5 }, NULL);
+	add_card(g, "neighbour", &(struct address){ .type = ADDRESS_PCI, .slot = 9 }, NULL);
+	at = state->data;
+	n = state->len;
+	g_assert_true(devices_load(&g->vm, &at, &n, &err));
+	g_assert_no_error(err);
+	irqs_sync(&g->vm);
+	g_assert_false(fake_line(g, gsi));      /* a card's level is its own state: it says so */
+	pci_intx(pci_of(device_find(&g->vm, "neighbour")), true);
+	g_assert_true(fake_line(g, gsi));
+	pci_intx(pci_of(device_find(&g->vm, "neighbour")), false);
+	fake_eoi(g, gsi);
+	fake_step(g);
+	g_assert_false(fake_line(g, gsi));
+	/* hot-unplug with the line up: it stays up for the other one only */
+	device_free(&c->head.dev);
+	fake_eoi(f, gsi);
+	fake_step(f);
+	g_assert_true(fake_line(f, gsi));
+	/* reset with the line up */
+	devices_reset(&f->vm);
+	irqs_sync(&f->vm);
+	g_assert_false(fake_line(f, gsi));
+	g_byte_array_unref(state);
+	fake_free(f);
+	fake_free(g);
+}
+
 static void test_flr(void)
 {
 	struct card *c;
@@ -538,6 +609,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/pci/no-bus", test_no_bus);
 	g_test_add_func("/pci/msix", test_msix);
 	g_test_add_func("/pci/intx", test_intx);
+	g_test_add_func("/pci/intx-resampled", test_intx_resampled);
 	g_test_add_func("/pci/flr", test_flr);
 	g_test_add_func("/pci/move", test_move);
 	g_test_add_func("/pci/hostile", test_hostile);

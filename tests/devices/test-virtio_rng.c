@@ -151,6 +151,89 @@ static void test_move(void)
 	fake_free(g);
 }
 
+#define LINE 17         /* of slot 1 */
+
+/* An interrupt of the function's line: is it for it? The line must be up. */
+static bool take_interrupt(struct vdrv *d)
+{
+	g_assert_true(fake_line(d->f, LINE));
+	return vdrv_interrupts(d, 0);
+}
+
+static void end_interrupt(struct vdrv *d)
+{
+	fake_eoi(d->f, LINE);
+	fake_step(d->f);
+}
+
+/* Without MSI-X, by irqfds that only an EOI lowers: through a race, a pause, a move and a reset with the line up. */
+static void test_intx(void)
+{
+	const char *json = "{'model':'virtio','backend':{'model':'builtin'}}";
+	struct fake *f = fake_vm(), *g = fake_vm();
+	GByteArray *state = g_byte_array_new();
+	struct device *dev;
+	const uint8_t *p;
+	size_t n;
+	GError *err = NULL;
+	struct vdrv d;
+
+	f->resamples = g->resamples = true;
+	fake_add(f, "pci-host", NULL);
+	fake_add(g, "pci-host", NULL);
+	dev = fake_add(f, "virtio-rng", json);
+	fake_add(g, "virtio-rng", json);
+	vdrv_open(&d, f, dev, 0, false);
+	vdrv_queue(&d, 0, 16);
+	vdrv_go(&d);
+	g_assert_false(fake_line(f, LINE));
+	ask(&d, 0x80000, 8);
+	g_assert_true(take_interrupt(&d));
+	g_assert_cmpint(got(&d), ==, 8);
+	ask(&d, 0x80000, 8);                    /* done while the guest is in its handler: seen by KVM before the EOI */
+	g_assert_true(fake_line(f, LINE));
+	end_interrupt(&d);
+	g_assert_true(take_interrupt(&d));
+	g_assert_cmpint(got(&d), ==, 8);
+	end_interrupt(&d);
+	g_assert_false(fake_line(f, LINE));
+	/* it moves with an interrupt that nobody has seen yet, and with the requests after it */
+	ask(&d, 0x80000, 8);
+	fake_pause(f);
+	g_assert_true(fake_line(f, LINE));
+	devices_save(&f->vm, state);
+	fake_pause(g);
+	memcpy(ram_host(&g->vm.ram, 0, FAKE_RAM), ram_host(&f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
+	p = state->data;
+	n = state->len;
+	g_assert_true(devices_load(&g->vm, &p, &n, &err));
+	g_assert_no_error(err);
+	irqs_sync(&g->vm);
+	fake_resume(f);                         /* the old one, as after a migration that failed */
+	g_assert_true(take_interrupt(&d));
+	g_assert_cmpint(got(&d), ==, 8);
+	end_interrupt(&d);
+	g_assert_false(fake_line(f, LINE));
+	fake_resume(g);
+	d.f = g;
+	d.dev = device_find(&g->vm, dev->id);
+	d.rings[0].ram = &g->vm.ram;
+	g_assert_true(take_interrupt(&d));
+	end_interrupt(&d);
+	g_assert_false(fake_line(g, LINE));
+	ask(&d, 0x80000, 8);
+	g_assert_true(fake_line(g, LINE));
+	/* reset with the line up */
+	fake_pause(g);
+	devices_reset(&g->vm);
+	irqs_sync(&g->vm);
+	fake_resume(g);
+	g_assert_false(fake_line(g, LINE));
+	g_byte_array_unref(state);
+	fake_free(f);
+	fake_free(g);
+}
+
 /* From a descriptor: a pipe that is empty at first, and then at its end. */
 static void test_source(void)
 {
@@ -219,6 +302,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/rng/bytes", test_bytes);
 	g_test_add_func("/rng/rate", test_rate);
 	g_test_add_func("/rng/move", test_move);
+	g_test_add_func("/rng/intx", test_intx);
 	g_test_add_func("/rng/source", test_source);
 	g_test_add_func("/rng/refused", test_refused);
 	g_test_add_func("/rng/hostile", test_hostile);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The accelerator that only counts. */
 #include <errno.h>
+#include <unistd.h>
 
 #include "hv/vcpu.h"
 #include "tests/fake/fake.h"
@@ -49,9 +50,66 @@ static int fake_msi(struct vm *vm, uint64_t addr, uint32_t data)
 	return 0;
 }
 
+static bool take(int fd)
+{
+	uint64_t count;
+
+	return read(fd, &count, sizeof(count)) == sizeof(count);
+}
+
+static int end_irqfd(struct fake *f, unsigned gsi, int fd)
+{
+	bool others = false;
+	unsigned at = f->irqfds_n;
+
+	for (unsigned i = 0; i < f->irqfds_n; i++) {
+		if (f->irqfds[i].fd == fd && f->irqfds[i].gsi == gsi)
+			at = i;
+		else
+			others |= f->irqfds[i].gsi == gsi;
+	}
+	if (at == f->irqfds_n)
+		return -ENOENT;
+	(void)take(fd);         /* what was on its way is over */
+	f->irqfds[at] = f->irqfds[--f->irqfds_n];
+	f->raised[gsi] &= others;
+	return 0;
+}
+
 static int fake_irq_fd(struct vm *vm, unsigned gsi, int fd, int resample, bool on)
 {
-	return -ENOTSUP;
+	struct fake *f = fake_of(vm);
+
+	if (!f->resamples || (on && resample < 0))
+		return -ENOTSUP;
+	g_assert(gsi < IRQ_LINES);
+	f->irqfd_changes++;
+	if (!on)
+		return end_irqfd(f, gsi, fd);
+	if (f->irqfds_n == G_N_ELEMENTS(f->irqfds))
+		return -EMFILE;
+	f->irqfds[f->irqfds_n].gsi = gsi;
+	f->irqfds[f->irqfds_n].fd = fd;
+	f->irqfds[f->irqfds_n++].resample = resample;
+	return 0;
+}
+
+bool fake_line(struct fake *f, unsigned gsi)
+{
+	for (unsigned i = 0; i < f->irqfds_n; i++)
+		if (take(f->irqfds[i].fd))
+			f->raised[f->irqfds[i].gsi] = true;
+	return f->level[gsi] || f->raised[gsi];
+}
+
+void fake_eoi(struct fake *f, unsigned gsi)
+{
+	uint64_t one = 1;
+
+	f->raised[gsi] = false;
+	for (unsigned i = 0; i < f->irqfds_n; i++)
+		if (f->irqfds[i].gsi == gsi)
+			g_assert_cmpint(write(f->irqfds[i].resample, &one, sizeof(one)), ==, sizeof(one));
 }
 
 static int fake_routes(struct vm *vm, const struct kvm_irq_routing_entry *routes, unsigned n)

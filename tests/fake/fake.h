@@ -21,6 +21,11 @@ struct fake {
 	unsigned irqs;                  /* times that a line rose */
 	unsigned rises[IRQ_LINES];
 	int level[IRQ_LINES];
+	/* irqfds that are resampled, as KVM has them; not there unless the test says so before it adds devices */
+	bool resamples;
+	struct { unsigned gsi; int fd, resample; } irqfds[16];
+	unsigned irqfds_n, irqfd_changes;
+	bool raised[IRQ_LINES];         /* by them: a source of its own, which only an EOI lowers, and the last one's end */
 	unsigned msis;
 	uint64_t msi_addr;
 	uint32_t msi_data;
@@ -49,6 +54,10 @@ void fake_pass(struct fake *, int64_t ns);
 /* Pauses all devices and waits for them; lets them go on. */
 void fake_pause(struct fake *);
 void fake_resume(struct fake *);
+/* The line as the interrupt controller has it, when it has carried out what was written to irqfds. */
+bool fake_line(struct fake *, unsigned gsi);
+/* The guest ends an interrupt of this line: those who share it are told, on the loop. */
+void fake_eoi(struct fake *, unsigned gsi);
 bool fake_dirty(struct fake *, uint64_t gpa);
 /* State of one device as bytes. Caller frees. */
 GByteArray *fake_save(struct device *);

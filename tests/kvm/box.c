@@ -60,14 +60,14 @@ static bool add_fd(struct fdset *fds, const char *name, const char *path, int fl
 	return fdset_add(fds, name, fd, err);
 }
 
-static bool add_device(struct box *b, const char *type, void *config, GError **err)
+bool box_add(struct box *b, const char *type, const char *id, void *config, GError **err)
 {
 	const struct device_ops *ops = device_type(type);
 	struct device *d;
 
 	if (!ops)
 		return kerr_set(err, KERR_NO_DEVICE, "no device type '%s'", type);
-	d = device_new(&b->vm, ops, type, config);
+	d = device_new(&b->vm, ops, id, config);
 	if (device_realize(d, b->fds, err))
 		return true;
 	device_free(d);
@@ -98,11 +98,13 @@ static bool make(struct box *b, const struct box_config *c, GError **err)
 	b->vm.loops_n = 1;
 	b->vm.loops[0] = loop_new("io", b->vm.clock);
 	if (!loop_start(b->vm.loops[0], err) || !ram_init(&b->vm.ram, mem, b->def.memory.size, err) ||
-	    !b->vm.accel->open(&b->vm, b->fds, err) || !vm_add_vcpus(&b->vm, err) || !add_device(b, "serial", &b->serial, err))
+	    !b->vm.accel->open(&b->vm, b->fds, err) || !vm_add_vcpus(&b->vm, err) || !box_add(b, "serial", "serial", &b->serial, err))
 		return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(devices); i++)
-		if (!add_device(b, devices[i], NULL, err))
+		if (!box_add(b, devices[i], devices[i], NULL, err))
 			return false;
+	if (c->more && !c->more(b, err))
+		return false;
 	if (!add_console(b, err) || (!c->no_boot && !vm_boot(&b->vm, b->fds, err)))
 		return false;
 	for (unsigned i = 0; i < b->vm.vcpus->len; i++)
@@ -142,7 +144,7 @@ struct box *box_new(const struct box_config *c, GError **err)
 	b->def.os.cmdline = (char *)b->config.cmdline;
 	if (c->cpu)
 		b->def.cpu = *c->cpu;
-	vm_init(&b->vm, &accel_kvm, clock_new());
+	vm_init(&b->vm, c->accel ? c->accel : &accel_kvm, clock_new());
 	b->vm.def = &b->def;
 	b->vm.owner = b;
 	b->vm.on_request = on_request;

@@ -11,12 +11,15 @@
 #include "domain/machine.h"
 #include "hv/vm.h"
 
+struct box;
 struct box_config {
 	const char *kernel, *initrd, *cmdline;  /* paths; initrd, cmdline may be NULL */
 	uint64_t memory;                        /* bytes; 0: 64 MiB */
 	unsigned cpus;                          /* 0: 1 */
 	bool no_boot;                           /* state will be loaded: kernel may be NULL */
 	const struct cpu *cpu;                  /* copied shallowly; NULL: none given */
+	const struct accel_ops *accel;          /* NULL: accel_kvm */
+	bool (*more)(struct box *, GError **err);       /* adds devices by box_add; NULL: none */
 };
 struct box_note { enum vm_request what; unsigned value; char text[1024]; };
 struct box {
@@ -36,6 +39,8 @@ struct box {
 /* Why there can be no KVM test here (caller skips); NULL: there can. */
 const char *box_skip(void);
 struct box *box_new(const struct box_config *, GError **err);   /* parked */
+/* A device of that type, at the end of the list; the config stays the caller's, for longer than the box. */
+bool box_add(struct box *, const char *type, const char *id, void *config, GError **err);
 void box_free(struct box *);                                    /* NULL is fine */
 void box_go(struct box *);
 bool box_park(struct box *);                                    /* and waits, 5 s; then pauses devices and clock */

@@ -40,7 +40,8 @@ uint64_t memory_size(void);             /* bytes of RAM in the start information
 unsigned cpus(void);                    /* processors in ACPI's MADT; 1 without ACPI */
 uint64_t tsc_hz(void);                  /* measured against the PIT */
 void interrupts_init(void);             /* IDT, PICs masked, local APIC on */
-void ioapic_route(unsigned pin, unsigned vector);
+void gate(unsigned vector, const void *handler, unsigned dpl);
+void ioapic_route(unsigned pin, unsigned vector);       /* vector | 0x8000: level triggered; | 0x10000: masked */
 void lapic_timer(unsigned vector, uint32_t count, bool periodic);       /* bus cycles, divided by 1 */
 void start_aps(void);                   /* INIT, SIPI to all others */
 extern volatile uint32_t aps_up;

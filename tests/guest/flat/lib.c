@@ -284,7 +284,7 @@ uint64_t tsc_hz(void)
 
 /* --- interrupts --- */
 
-static void gate(unsigned vector, const void *handler, unsigned dpl)
+void gate(unsigned vector, const void *handler, unsigned dpl)
 {
 	uint64_t h = (uint64_t)handler;
 

@@ -8,7 +8,7 @@
 #define CFG_BAR 0x10
 #define CFG_CAP 0x34
 #define CAP_VENDOR 9
-enum { VIRTIO_CAP_COMMON = 1, VIRTIO_CAP_NOTIFY = 2, VIRTIO_CAP_DEVICE = 4 };
+enum { VIRTIO_CAP_COMMON = 1, VIRTIO_CAP_NOTIFY = 2, VIRTIO_CAP_ISR = 3, VIRTIO_CAP_DEVICE = 4 };
 enum { C_OFFERED_SELECT = 0, C_OFFERED = 4, C_ACCEPTED_SELECT = 8, C_ACCEPTED = 12, C_STATUS = 20, C_SELECT = 22, C_SIZE = 24, C_VECTOR = 26,
 	C_ENABLE = 28, C_NOTIFY = 30, C_DESC = 32, C_DRIVER = 40, C_DEVICE = 48 };
 
@@ -40,7 +40,8 @@ static void put64(volatile uint8_t *at, uint64_t v) { put32(at, (uint32_t)v); pu
 /* Every memory BAR gets a place below 4 GiB, for no more than that is mapped. */
 static void place_bars(volatile uint8_t *cfg, uint64_t *base)
 {
-	uint64_t at = param("mmio", 0xc0000000);
+	static uint64_t next;
+	uint64_t at = next ? next : param("mmio", 0xc0000000);
 
 	put16(cfg + CFG_COMMAND, 0);
 	for (unsigned i = 0; i < 6; i++) {
@@ -63,6 +64,7 @@ static void place_bars(volatile uint8_t *cfg, uint64_t *base)
 			put32(cfg + CFG_BAR + 4 * ++i, 0);
 	}
 	put16(cfg + CFG_COMMAND, 6);
+	next = at;
 }
 
 static void find_parts(struct virtio_fn *f, volatile uint8_t *cfg)
@@ -80,13 +82,15 @@ static void find_parts(struct virtio_fn *f, volatile uint8_t *cfg)
 		switch (get8(cfg + at + 3)) {
 		case VIRTIO_CAP_COMMON: f->common = part; break;
 		case VIRTIO_CAP_DEVICE: f->config = part; break;
+		case VIRTIO_CAP_ISR: f->isr = part; break;
 		case VIRTIO_CAP_NOTIFY:
 			f->notify = part;
 			f->notify_step = get32(cfg + at + 16);
 			break;
 		}
 	}
-	if (!f->common || !f->notify || !f->config)
+	f->pci = cfg;
+	if (!f->common || !f->notify || !f->isr)
 		give_up("the device is not a modern one");
 }
 
@@ -114,7 +118,7 @@ static void negotiate(struct virtio_fn *f, uint64_t wanted)
 		give_up("features were not accepted");
 }
 
-void virtio_find(struct virtio_fn *f, unsigned id, uint64_t wanted)
+void virtio_find_nth(struct virtio_fn *f, unsigned id, unsigned n, uint64_t wanted)
 {
 	uint64_t ecam = param("ecam", 0xe0000000);
 
@@ -122,7 +126,7 @@ void virtio_find(struct virtio_fn *f, unsigned id, uint64_t wanted)
 	for (unsigned dev = 0; dev < 32; dev++) {
 		volatile uint8_t *cfg = (volatile uint8_t *)(ecam + (dev << 15));
 
-		if (get32(cfg + CFG_VENDOR) != ((0x1040u + id) << 16 | 0x1af4))
+		if (get32(cfg + CFG_VENDOR) != ((0x1040u + id) << 16 | 0x1af4) || n--)
 			continue;
 		find_parts(f, cfg);
 		negotiate(f, wanted);
@@ -131,13 +135,22 @@ void virtio_find(struct virtio_fn *f, unsigned id, uint64_t wanted)
 	give_up("there is no such device");
 }
 
+void virtio_find(struct virtio_fn *f, unsigned id, uint64_t wanted)
+{
+	virtio_find_nth(f, id, 0, wanted);
+	if (!f->config)
+		give_up("the device has no config registers");
+}
+
 void ring_make(struct virtio_fn *f, struct ring *r, unsigned index)
 {
 	volatile uint8_t *c = f->common;
 	uint64_t want = param("ring", 256);
 	uint8_t *area = pages(65536);
 
+	memset(area, 0, 65536);         /* a former life may have been there */
 	put16(c + C_SELECT, (uint16_t)index);
+	*r = (struct ring){ 0 };
 	r->size = get16(c + C_SIZE);
 	if (!r->size)
 		give_up("there is no such queue");

@@ -27,14 +27,16 @@ struct ring {
 	uint64_t kicks;
 };
 struct virtio_fn {
-	volatile uint8_t *common, *notify, *config;
+	volatile uint8_t *common, *notify, *config, *isr;       /* config: NULL where there is none */
+	volatile uint8_t *pci;          /* configuration space */
 	uint32_t notify_step;
 	uint64_t features;
 };
 
 void *pages(uint64_t bytes);                    /* memory, 4 KiB aligned (2 MiB for 2 MiB and more), zeroed by the machine */
-/* The first function of that virtio device; gives up with a message when there is none. wanted: features if offered. */
-void virtio_find(struct virtio_fn *, unsigned id, uint64_t wanted);
+/* The n-th (from 0) function of that virtio device; gives up with a message when there is none. wanted: features if offered. */
+void virtio_find_nth(struct virtio_fn *, unsigned id, unsigned n, uint64_t wanted);
+void virtio_find(struct virtio_fn *, unsigned id, uint64_t wanted);     /* the first, which has config registers */
 void ring_make(struct virtio_fn *, struct ring *, unsigned index);
 void virtio_go(struct virtio_fn *);             /* DRIVER_OK */
 void give_up(const char *why) __attribute__((noreturn));
