@@ -17,6 +17,7 @@ struct change {
 	void *arg;
 	void (*look)(struct request *, const struct machine *, const GError *);         /* instead of ops */
 	bool live, config;
+	bool runs;                      /* so an error about the definition has to say that it is */
 	/* the thread's: from the definition's text to the new one */
 	char *text, *xml;
 	struct machine *machine;
@@ -112,11 +113,14 @@ static void make(void *arg)
 	if (!c->config)
 		return;
 	parse(c);
-	if (!c->machine || !c->ops->edit(c->machine, c->arg, &c->err))
+	if (!c->machine)
 		return;
-	machine_check(c->machine, again);
-	if (report_ok(again, &c->err))
+	if (c->ops->edit(c->machine, c->arg, &c->err))
+		machine_check(c->machine, again);
+	if (!c->err && report_ok(again, &c->err))
 		c->xml = machine_to_xml(c->machine, XML_INACTIVE | XML_SECRETS);
+	else if (c->runs)
+		g_prefix_error(&c->err, "in its definition: ");
 }
 
 /* --- the definition --- */
@@ -228,7 +232,8 @@ void change_run(struct request *r, const struct ask_scope *meant, const struct c
 {
 	struct change *c = g_new0(struct change, 1);
 
-	*c = (struct change){ .request = r, .ops = ops, .arg = arg, .live = meant->live, .config = meant->config };
+	*c = (struct change){ .request = r, .ops = ops, .arg = arg, .live = meant->live, .config = meant->config,
+		.runs = dom_is_active(r->dom) };
 	if (!c->config && !ops->prepare) {
 		apply(c);
 		return;

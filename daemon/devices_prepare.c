@@ -150,10 +150,8 @@ static bool detach_config(struct device_change *c, struct machine *m, GError **e
 	const struct field *row = NULL;
 	void *dev = find(c, m, &row, err);
 
-	if (!dev) {
-		g_prefix_error(err, "in its definition: ");
+	if (!dev)
 		return false;
-	}
 	device_take(&m->devices, row, dev);
 	schema_free(row->sub, dev);
 	return true;
@@ -198,10 +196,7 @@ static bool update_config(struct device_change *c, struct machine *m, GError **e
 	const struct field *row = NULL;
 	void *dev = NULL;
 
-	if (replace(c, m, &row, &dev, err))
-		return true;
-	g_prefix_error(err, "in its definition: ");
-	return false;
+	return replace(c, m, &row, &dev, err);
 }
 
 static const struct {

@@ -115,7 +115,7 @@ static const struct command *row_of(const char *name)
 static bool may_run(const struct client *c, const struct command *row, const char *name, GError **err)
 {
 	if (!row || ((row->flags & CMD_INTERNAL) && !c->internal))
-		return kerr_set(err, KERR_NO_COMMAND, "the command '%s' is not known", name);
+		return kerr_set(err, KERR_NO_COMMAND, "The command %s has not been found", name);
 	if (!c->worker->created && !(row->flags & CMD_PREADOPT))
 		return kerr_set(err, KERR_STATE, "'%s': there is no machine yet", name);
 	return true;

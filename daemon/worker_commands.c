@@ -119,7 +119,7 @@ COMMAND(cmd_inject_nmi)
 
 	for (guint i = 0; i < vm->vcpus->len; i++) {
 		struct vcpu *v = vm->vcpus->pdata[i];
-		int rc = v->unplugged ? 0 : vm->accel->nmi(v);
+		int rc = v->unplugged ? 0 : vcpu_nmi(v);
 
 		if (rc)
 			return kerr_errno(err, -rc, "vcpu %u: inject an NMI", i), RUN_FAILED;

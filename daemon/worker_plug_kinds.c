@@ -7,7 +7,10 @@
 
 /* --- disks --- */
 
-/* The device that the kernel is told to find its root on ("vda" of root=/dev/vda1); NULL: none is named. New. */
+/*
+ * The device that the kernel is told to find its root on: "vda" of root=/dev/vda1. "": one that its name does not tell from
+ * here (root=UUID=…, /dev/mapper/…). NULL: none, the guest lives in its initramfs. New.
+ */
 static char *root_of(const char *cmdline)
 {
 	g_auto(GStrv) words = g_strsplit_set(cmdline ? cmdline : "", " \t\n", -1);
@@ -16,20 +19,21 @@ static char *root_of(const char *cmdline)
 	for (char **w = words; *w; w++)
 		if (g_str_has_prefix(*w, "root="))
 			root = *w + strlen("root=");
-	if (!root || !g_str_has_prefix(root, "/dev/"))
+	if (!root || g_str_has_prefix(root, "/dev/ram") || g_str_has_prefix(root, "/dev/nfs"))
 		return NULL;
-	root += strlen("/dev/");
-	return g_strndup(root, strspn(root, "abcdefghijklmnopqrstuvwxyz"));
+	root += g_str_has_prefix(root, "/dev/") ? strlen("/dev/") : 0;
+	return g_strndup(root, g_str_has_prefix(root, "vd") || g_str_has_prefix(root, "sd") || g_str_has_prefix(root, "hd") ?
+		strspn(root, "abcdefghijklmnopqrstuvwxyz") : 0);
 }
 
-/* Is it what the guest was started from? */
+/* Is it what the guest was started from? Where nothing tells, the first disk is. */
 static bool is_root(const struct machine *m, const struct disk *disk)
 {
 	g_autofree char *named = root_of(m->os.cmdline);
 	const struct disk *first = NULL;
 
-	if (m->os.kernel.path)
-		return named && !g_strcmp0(named, disk->target.dev);
+	if (m->os.kernel.path && (!named || *named))
+		return named && !strcmp(named, disk->target.dev);
 	list_each(disk, d, m->devices.disks)
 		if (disk_runs(d) && (!first || (d->boot_order && (!first->boot_order || d->boot_order < first->boot_order))))
 			first = d;
@@ -46,7 +50,7 @@ static bool disk_may_go(struct worker *w, const void *config, bool force, GError
 	const struct disk *d = config;
 
 	return force || !is_root(w->machine, d) ||
-		kerr_set(err, KERR_UNSUPPORTED, "disk '%s' is what the guest runs from: it would not live without it; use --force to take it all the same",
+		kerr_set(err, KERR_UNSUPPORTED, "disk '%s' is what the guest runs from: it would not live without it; 'kvmctl detach-disk --force' takes it all the same",
 			d->target.dev);
 }
 

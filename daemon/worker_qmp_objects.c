@@ -19,9 +19,25 @@ enum object_kind { OBJ_NONE, OBJ_ROOT, OBJ_MACHINE, OBJ_FOLDER, OBJ_VCPU, OBJ_DE
 struct object {
 	enum object_kind kind;
 	bool named;             /* folder: peripheral, else unattached */
+	bool empty;             /* folder: peripheral-anon; what has no id from its definition gets one here */
 	unsigned slot;
 	struct device *device;
 };
+
+/* What scripts look for; others have the same name here and there, or none in QEMU. */
+static const struct { const char *name, *qemu; } types[] = {
+	{ "virtio-blk", "virtio-blk-pci" }, { "virtio-net", "virtio-net-pci" }, { "virtio-rng", "virtio-rng-pci" },
+	{ "virtio-balloon", "virtio-balloon-pci" }, { "virtio-mem", "virtio-mem-pci" }, { "virtio-console", "virtio-serial-pci" },
+	{ "serial", "isa-serial" }, { "rtc", "mc146818rtc" },
+};
+
+static const char *qom_type(const struct device *d)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(types); i++)
+		if (!strcmp(types[i].name, d->ops->name))
+			return types[i].qemu;
+	return d->ops->name;
+}
 
 static char *device_path(const struct device *d)
 {
@@ -39,6 +55,8 @@ static struct object find(struct worker *w, const char *path)
 		return (struct object){ OBJ_MACHINE };
 	if (!strcmp(path, "/machine/peripheral") || !strcmp(path, "/machine/unattached"))
 		return (struct object){ OBJ_FOLDER, .named = strcmp(path, "/machine/unattached") };
+	if (!strcmp(path, "/machine/peripheral-anon"))
+		return (struct object){ OBJ_FOLDER, .empty = true };
 	if (slot >= 0)
 		return (struct object){ OBJ_VCPU, .slot = (unsigned)slot };
 	for (unsigned i = 0; i < w->vm.devices->len; i++) {
@@ -77,7 +95,7 @@ static void list_folder(struct worker *w, bool named, json_object *list)
 	}
 	for (unsigned i = 0; named && i < w->vm.devices->len; i++) {
 		const struct device *d = w->vm.devices->pdata[i];
-		g_autofree char *what = g_strdup_printf("child<%s>", d->ops->name);
+		g_autofree char *what = g_strdup_printf("child<%s>", qom_type(d));
 
 		add_property(list, d->id, what);
 	}
@@ -100,10 +118,12 @@ QMP(qom_list)
 		break;
 	case OBJ_MACHINE:
 		add_property(*reply, "peripheral", "child<container>");
+		add_property(*reply, "peripheral-anon", "child<container>");
 		add_property(*reply, "unattached", "child<container>");
 		break;
 	case OBJ_FOLDER:
-		list_folder(c->worker, o.named, *reply);
+		if (!o.empty)
+			list_folder(c->worker, o.named, *reply);
 		break;
 	case OBJ_VCPU:
 		for (size_t i = 0; i < G_N_ELEMENTS(vcpu); i++)
@@ -143,7 +163,7 @@ static char *type_of(const struct worker *w, const struct object *o)
 	case OBJ_VCPU:
 		return vcpu_type(w);
 	case OBJ_DEVICE:
-		return g_strdup(o->device->ops->name);
+		return g_strdup(qom_type(o->device));
 	default:
 		return g_strdup("container");
 	}

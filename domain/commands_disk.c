@@ -13,13 +13,14 @@
 /* --- limits --- */
 
 #define LIMIT(m, d, text) U64(T, tune.m, NULL, 0, UINT64_C(1000000000000000), 0, text, .name = #m, .def = d)
+#define RATE(m, d, text) F_NUM(T, tune.m, uint64_t, NULL, kind_size, 0, UINT64_C(1000000000000000), 0, text, .name = #m, .def = d, .unit = 1)
 #define LENGTH(m, d) U64(T, tune.m##_max_length, NULL, 0, 86400, 0, "seconds that this burst may last", .name = #m "_max_length", .def = d)
 #define LIMITS(d) \
-	LIMIT(total_bytes_sec, d, "bytes per second, read and written; 0: no limit, as for all"), LIMIT(read_bytes_sec, d, "bytes read per second"), \
-	LIMIT(write_bytes_sec, d, "bytes written per second"), LIMIT(total_iops_sec, d, "operations per second"), \
+	RATE(total_bytes_sec, d, "bytes per second, read and written, or with a unit (10MiB); 0: no limit, as for all"), RATE(read_bytes_sec, d, "bytes read per second"), \
+	RATE(write_bytes_sec, d, "bytes written per second"), LIMIT(total_iops_sec, d, "operations per second"), \
 	LIMIT(read_iops_sec, d, "reads per second"), LIMIT(write_iops_sec, d, "writes per second"), \
-	LIMIT(total_bytes_sec_max, d, "bytes per second in a burst"), LIMIT(read_bytes_sec_max, d, "bytes read in a burst"), \
-	LIMIT(write_bytes_sec_max, d, "bytes written in a burst"), LIMIT(total_iops_sec_max, d, "operations in a burst"), \
+	RATE(total_bytes_sec_max, d, "bytes per second in a burst"), RATE(read_bytes_sec_max, d, "bytes read in a burst"), \
+	RATE(write_bytes_sec_max, d, "bytes written in a burst"), LIMIT(total_iops_sec_max, d, "operations in a burst"), \
 	LIMIT(read_iops_sec_max, d, "reads in a burst"), LIMIT(write_iops_sec_max, d, "writes in a burst"), \
 	LIMIT(size_iops_sec, d, "bytes that count as one operation"), \
 	STR(T, tune.group_name, NULL, 0, "disks of one name share the limits", .name = "group_name"), \

@@ -43,7 +43,7 @@ struct accel_ops {
 	void (*kick)(struct vcpu *);    /* any thread: makes run return soon, also when it is just about to enter */
 	bool (*vcpu_save)(struct vcpu *, GByteArray *out, GError **err);
 	bool (*vcpu_load)(struct vcpu *, const uint8_t **data, size_t *len, GError **err);
-	int (*nmi)(struct vcpu *);
+	int (*nmi)(struct vcpu *);      /* the NMI button: goes to vCPUs whose LINT1 the guest has set up for it */
 	/* General and system registers, read or (set) written; the same threads as above. May be NULL in a fake. */
 	int (*regs)(struct vcpu *, struct kvm_regs *, struct kvm_sregs *, bool set);
 	/* For reports, from the vCPU's thread: rip, the instruction there, registers, on one line. NULL: cannot. Caller frees. */

@@ -20,6 +20,11 @@
 
 #define KICK_SIGNAL (SIGRTMIN + 1)
 #define INSN_MAX 15
+/* a local APIC's page: where the NMI button's line is wired, and how */
+#define LAPIC_LINT1 0x360
+#define LAPIC_MASKED (1u << 16)
+#define LAPIC_MODE (7u << 8)
+#define LAPIC_MODE_NMI (4u << 8)
 
 #ifndef KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
 #define KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES 1
@@ -170,6 +175,15 @@ void kvm_vcpu_kick(struct vcpu *v)
 
 int kvm_vcpu_nmi(struct vcpu *v)
 {
+	struct kvm_lapic_state apic;
+	uint32_t lint1;
+	int r = kvm_ioctl(kvm_vcpu(v)->fd, KVM_GET_LAPIC, &apic);
+
+	if (r < 0)
+		return r;
+	memcpy(&lint1, apic.regs + LAPIC_LINT1, sizeof lint1);
+	if (lint1 & LAPIC_MASKED || (lint1 & LAPIC_MODE) != LAPIC_MODE_NMI)
+		return 0;
 	return kvm_ioctl_num(kvm_vcpu(v)->fd, KVM_NMI, 0);
 }
 

@@ -23,7 +23,7 @@
 #include "hv/vm.h"
 #include "hv/x86/cpuid.h"
 
-enum { VCPU_ASK_PARK = 1 << 0, VCPU_ASK_QUIT = 1 << 1 };
+enum { VCPU_ASK_PARK = 1 << 0, VCPU_ASK_QUIT = 1 << 1, VCPU_ASK_NMI = 1 << 2 };
 
 #define SETTLE_MAX 4096         /* exits that one half-done instruction may still make */
 
@@ -167,6 +167,13 @@ static void settle(struct vcpu *v)
 	}
 }
 
+/* KVM's own lock of a vCPU is held while it runs, also while it halts: so only its thread may do this. */
+static void take_nmi(struct vcpu *v)
+{
+	__atomic_fetch_and(&v->ask, ~VCPU_ASK_NMI, __ATOMIC_SEQ_CST);
+	(void)v->vm->accel->nmi(v);     /* main has had its answer: nobody is left to tell */
+}
+
 /* Parks until vcpu_go; false when the thread has to end. */
 static bool park(struct vcpu *v)
 {
@@ -201,6 +208,10 @@ static gpointer vcpu_thread(gpointer arg)
 		if (G_UNLIKELY(__atomic_load_n(&v->vm->reset_pending, __ATOMIC_SEQ_CST)))
 			__atomic_fetch_or(&v->ask, VCPU_ASK_PARK, __ATOMIC_SEQ_CST);
 		if (G_UNLIKELY(asked(v))) {
+			if (asked(v) & VCPU_ASK_NMI)
+				take_nmi(v);
+			if (!(asked(v) & (VCPU_ASK_PARK | VCPU_ASK_QUIT)))
+				continue;
 			if (entered)
 				settle(v);
 			entered = false;
@@ -308,6 +319,14 @@ bool vcpu_parked(struct vcpu *v)
 	parked = v->parked;
 	g_mutex_unlock(&v->lock);
 	return parked;
+}
+
+int vcpu_nmi(struct vcpu *v)
+{
+	if (vcpu_parked(v))
+		return v->vm->accel->nmi(v);
+	ask(v, VCPU_ASK_NMI);
+	return 0;
 }
 
 static bool wait_until(struct vcpu *v, gint64 end)

@@ -36,6 +36,8 @@ void vcpu_finish(struct vcpu *);                /* ends and joins the thread */
 void vcpu_go(struct vcpu *);                    /* main: leave the park */
 void vcpu_park(struct vcpu *);                  /* main: ask and kick; does not wait */
 bool vcpu_parked(struct vcpu *);
+/* main: the NMI button, as far as the guest has wired it (accel.h); a running vCPU gets it soon, which is not waited for. 0 or -errno. */
+int vcpu_nmi(struct vcpu *);
 /* main: waits at most timeout_ms until it is parked and no exit is half done. */
 bool vcpu_wait_parked(struct vcpu *, unsigned timeout_ms);
 /* main: waits at most timeout_ms until all are parked and no exit is half done. */

@@ -294,6 +294,15 @@ static void print_domstats(const struct call *c, json_object *o)
 	}
 }
 
+/* A device that the machine has has an alias; one that is only in the definition gets it at the next start. */
+static void print_device(const struct call *c, json_object *o)
+{
+	if (*str(o, "alias"))
+		print_struct(o, 0);
+	else if (!c->quiet)
+		printf("domain '%s': its definition is changed\n", c->vm);
+}
+
 static const struct {
 	const char *command;
 	void (*print)(const struct call *, json_object *);
@@ -308,6 +317,14 @@ static const struct {
 	{ "setmem", .said = "domain '%s': the amount of memory is changed\n" },
 	{ "update-memory-device", .said = "domain '%s': the memory device's size is changed\n" },
 	{ "setmaxmem", .said = "domain '%s': what it may have of memory is changed, from its next start\n" },
+	{ "attach-device", print_device },
+	{ "attach-disk", print_device },
+	{ "attach-interface", print_device },
+	{ "detach-device", print_device },
+	{ "detach-device-alias", print_device },
+	{ "detach-disk", print_device },
+	{ "detach-interface", print_device },
+	{ "update-device", print_device },
 	{ "domstate", print_state },
 	{ "wait", print_state },
 	{ "autostart", print_autostart },

@@ -20,6 +20,7 @@ struct sim {
 	int pending;                    /* atomic: an exit was handed out and not completed */
 	int runs, settles;              /* atomic */
 	int fail;                       /* what run returns, once */
+	int nmis, nmis_elsewhere;       /* atomic: those from other threads while it may run */
 };
 static struct { enum vm_request what; char text[256]; } requests[16];
 static unsigned requests_n;
@@ -68,12 +69,22 @@ static void sim_kick(struct vcpu *v)
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 }
 
+static int sim_nmi(struct vcpu *v)
+{
+	struct sim *s = v->accel;
+
+	if (g_thread_self() != v->thread && !vcpu_parked(v))
+		g_atomic_int_inc(&s->nmis_elsewhere);
+	g_atomic_int_inc(&s->nmis);
+	return 0;
+}
+
 static void sim_vm_close(struct vm *vm)
 {
 }
 
 static const struct accel_ops sim_ops = { .name = "sim", .close = sim_vm_close, .vcpu_open = sim_open, .vcpu_close = sim_close,
-	.run = sim_run, .kick = sim_kick };
+	.run = sim_run, .kick = sim_kick, .nmi = sim_nmi };
 
 static void on_request(struct vm *vm, enum vm_request what, unsigned value, const char *text)
 {
@@ -283,6 +294,32 @@ static void test_string_io(void)
 	g_mutex_clear(&dev.lock);
 }
 
+/* KVM holds a vCPU's lock while the guest halts: an NMI from another thread would wait for it for ever. */
+static void test_nmi(void)
+{
+	struct sim s = { 0 };
+	struct vm vm;
+
+	set_up(&vm, &s);
+	g_assert_true(vcpus_wait_parked(&vm, 10000));
+	g_assert_cmpint(vcpu_nmi(vcpu(&vm)), ==, 0);
+	g_assert_cmpint(g_atomic_int_get(&s.nmis), ==, 1);
+	vcpu_go(vcpu(&vm));
+	for (int i = 2; i < 200; i++) {
+		g_assert_cmpint(vcpu_nmi(vcpu(&vm)), ==, 0);
+		while (g_atomic_int_get(&s.nmis) < i)
+			g_usleep(20);
+		if (i % 10 == 0) {      /* it goes on, and parks as ever */
+			vcpu_park(vcpu(&vm));
+			g_assert_true(vcpus_wait_parked(&vm, 10000));
+			vcpu_go(vcpu(&vm));
+		}
+	}
+	g_assert_cmpint(s.nmis_elsewhere, ==, 0);
+	g_assert_cmpint(vcpu(&vm)->ask, ==, 0);
+	vm_finish(&vm);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -291,6 +328,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/vcpu/told", test_told);
 	g_test_add_func("/vcpu/ends", test_ends);
 	g_test_add_func("/vcpu/run-fails", test_run_fails);
+	g_test_add_func("/vcpu/nmi", test_nmi);
 	g_test_add_func("/vcpu/string-io", test_string_io);
 	return g_test_run();
 }

@@ -177,6 +177,13 @@ def case_flat(k):
     refused(k, 'no answer from the guest', 'detach-disk', 'f', 'vda', '--timeout', '1', '--force')
     assert k.ctl('dumpxml', 'f').stdout == before and other in open_files(k, 'f')
     refused(k, 'runs from', 'detach-disk', 'f', 'vda')
+    assert 'runs from' in k.qmp('f').error('device_del', id='virtio-disk0')['desc']
+    refused(k, 'in its definition.*fits', 'detach-disk', 'f', 'vdz', '--config')
+    refused(k, 'in its definition.*no disk', 'blkdeviotune', 'f', 'vdz', '--config', '--total-bytes-sec', '1')
+    k.ctl('blkdeviotune', 'f', 'vda', '--total-bytes-sec', '10MiB', '--read-iops-sec', '7')
+    tune = k.json('blkdeviotune', 'f', 'vda')
+    assert (tune['total_bytes_sec'], tune['read_iops_sec']) == (10 << 20, 7), tune
+    before = k.ctl('dumpxml', 'f').stdout
     refused(k, 'fits', 'detach-disk', 'f', 'vdz')
     refused(k, 'no device', 'detach-device-alias', 'f', 'nothing')
     refused(k, 'vda', 'attach-disk', 'f', img, 'vda')
@@ -197,6 +204,13 @@ def case_flat(k):
     refused(k, 'taken|in use', 'attach-disk', 'f', img, 'vdd', '--timeout', '1')
     slow.join()
     assert k.ctl('dumpxml', 'f').stdout == before
+    # a root that only the guest can find is on the first disk, until somebody says otherwise
+    for root, is_it in (('root=UUID=0b8d', True), ('root=/dev/mapper/vg-root', True), ('root=/dev/ram0', False), ('root=/dev/vdb2', False), ('ro', False)):
+        k.ctl('destroy', 'f')
+        k.ctl('undefine', 'f')
+        start(k, flat('f', own, root=root), 'f')
+        refused(k, 'runs from' if is_it else 'no answer', 'detach-disk', 'f', 'vda', '--timeout', '1')
+    before = k.ctl('dumpxml', 'f').stdout
     # the definition needs no guest
     k.ctl('attach-disk', 'f', img, 'vdb', '--config')
     assert img in k.ctl('dumpxml', 'f', '--inactive').stdout and k.ctl('dumpxml', 'f').stdout == before

@@ -642,6 +642,18 @@ def dump(k):
         assert 'error' in c.ask({'execute': 'dump-guest-memory', 'arguments': bad}), bad
 
 
+def nmi(k):
+    """The button reaches a machine whose processors halt, and one that is paused; it answers on at once."""
+    path = machine(k, current=3)
+    c = Client(path)
+    c.run('qmp_capabilities')
+    for command in ('inject-nmi', 'cont', 'inject-nmi', 'query-status', 'inject-nmi', 'stop', 'inject-nmi', 'cont'):
+        begun = time.monotonic()
+        c.run(command)
+        assert time.monotonic() - begun < 5, command
+    assert c.run('query-status')['status'] == 'running'
+
+
 def re_hex(some):
     return '\t'.join(f'0x{b:02x}' for b in some)
 
@@ -697,5 +709,5 @@ def clients(k):
     return ', '.join(said)
 
 
-cases = {f.__name__: f for f in (conformance, blocks, schema, order, descriptors, dump, clients)}
+cases = {f.__name__: f for f in (conformance, blocks, schema, order, descriptors, dump, nmi, clients)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
