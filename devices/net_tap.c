@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Taps: the launcher has made them, with one descriptor per pair of queues, IFF_VNET_HDR and a header of 12 bytes. A frame is
- * one readv straight into the guest's buffers or one writev straight from them.
+ * one read straight into the guest's buffers or one write straight from them.
  *
  * The kernel spreads flows over the descriptors that are attached, so those of queues that the guest does not use are
  * detached, or their frames would wait for ever. Both ioctls (TUNSETQUEUE, TUNSETOFFLOAD) are rows of hv/lock_rows.h.
@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "devices/net.h"
@@ -72,6 +73,22 @@ static void tap_want(struct net *n, unsigned q, unsigned wishes)
 		g_debug("tap: %s", err->message);
 }
 
+/* Frames of one piece, the usual case, need no list of pieces to be copied and checked; and the calls themselves, for libc's
+ * are cancellation points, which takes as long as entering the kernel. */
+static ssize_t get(int fd, const struct iovec *iov, unsigned n)
+{
+	if (n == 1)
+		return syscall(SYS_read, fd, iov->iov_base, iov->iov_len);
+	return syscall(SYS_readv, fd, iov, (int)n);
+}
+
+static ssize_t put(int fd, const struct iovec *iov, unsigned n)
+{
+	if (n == 1)
+		return syscall(SYS_write, fd, iov->iov_base, iov->iov_len);
+	return syscall(SYS_writev, fd, iov, (int)n);
+}
+
 /* The whole frame must fit: the kernel cuts without a word, but tells the length that it had. */
 static ssize_t tap_recv(struct net *n, unsigned q, const struct iovec *iov, unsigned iov_n)
 {
@@ -79,7 +96,7 @@ static ssize_t tap_recv(struct net *n, unsigned q, const struct iovec *iov, unsi
 	ssize_t got;
 
 	do
-		got = readv(t->watch.fd, iov, (int)iov_n);
+		got = get(t->watch.fd, iov, iov_n);
 	while (got < 0 && errno == EINTR);
 	if (got >= 0)
 		return got;
@@ -89,12 +106,12 @@ static ssize_t tap_recv(struct net *n, unsigned q, const struct iovec *iov, unsi
 static ssize_t tap_send(struct net *n, unsigned q, const struct iovec *iov, unsigned iov_n)
 {
 	const struct tap_queue *t = &((struct tap *)n)->queue[q];
-	ssize_t put;
+	ssize_t done;
 
 	do
-		put = writev(t->watch.fd, iov, (int)iov_n);
-	while (put < 0 && errno == EINTR);
-	return put < 0 ? -errno : put;
+		done = put(t->watch.fd, iov, iov_n);
+	while (done < 0 && errno == EINTR);
+	return done < 0 ? -errno : done;
 }
 
 /* The kernel takes some only together. */

@@ -177,6 +177,7 @@ static bool make_pairs(struct card *c, GError **err)
 		virtio_queue_loop(v, 2 * n, loop_of(v->head.dev.vm, n));
 		virtio_queue_loop(v, 2 * n + 1, loop_of(v->head.dev.vm, n));
 		p->card = c;
+		p->expect = 1;
 		p->index = n;
 		p->rx = &v->queues[2 * n].q;
 		p->tx = &v->queues[2 * n + 1].q;

@@ -72,7 +72,7 @@ struct pair {
 	struct chain *ahead;            /* [CARD_AHEAD] */
 	unsigned ahead_at, ahead_n;
 	uint64_t room;                  /* bytes of them */
-	bool large;                     /* the last frame was larger than a few pages */
+	size_t expect;                  /* bytes to offer directly to the next frame, after the size of the last */
 	uint8_t *bounce;                /* [NET_FRAME_MAX] what the chains did not hold */
 	size_t pending, direct;         /* bytes of a frame that waits for chains; those of them that are in the first chains */
 	/* send: the chain that the back end had no room for */

@@ -17,7 +17,11 @@
 #include <string.h>
 
 #define BATCH 256               /* frames before others on the loop have their turn */
-#define FEW 4096u               /* bytes offered directly while frames are small */
+#define SHOW_RX 8               /* the driver sees frames together, so many, */
+#define SHOW_TX 16              /* and of those it may forget so many or so many bytes */
+#define SHOW_TX_BYTES 32768
+#define ONE 1u                  /* p->expect: the first chain will do; */
+#define FEW 4096u               /* a page; anything else: NET_FRAME_MAX */
 #define IOV_MOST 512u
 #define HEAD 18u                /* two addresses, a tag, a type */
 
@@ -86,7 +90,7 @@ static bool take_ahead(struct pair *p, uint64_t bytes)
 }
 
 /* Copies n bytes to (or from) place `at` of the pieces. */
-static void pieces_copy(const struct iovec *v, unsigned n, size_t at, void *bytes, size_t len, bool to)
+static void copy_all(const struct iovec *v, unsigned n, size_t at, void *bytes, size_t len, bool to)
 {
 	for (unsigned i = 0; i < n && len; i++) {
 		size_t part;
@@ -103,6 +107,17 @@ static void pieces_copy(const struct iovec *v, unsigned n, size_t at, void *byte
 		len -= part;
 		at = 0;
 	}
+}
+
+/* Most often it is all in the first. */
+static inline void pieces_copy(const struct iovec *v, unsigned n, size_t at, void *bytes, size_t len, bool to)
+{
+	if (!n || v->iov_len < at + len)
+		copy_all(v, n, at, bytes, len, to);
+	else if (to)
+		memcpy((uint8_t *)v->iov_base + at, bytes, len);
+	else
+		memcpy(bytes, (const uint8_t *)v->iov_base + at, len);
 }
 
 /* The same pieces without the header's bytes at their start, for back ends that know none; how many. */
@@ -157,7 +172,7 @@ static void deliver(struct pair *p, struct net_header *h, size_t len)
 		if (have < part)
 			pieces_copy(chain_in(c), c->in_n, have, p->bounce + (done + have - p->direct), part - have, true);
 		drop_first(p);
-		virtq_push(p->rx, c, part);
+		virtq_push_hidden(p->rx, c, part);
 		done += part;
 	}
 	p->pending = 0;
@@ -232,13 +247,14 @@ static int receive_one(struct pair *p)
 
 	if (p->pending)
 		return receive_pending(p, merge);
-	(void)take_ahead(p, p->large && merge ? NET_FRAME_MAX : merge ? FEW : 1);
+	(void)take_ahead(p, merge ? p->expect : ONE);
 	if (!p->ahead_n)
 		return 0;
-	n = pieces_of(p, v, !merge ? 1 : p->large ? NET_FRAME_MAX : FEW, &p->direct);
+	n = pieces_of(p, v, merge ? p->expect : ONE, &p->direct);
 	if (!n)         /* one chain of more pieces than we take */
 		p->direct = 0;
-	v[n++] = (struct iovec){ p->bounce, NET_FRAME_MAX };
+	if (merge || !n)        /* else what does not fit is lost anyway */
+		v[n++] = (struct iovec){ p->bounce, NET_FRAME_MAX };
 	got = take_frame(p, v, n);
 	if (got == -EAGAIN)
 		return -EAGAIN;
@@ -248,7 +264,7 @@ static int receive_one(struct pair *p)
 			net_drop(c->net, p->index, true);
 		return 1;
 	}
-	p->large = len > FEW;
+	p->expect = len <= ahead(p, 0)->in_len ? ONE : len <= FEW ? FEW : NET_FRAME_MAX;
 	pieces_copy(v, n, 0, &h, NET_HEADER, false);
 	pieces_copy(v, n, NET_HEADER, head, MIN(HEAD, len - NET_HEADER), false);
 	if (!is_welcome(c, &h) || !card_filter_passes(c, head, len - NET_HEADER)) {
@@ -295,8 +311,11 @@ void card_receive(struct pair *p)
 		return;
 	}
 	forget_received(p);
-	for (unsigned i = 0; i < BATCH && r == 1; i++)
+	for (unsigned i = 0; i < BATCH && r == 1; i++) {
 		r = g_atomic_int_get(&c->link_wanted) ? receive_one(p) : lose_one(p);
+		if (i % SHOW_RX == 0)   /* the first, which may be all, at once */
+			virtq_show(p->rx);
+	}
 	virtq_signal(p->rx);
 	want(p, NET_RX, r != 0);
 	if (r == 1)
@@ -335,6 +354,7 @@ void card_send(struct pair *p)
 {
 	struct card *c = p->card;
 	bool full = false, more = true;
+	uint64_t bytes = 0;
 
 	if (!virtio_runs(virtio(p), p->tx)) {
 		want(p, NET_TX, false);
@@ -349,8 +369,13 @@ void card_send(struct pair *p)
 		full = send_chain(p, &p->held) == -EAGAIN;
 		if (full)
 			break;
-		virtq_push(p->tx, &p->held, 0);
+		bytes += p->held.out_len;
+		virtq_push_hidden(p->tx, &p->held, 0);
 		p->holding = false;
+		if (i % SHOW_TX == SHOW_TX - 1 || bytes >= SHOW_TX_BYTES) {
+			virtq_show(p->tx);
+			bytes = 0;
+		}
 	}
 	net_flush(c->net, p->index);
 	virtq_signal(p->tx);

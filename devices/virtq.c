@@ -4,7 +4,7 @@
  *
  * While a queue is worked on, kicks are off: the driver is told not to notify. When it runs empty they go on again and the
  * ring is looked at once more, for the driver may have added something before it saw that. Pushing publishes each used
- * entry at once; the interrupt is decided by virtq_signal, once per batch.
+ * entry at once, unless it is asked to wait; the interrupt is decided by virtq_signal, once per batch.
  *
  * The two rings differ in four functions (peek, take, push, and what to say about kicks); walking a chain is common to
  * both: direct entries, of which the last may be an indirect table. They share a file, because what must hold for one must
@@ -119,9 +119,9 @@ bool virtq_start(struct virtq *q, const struct virtq_setup *s)
 {
 	virtq_stop(q);
 	q->set = *s;
-	q->avail = q->used = q->unsignalled = 0;
+	q->avail = q->seen = q->used = q->unsignalled = 0;
 	q->avail_wrap = q->used_wrap = true;
-	q->kicks_off = q->signalled_any = q->polled = false;
+	q->kicks_off = q->signalled_any = q->polled = q->hidden = false;
 	if (!s->size || s->size > VIRTQ_SIZE_MAX || (!s->packed && s->size & (s->size - 1))) {
 		break_it(q, "impossible queue size");
 		return false;
@@ -163,7 +163,11 @@ static void say_kicks(struct virtq *q, bool on)
 
 /* --- is there something? --- */
 
-/* Entries that wait; a split ring knows how many, a packed one whether. Breaks the queue when the driver lies. */
+/*
+ * Entries that wait; a split ring knows how many, a packed one whether. Breaks the queue when the driver lies. A split ring's
+ * index is read again only when all that it told of is taken: the driver's processor writes it all the time, and each look
+ * takes that line from it.
+ */
 static unsigned waiting(struct virtq *q)
 {
 	uint16_t n, flags;
@@ -172,9 +176,14 @@ static unsigned waiting(struct virtq *q)
 		flags = load16(q->desc + 16ull * q->avail + 14);
 		return !(flags & DESC_AVAIL) != q->avail_wrap && !(flags & DESC_USED) == q->avail_wrap;
 	}
-	n = (uint16_t)(load16(q->driver + 2) - q->avail);
+	n = (uint16_t)(q->seen - q->avail);
+	if (n)
+		return n;
+	q->seen = load16(q->driver + 2);
+	n = (uint16_t)(q->seen - q->avail);
 	if (n <= q->set.size)
 		return n;
+	q->seen = q->avail;
 	break_it(q, "the available index jumped");
 	return 0;
 }
@@ -358,7 +367,8 @@ static void chain_fill(struct virtq *q, struct chain *c, const struct walk *w)
 	c->out_at = c->in_at = 0;
 	c->out_off = c->in_off = 0;
 	c->more = n > VIRTQ_FEW ? g_new(struct iovec, n) : NULL;
-	memcpy(chain_iov(c), w->seg, n * sizeof(struct iovec));
+	for (struct iovec *v = chain_iov(c), *end = v + n; v < end; v++)        /* not memcpy: it would wait for the stores it reads */
+		*v = w->seg[v - chain_iov(c)];
 	c->prev = q->list.prev;
 	c->next = &q->list;
 	c->prev->next = c;
@@ -505,7 +515,7 @@ static void push_split(struct virtq *q, const struct chain *c, uint32_t len)
 	ram_mark(q->ram, q->set.device + at, sizeof(entry));
 	q->used++;
 	q->unsignalled++;
-	store16(q, q->device + 2, q->set.device + 2, q->used);
+	q->hidden = true;
 }
 
 static void push_packed(struct virtq *q, const struct chain *c, uint32_t len)
@@ -516,7 +526,13 @@ static void push_packed(struct virtq *q, const struct chain *c, uint32_t len)
 	memcpy(q->desc + at + 8, &len, 4);
 	memcpy(q->desc + at + 12, &c->id, 2);
 	ram_mark(q->ram, q->set.desc + at, 16);
-	store16(q, q->desc + at + 14, q->set.desc + at + 14, flags);
+	if (!q->hidden) {       /* the driver looks at this one first: when it is there, so are those behind it */
+		q->hidden = true;
+		q->hidden_at = q->used;
+		q->hidden_flags = flags;
+	} else {
+		store16(q, q->desc + at + 14, q->set.desc + at + 14, flags);
+	}
 	q->unsignalled = (uint16_t)(q->unsignalled + c->count);
 	q->used = (uint16_t)(q->used + c->count);
 	if (q->used >= q->set.size) {
@@ -545,7 +561,20 @@ void virtq_unlink(struct virtq *q, struct chain *c)
 	q->popped--;
 }
 
-void virtq_push(struct virtq *q, struct chain *c, uint64_t len)
+void virtq_show(struct virtq *q)
+{
+	uint64_t at = 16ull * q->hidden_at + 14;
+
+	if (!q->hidden || !is_open(q))
+		return;
+	q->hidden = false;
+	if (q->set.packed)
+		store16(q, q->desc + at, q->set.desc + at, q->hidden_flags);
+	else
+		store16(q, q->device + 2, q->set.device + 2, q->used);
+}
+
+void virtq_push_hidden(struct virtq *q, struct chain *c, uint64_t len)
 {
 	if (c->q) {
 		g_assert(c->q == q && q->popped);
@@ -561,6 +590,15 @@ void virtq_push(struct virtq *q, struct chain *c, uint64_t len)
 	}
 	c->q = NULL;
 	g_clear_pointer(&c->more, g_free);
+}
+
+void virtq_push(struct virtq *q, struct chain *c, uint64_t len)
+{
+	bool mine = c->q;       /* an orphan: the queue may be somebody else's now */
+
+	virtq_push_hidden(q, c, len);
+	if (mine)
+		virtq_show(q);
 }
 
 /* Is `event` among the n entries before `now`? */
@@ -598,6 +636,7 @@ void virtq_signal(struct virtq *q)
 
 	if (!is_open(q) || !n)
 		return;
+	virtq_show(q);
 	q->unsignalled = 0;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);        /* the used entries before what the driver says */
 	wanted = q->set.packed ? wants_packed(q, n) : wants_split(q, n);

@@ -60,9 +60,12 @@ struct virtq {
 	struct virtq_setup set;
 	uint8_t *desc, *driver, *device;        /* host addresses of the three areas */
 	uint16_t avail, used;   /* split: free running; packed: positions */
+	uint16_t seen;          /* split: the driver's index when it was last looked at, not behind .avail */
 	bool avail_wrap, used_wrap;
 	bool kicks_off;         /* the driver was told that we are looking anyway */
 	bool polled;            /* somebody looks all the time: an empty ring does not turn kicks on */
+	bool hidden;            /* pushed and not shown yet; packed: .hidden_flags, which come last, belong at .hidden_at */
+	uint16_t hidden_at, hidden_flags;
 	uint16_t unsignalled;   /* ring entries pushed since the last decision to interrupt */
 	bool signalled_any;
 	unsigned popped;        /* outstanding chains */
@@ -87,6 +90,12 @@ void virtq_set_polled(struct virtq *, bool on);
 bool virtq_waits(struct virtq *);               /* is there something? Leaves kicks as they are */
 /* Gives it back with `len` bytes written from its start, and frees what it holds. */
 void virtq_push(struct virtq *, struct chain *, uint64_t len);
+/*
+ * The same, but the driver sees it only after the next virtq_show, virtq_push or virtq_signal, all at once: for chains that
+ * belong together, and where many follow each other, for a line of memory that both processors use costs more than a frame.
+ */
+void virtq_push_hidden(struct virtq *, struct chain *, uint64_t len);
+void virtq_show(struct virtq *);
 void virtq_signal(struct virtq *);              /* after one or more pushes: interrupts when the driver wants it */
 
 /* Sequential access; both give how many bytes it were, less than n only at the end. */

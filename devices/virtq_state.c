@@ -117,7 +117,7 @@ bool virtq_load(struct virtq *q, struct virtq_state *s, GError **err)
 		if (c->count > q->set.size || (q->set.packed && !c->count))
 			return kerr_set(err, KERR_STATE_DATA, "queue %u: impossible request", q->index);
 	}
-	q->avail = s->avail;
+	q->avail = q->seen = s->avail;
 	q->used = s->used;
 	q->avail_wrap = s->avail_wrap;
 	q->used_wrap = s->used_wrap;

@@ -214,7 +214,7 @@ static void device_turn(struct rig *g, bool *kicked)
 		if (!g->busy[i])
 			continue;
 		serve(g, &g->held[i]);
-		virtq_push(&g->q, &g->held[i], g->held[i].written);
+		(g_rand_boolean(g->rand) ? virtq_push_hidden : virtq_push)(&g->q, &g->held[i], g->held[i].written);
 		g->busy[i] = false;
 	}
 	virtq_signal(&g->q);
@@ -346,6 +346,48 @@ static void test_events(void)
 		virtq_set_polled(&g->q, false);
 		g_assert_true(vring_add(&g->r, &s, 1, 0, &token));
 		g_assert_true(vring_wants_kick(&g->r));
+		rig_clear(g);
+		g_free(g);
+	}
+}
+
+/* Hidden ones are seen all at once: when they are shown, with the next one that is not hidden, or at the end of a batch. */
+static void test_hidden(void)
+{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct rig *g = g_new(struct rig, 1);
+		struct vseg s = { 0x80000, 64 };
+		struct chain c[6];
+		uint32_t len;
+		int token;
+
+		rig_make(g, 8, kind & 2, false, kind & 1);
+		for (unsigned round = 0; round < 5; round++) {  /* and around the ring's end */
+			for (unsigned i = 0; i < G_N_ELEMENTS(c); i++) {
+				g_assert_true(vring_add(&g->r, &s, 0, 1, &token));
+				g_assert_true(virtq_pop(&g->q, &c[i]));
+			}
+			for (unsigned i = 0; i < G_N_ELEMENTS(c); i += 2) {
+				virtq_push_hidden(&g->q, &c[i], 10 + i);
+				g_assert_null(vring_take(&g->r, &len));
+				if (i == 2)
+					virtq_push(&g->q, &c[i + 1], 11 + i);
+				else
+					virtq_push_hidden(&g->q, &c[i + 1], 11 + i);
+				if (i != 2)
+					g_assert_null(vring_take(&g->r, &len));
+				if (i == 0)
+					virtq_show(&g->q);
+				else if (i == 4)
+					virtq_signal(&g->q);
+				for (unsigned k = 0; k < 2; k++) {
+					g_assert_true(vring_take(&g->r, &len) == &token);
+					g_assert_cmpuint(len, ==, 10 + i + k);
+				}
+				g_assert_null(vring_take(&g->r, &len));
+			}
+		}
+		g_assert_cmpuint(g->breaks, ==, 0);
 		rig_clear(g);
 		g_free(g);
 	}
@@ -605,6 +647,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/virtq/all-kinds", test_all_kinds);
 	g_test_add_func("/virtq/events", test_events);
+	g_test_add_func("/virtq/hidden", test_hidden);
 	g_test_add_func("/virtq/dirty", test_dirty);
 	g_test_add_func("/virtq/rules-split", test_rules_split);
 	g_test_add_func("/virtq/rules-packed", test_rules_packed);
