@@ -243,7 +243,7 @@ static void clear_queue(struct virtio *v, struct virtio_queue *vq)
 {
 	virtq_stop(&vq->q);
 	vq->enabled = vq->resetting = false;
-	vq->size = v->size_max;
+	vq->size = vq->size_max;
 	vq->desc = vq->driver = vq->device = 0;
 	__atomic_store_n(&vq->vector, VIRTIO_NO_VECTOR, __ATOMIC_RELAXED);
 	virtio_pci_kick(v, vq);
@@ -422,14 +422,19 @@ void virtio_may_reach_memory(struct virtio *v, bool on)
 
 /* --- lifecycle --- */
 
+static bool is_size(unsigned size, GError **err)
+{
+	return (size <= VIRTQ_SIZE_MAX && !(size & (size - 1))) ||
+		kerr_set(err, KERR_ARGS, "queue size %u is not a power of two up to %d", size, VIRTQ_SIZE_MAX);
+}
+
 bool virtio_set_queues(struct virtio *v, unsigned n, unsigned size, struct loop *loop, GError **err)
 {
 	g_assert(!v->queues && n && n <= VIRTIO_QUEUES_MAX);
 	if (!size)
 		size = v->ops->queue_size ? v->ops->queue_size : QUEUE_SIZE;
-	if (size > VIRTQ_SIZE_MAX || size & (size - 1))
-		return kerr_set(err, KERR_ARGS, "queue size %u is not a power of two up to %d", size, VIRTQ_SIZE_MAX);
-	v->size_max = (uint16_t)size;
+	if (!is_size(size, err))
+		return false;
 	v->queues = g_new0(struct virtio_queue, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct virtio_queue *vq = &v->queues[i];
@@ -437,6 +442,7 @@ bool virtio_set_queues(struct virtio *v, unsigned n, unsigned size, struct loop 
 		vq->q = (struct virtq){ .ram = &dev_of(v)->vm->ram, .interrupt = queue_interrupt, .broken = queue_broken, .arg = v,
 			.index = i };
 		virtq_init(&vq->q);
+		vq->size_max = (uint16_t)size;
 		vq->loop = loop ? loop : dev_of(v)->vm->loops[0];
 		vq->kick = (struct loop_fd){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .fn = on_kick, .arg = vq };
 		vq->poll = (struct loop_poll){ .fn = poll_queue, .quiet = poll_quiet, .arg = vq };
@@ -454,6 +460,15 @@ void virtio_queue_loop(struct virtio *v, unsigned queue, struct loop *loop)
 {
 	g_assert(!v->queues[queue].kick.loop);
 	v->queues[queue].loop = loop;
+}
+
+bool virtio_queue_size(struct virtio *v, unsigned queue, unsigned size, GError **err)
+{
+	if (!is_size(size, err))
+		return false;
+	if (size)
+		v->queues[queue].size_max = (uint16_t)size;
+	return true;
 }
 
 struct watch_call {

@@ -70,6 +70,7 @@ struct virtio_queue {
 	struct loop_poll poll;
 	bool polled;                    /* the loop polls at present; its thread */
 	struct queue_post *post;
+	uint16_t size_max;              /* what the guest is offered */
 	/* registers: dev->lock */
 	uint16_t size, vector;          /* vector: atomic too */
 	bool enabled, resetting;
@@ -85,7 +86,6 @@ struct virtio {
 	const struct virtio_ops *ops;
 	struct virtio_queue *queues;
 	unsigned queues_n;
-	uint16_t size_max;              /* of a queue */
 	uint64_t offered;               /* features; set before the end of realize */
 	/* registers: dev->lock */
 	uint64_t accepted;              /* fixed at FEATURES_OK; read by loops afterwards */
@@ -114,7 +114,9 @@ static inline bool virtio_has(const struct virtio *v, uint64_t feature) { return
 /* --- for devices --- */
 /* How many queues, of at most how many entries, on which loop; once, in realize. */
 bool virtio_set_queues(struct virtio *, unsigned n, unsigned size, struct loop *, GError **err);
-void virtio_queue_loop(struct virtio *, unsigned queue, struct loop *);        /* another one, in realize */
+/* Those of one queue, in realize. */
+void virtio_queue_loop(struct virtio *, unsigned queue, struct loop *);
+bool virtio_queue_size(struct virtio *, unsigned queue, unsigned size, GError **err);   /* at most so many entries; 0: as it is */
 /* The config registers changed: dev->lock held. */
 void virtio_changed(struct virtio *);
 /* The guest broke the rules: NEEDS_RESET. Not with dev->lock held. */

@@ -163,12 +163,11 @@ static bool make_pairs(struct card *c, GError **err)
 {
 	const struct iface *i = config_of(c);
 	struct virtio *v = &c->virtio;
-	uint32_t size = MAX(i->driver.rx_queue_size, i->driver.tx_queue_size);
 
 	c->pairs_n = i->driver.queues ? i->driver.queues : 1;
 	if (c->pairs_n > NET_QUEUES_MAX)
 		return kerr_set(err, KERR_UNSUPPORTED, "a card has 1 to %u pairs of queues, not %u", NET_QUEUES_MAX, c->pairs_n);
-	if (!virtio_set_queues(v, 2 * c->pairs_n + 1, size ? size : QUEUE_SIZE, NULL, err))
+	if (!virtio_set_queues(v, 2 * c->pairs_n + 1, QUEUE_SIZE, NULL, err))
 		return false;
 	c->pairs = g_new0(struct pair, c->pairs_n);
 	for (unsigned n = 0; n < c->pairs_n; n++) {
@@ -184,6 +183,9 @@ static bool make_pairs(struct card *c, GError **err)
 		p->ahead = g_new0(struct chain, CARD_AHEAD);
 		p->bounce = g_malloc(NET_FRAME_MAX);
 	}
+	for (unsigned n = 0; n < 2 * c->pairs_n; n++)
+		if (!virtio_queue_size(v, n, n & 1 ? i->driver.tx_queue_size : i->driver.rx_queue_size, err))
+			return false;
 	g_atomic_int_set(&c->used, 1);
 	return true;
 }

@@ -135,7 +135,7 @@ static uint64_t common_read(struct virtio *v, unsigned offset, unsigned size)
 
 static void write_size(struct virtio *v, struct virtio_queue *vq, uint64_t value)
 {
-	if (!value || value > v->size_max || (!(v->accepted & VIRTIO_F_RING_PACKED) && value & (value - 1)))
+	if (!value || value > vq->size_max || (!(v->accepted & VIRTIO_F_RING_PACKED) && value & (value - 1)))
 		guest_error(&v->head.dev, "queue %u: impossible size %u", vq->q.index, (unsigned)value);
 	else
 		vq->size = (uint16_t)value;

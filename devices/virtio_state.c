@@ -62,7 +62,7 @@ static bool start(struct virtio *v, struct virtio_queue *vq)
 
 static bool load_queue(struct virtio *v, struct virtio_queue *vq, struct virtq_state *s, GError **err)
 {
-	vq->size = s->size ? MIN(s->size, v->size_max) : v->size_max;
+	vq->size = s->size ? MIN(s->size, vq->size_max) : vq->size_max;
 	vq->vector = s->vector;
 	vq->enabled = s->enabled;
 	vq->desc = s->desc;

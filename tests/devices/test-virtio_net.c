@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "devices/virtio_pci.h"
 #include "domain/error.h"
 #include "tests/devices/net_rig.h"
 #include "tests/fake/driver.h"
@@ -285,6 +286,16 @@ static void test_pairs(void)
 	n = 0;
 	g_assert_cmpuint(control(&r, 4, 0, &n, 2), ==, 1);
 	g_assert_cmpuint(net_mem_used(r.leaf), ==, 1);
+	rig_close(&r);
+
+	/* sizes of either direction; the control queue has none of its own */
+	rig_open(&r, "'driver':{'queues':2,'rx_queue_size':1024,'tx_queue_size':512}");
+	drive(&r, ALL & ~PACKED, 2);
+	vdrv_reset(&r.d);
+	for (unsigned q = 0; q < 5; q++) {
+		vdrv_common_write(&r.d, COMMON_QUEUE_SELECT, 2, q);
+		g_assert_cmpuint(vdrv_common(&r.d, COMMON_QUEUE_SIZE, 2), ==, q == 4 ? 256 : q & 1 ? 512 : 1024);
+	}
 	rig_close(&r);
 
 	/* a driver that knows one pair only finds its control queue at 2 */
