@@ -153,6 +153,8 @@ void block_submit(struct block *b, struct block_req *r)
 		r->started = clock_now(c->host->clock, CLOCK_HOST);
 		if (c->options.writethrough && (r->op == BLOCK_WRITE || r->op == BLOCK_ZERO))
 			r->flags |= BLOCK_FUA;
+		if (c->options.ignore_discard)  /* Linux asks for it also where the disk says that it can't */
+			r->flags &= ~(unsigned)BLOCK_UNMAP;
 	}
 	rc = check(b, r);
 	if (rc < 0 || is_nothing(b, r)) {

@@ -494,6 +494,40 @@ static void test_modes(void)
 	}
 }
 
+/* discard='ignore': what was allocated stays so, also when the guest zeroes it and allows to give it back. */
+static void test_unmap(void)
+{
+	for (int discard = DISCARD_ABSENT; discard < DISCARD_N; discard++) {
+		struct disk *d = schema_new(&disk_schema);
+		g_autofree uint8_t *buf = g_malloc(1 << 20);
+		struct block_info info;
+		struct rig r;
+		struct block *b;
+		GError *err = NULL;
+
+		rig_init(&r, false, true);
+		g_autofree char *path = rig_path(&r, "disk");
+		memset(buf, 1, 1 << 20);
+		rig_save(path, buf, 1 << 20);
+		g_assert_true(fdset_add(r.fds, "disk0", open(path, O_RDWR | O_CLOEXEC), NULL));
+		d->type = DISK_FILE;
+		d->source.file.path = g_strdup(path);
+		d->source.file.fd = g_strdup("disk0");
+		d->driver.format = FORMAT_RAW;
+		d->driver.discard = discard;
+		b = block_open_disk(r.host, d, r.fds, &err);
+		g_assert_no_error(err);
+		g_assert_cmpint(rig_io(&r, b, BLOCK_ZERO, BLOCK_UNMAP, 0, NULL, 1 << 20), ==, 1 << 20);
+		g_assert_cmpint(rig_io(&r, b, BLOCK_READ, 0, 0, buf, 1 << 20), ==, 1 << 20);
+		g_assert_true(!buf[0] && !memcmp(buf, buf + 1, (1 << 20) - 1));
+		block_info(b, &info);
+		g_assert_cmpint(info.allocated >= 1 << 20, ==, discard == DISCARD_IGNORE);
+		rig_close(&r, b, false);
+		schema_free(&disk_schema, d);
+		rig_finish(&r);
+	}
+}
+
 /* A loop with a thread of its own, as in a worker: requests are posted to it. */
 struct worker {
 	struct block *block;
@@ -590,6 +624,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/block/rows", test_rows);
 	g_test_add_func("/block/disk", test_disk);
 	g_test_add_func("/block/modes", test_modes);
+	g_test_add_func("/block/unmap", test_unmap);
 	for (unsigned i = 0; i < G_N_ELEMENTS(file_cases); i++) {
 		g_autofree char *path = g_strdup_printf("/block/file/%s", file_cases[i].name);
 
