@@ -33,6 +33,31 @@ class Failed(Exception):
     pass
 
 
+def judge_image(path, fmt, convert=None):
+    """QEMU's view of an image that a machine has let go: no error, no mark, and a map without gap or overlap up to its end."""
+    def tool(*args):
+        p = subprocess.run(['qemu-img', *args], capture_output=True, text=True)
+        if p.returncode:
+            raise Failed(f'qemu-img {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}')
+        return p.stdout
+    info = json.loads(tool('info', '--output=json', '-f', fmt, path))
+    marks = info.get('format-specific', {}).get('data', {})
+    if info.get('dirty-flag') or marks.get('corrupt'):
+        raise Failed(f'{path}: {info}')
+    if fmt != 'raw':
+        tool('check', '-f', fmt, path)
+    end = 0
+    for part in json.loads(tool('map', '--output=json', '-f', fmt, path)):
+        if part['start'] != end or not part['length']:
+            raise Failed(f'{path}: its map goes on at {part["start"]} instead of {end}')
+        end += part['length']
+    if end != info['virtual-size']:
+        raise Failed(f'{path}: its map ends at {end} of {info["virtual-size"]} bytes')
+    if convert:
+        tool('convert', '-f', fmt, '-O', 'raw', path, convert)
+        tool('compare', '-f', fmt, '-F', 'raw', path, convert)
+
+
 class Qmp:
     """A machine's own socket: qmp('query-status'), qmp.error('set_link', name='x', up=True)."""
     def __init__(self, path):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, judge_image, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -115,11 +115,8 @@ def sums(out):
 
 def judge(path, fmt, target, want):
     """The host's view: structure of the image, of the file system, and the sum of the files."""
-    raw = path
-    if fmt == 'qcow2':
-        tool('qemu-img', 'check', path)
-        raw = path + '.raw'
-        tool('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', path, raw)
+    raw = path + '.raw' if fmt == 'qcow2' else path
+    judge_image(path, fmt, raw if fmt == 'qcow2' else None)
     tool('e2fsck', '-fn', raw)
     h = hashlib.md5()
     for name in (f'a-{target}', 'b', *(f'dir/{i}' for i in (1, 2, 4, 5))):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import need_kvm, run  # noqa: E402
+from kvmd import judge_image, need_kvm, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 need_kvm()
@@ -62,11 +62,8 @@ def whole(k, fmt, bs=4096, more='', **kw):
     blocks = SIZE // bs
     assert boot(k, path, fmt, f'op=scatter bs={bs} qd=32 ops={blocks} ms=60000 {more}', **kw) == blocks
     assert boot(k, path, fmt, f'op=randread bs={bs} qd=16 ops=500 check=1 {more}', **kw) == 500
-    if fmt != 'raw':
-        out = subprocess.run(['qemu-img', 'check', '-f', fmt, path], capture_output=True, text=True)
-        assert out.returncode == 0, out.stdout + out.stderr
-        subprocess.run(['qemu-img', 'convert', '-f', fmt, '-O', 'raw', path, path + '.raw'], check=True)
-        path += '.raw'
+    judge_image(path, fmt, path + '.raw' if fmt != 'raw' else None)
+    path += '.raw' if fmt != 'raw' else ''
     with open(path, 'rb') as f:
         data = f.read()
     for i in range(blocks):
