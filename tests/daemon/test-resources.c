@@ -444,6 +444,53 @@ static void test_share(void)
 	place_clear(&p);
 }
 
+struct racer {
+	const struct place *p;
+	const char *xml;
+	int *ready, *done;
+	bool got;
+};
+
+static gpointer race(gpointer arg)
+{
+	struct racer *r = arg;
+	struct opened o;
+
+	g_atomic_int_inc(r->ready);
+	while (g_atomic_int_get(r->ready) < 2)  /* both at once */
+		;
+	o = open_all(r->p, r->xml, NULL);
+	r->got = !o.err;
+	g_atomic_int_inc(r->done);
+	while (g_atomic_int_get(r->done) < 2)   /* nobody lets go before all have tried */
+		g_thread_yield();
+	opened_clear(&o);
+	return NULL;
+}
+
+/* Of two machines that want an image for themselves at the same time exactly one gets it; of two that read it, both. */
+static void test_race(void)
+{
+	struct place p = place_new();
+	g_autofree char *image = at(&p, "img");
+
+	g_assert_true(g_file_set_contents(image, "disk", -1, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		g_autofree char *xml = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/>"
+			"<target dev='vda' bus='virtio'/>%s</disk>", image, i & 1 ? "<readonly/>" : "");
+		int ready = 0, done = 0;
+		struct racer r[2] = { { &p, xml, &ready, &done, false }, { &p, xml, &ready, &done, false } };
+		GThread *t[2];
+
+		for (unsigned k = 0; k < 2; k++)
+			t[k] = g_thread_new("race", race, &r[k]);
+		for (unsigned k = 0; k < 2; k++)
+			g_thread_join(t[k]);
+		g_assert_cmpint(r[0].got + r[1].got, ==, i & 1 ? 2 : 1);
+	}
+	place_clear(&p);
+}
+
 static void test_rings(void)
 {
 	g_assert_cmpuint(launch_rings(NULL), ==, 0);
@@ -486,6 +533,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/sockets", test_sockets);
 	g_test_add_func("/resources/disk", test_disk);
 	g_test_add_func("/resources/qemu-lock", test_qemu_lock);
+	g_test_add_func("/resources/race", test_race);
 	g_test_add_func("/resources/chain", test_chain);
 	g_test_add_func("/resources/share", test_share);
 	g_test_add_func("/resources/lock", test_lock);
