@@ -371,6 +371,8 @@ bool virtio_pci_init(struct virtio *v, GError **err)
 	v->notify_step = 4;
 	if (driver && driver->packed == ONOFF_ON)
 		v->offered |= VIRTIO_F_RING_PACKED;
+	if (driver && driver->iommu == ONOFF_ON)        /* there is no IOMMU: what the guest's DMA layer says is physical */
+		v->offered |= VIRTIO_F_ACCESS_PLATFORM;
 	if (driver && driver->page_per_vq == ONOFF_ON)
 		v->notify_step = PAGE;
 	while (size < VIRTIO_BAR_NOTIFY + (uint64_t)v->queues_n * v->notify_step)

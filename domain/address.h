@@ -65,7 +65,7 @@ bool alias_is_made(const void *member);
 /* <driver iommu= ats= packed= page_per_vq=>: what every virtio device may be told. Use inside a driver schema. */
 #define VIRTIO_MEMBERS int iommu, ats, packed, page_per_vq
 #define VIRTIO_ROWS(T) \
-	ENUM(T, iommu, "@iommu", onoff_names, GUEST | NOT_YET, "offer VIRTIO_F_ACCESS_PLATFORM", .lacks = 1 << ONOFF_ON), \
+	ENUM(T, iommu, "@iommu", onoff_names, GUEST, "offer VIRTIO_F_ACCESS_PLATFORM: the driver asks the guest's DMA layer for addresses"), \
 	ENUM(T, ats, "@ats", onoff_names, GUEST | NOT_YET, "address translation service", .lacks = 1 << ONOFF_ON), \
 	ENUM(T, packed, "@packed", onoff_names, GUEST, "offer packed rings"), \
 	ENUM(T, page_per_vq, "@page_per_vq", onoff_names, GUEST, "a page of notification space per queue")

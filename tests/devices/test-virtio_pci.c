@@ -281,6 +281,25 @@ static void test_features(void)
 	fake_free(f);
 }
 
+/* <driver iommu='on'>: there is none, so the addresses are what they are. */
+static void test_platform(void)
+{
+	static struct echo_config config = { .driver.iommu = ONOFF_ON };
+	struct echo *e;
+	struct fake *f = machine(&e, &config);
+	struct vdrv d;
+
+	for (unsigned i = 0; i < 2; i++) {      /* a driver that does not know of it is served all the same */
+		open_all(&d, f, e, i ? VIRTIO_F_ACCESS_PLATFORM : 0, true);
+		g_assert_true(d.offered & VIRTIO_F_ACCESS_PLATFORM);
+		g_assert_cmpint(virtio_has(&e->virtio, VIRTIO_F_ACCESS_PLATFORM), ==, i);
+		send(&d, 0, 0, 0x80000);
+		vdrv_kick(&d, 0);
+		expect(&d, 0, 0, 0x80000);
+	}
+	fake_free(f);
+}
+
 static void test_registers(void)
 {
 	struct echo *e;
@@ -688,6 +707,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/virtio/kinds", test_kinds);
 	g_test_add_func("/virtio/features", test_features);
+	g_test_add_func("/virtio/platform", test_platform);
 	g_test_add_func("/virtio/registers", test_registers);
 	g_test_add_func("/virtio/changes", test_changes);
 	g_test_add_func("/virtio/window", test_window);

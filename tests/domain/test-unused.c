@@ -57,7 +57,7 @@ static const struct {
 	{ .os = KERNEL "<smbios mode='host'/>", .said = "domain/os/smbios/@mode: kept, has no effect yet: 'host', " },
 	{ .devices = DISK("<boot order='1'/>"), .said = "domain/devices/disk/boot/@order: kept, has no effect yet: " },
 	{ .devices = DISK("<wwn>5000c50015ea71ad</wwn>"), .said = "domain/devices/disk/wwn: kept, has no effect yet: " },
-	{ .devices = DISK("<driver type='raw' iommu='on'/>"), .said = "domain/devices/disk/driver/@iommu: kept, has no effect yet: " },
+	{ .devices = DISK("<driver type='raw' iommu='on' ats='on'/>"), .said = "domain/devices/disk/driver/@ats: kept, has no effect yet: " },
 	/* what a start refuses */
 	{ .os = "", .said = "domain/os: kept, but start will refuse it: it has no kernel of its own" },
 	{ .devices = "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='4555'/></serial>", .said =
