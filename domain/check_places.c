@@ -4,6 +4,8 @@
 
 #include "domain/check.h"
 
+#define PORTS_MAX (VIRTIO_QUEUES_MAX / 2 - 1)    /* two queues each, and two for control */
+
 struct places {
 	struct report *r;
 	const struct machine *m;
@@ -74,6 +76,19 @@ static void check_pci(struct places *p, const void *dev, const struct address *a
 		take_slot(p, dev, a, runs);
 }
 
+/* A port beyond those of its controller would be refused when the machine starts. */
+static void check_port(struct places *p, const struct address *a)
+{
+	struct report *r = p->r;
+	unsigned most = PORTS_MAX;
+
+	list_each(controller, c, p->m->devices.controllers)
+		if (c->type == CONTROLLER_VIRTIO_SERIAL && c->index == a->controller && c->ports)
+			most = MIN(most, c->ports);
+	if (a->port && address_port(a) >= most)
+		BAD(a, "port", "write a smaller one, or leave <address> out", "port '%s': its controller has ports 0 to %u", a->port, most - 1);
+}
+
 static void check_address(struct places *p, const struct field *row, void *dev,
 	const struct address *a)
 {
@@ -99,8 +114,10 @@ static void check_address(struct places *p, const struct field *row, void *dev,
 		HAS_NOT(a, "type", "write type='pci', or leave <address> out",
 			"the machine has no such bus");
 		return;
-	case ADDRESS_DRIVE:
-	case ADDRESS_VIRTIO_SERIAL: {
+	case ADDRESS_VIRTIO_SERIAL:
+		check_port(p, a);
+		G_GNUC_FALLTHROUGH;
+	case ADDRESS_DRIVE: {
 		g_autofree char *where = address_text(a);
 		g_autofree char *key = row->sub == &disk_schema ?
 			g_strdup_printf("%s %s", disk_bus_names[((struct disk *)dev)->target.bus],
