@@ -80,11 +80,16 @@ static bool on_loop(const struct block *b)
 }
 
 /* -errno for what drivers must never see; 0 for the rest. */
-static int check(const struct block *b, const struct block_req *r)
+static int check(struct block *b, const struct block_req *r)
 {
 	const struct block_chain *c = b->chain;
 	uint64_t most = b->can & BLOCK_CAN_GROW ? BLOCK_SIZE_MAX : b->size;
 
+	/* below a format, a device that the operator has made larger, perhaps because it was full */
+	if (b != c->root && r->offset + r->bytes > most && b->ops->measure) {
+		b->ops->measure(b);
+		most = MAX(most, b->size);
+	}
 	if ((unsigned)r->op >= BLOCK_OPS)
 		return -EINVAL;
 	if (r->op != BLOCK_READ && !(b->can & BLOCK_CAN_WRITE))

@@ -16,6 +16,8 @@ struct block_ops {
 	void (*submit)(struct block *, struct block_req *);
 	/* true: drain begins, let go of parked requests and start nothing in the background; false: it is over. */
 	void (*quiet)(struct block *, bool on);
+	/* Looks whether it has become larger meanwhile; may be NULL. */
+	void (*measure)(struct block *);
 	bool (*update)(struct block *, const void *config, GError **err);
 	/* Blocking, for open and close only (nothing in flight): read, write, flush, discard, resize (size in off).
 	 * Reads beyond the end give zeroes. 0 or -errno. NULL: passes to lower. */

@@ -69,6 +69,7 @@ int file_close(struct file *);
 void file_submit(struct block *, struct block_req *);
 int file_sync(struct block *, enum block_op, uint64_t off, void *buf, uint64_t n);
 void file_info(struct block *, struct block_info *);
+void file_measure(struct block *);
 /* res: of the system call, or -errno. */
 void file_call_done(struct file_op *, int64_t res);
 

@@ -182,6 +182,15 @@ int file_sync(struct block *b, enum block_op op, uint64_t off, void *buf, uint64
 	}
 }
 
+void file_measure(struct block *b)
+{
+	struct file *f = (struct file *)b;
+	off_t end = f->regular || f->slice ? -1 : lseek(f->fd, 0, SEEK_END);
+
+	if (end > 0 && (uint64_t)end > f->offset)
+		b->size = MAX(b->size, (uint64_t)end - f->offset);
+}
+
 void file_info(struct block *b, struct block_info *out)
 {
 	struct file *f = (struct file *)b;

@@ -217,5 +217,6 @@ const struct block_ops block_threads_ops = {
 	.close = threads_close,
 	.submit = file_submit,
 	.sync = file_sync,
+	.measure = file_measure,
 	.info = file_info,
 };

@@ -300,5 +300,6 @@ const struct block_ops block_uring_ops = {
 	.close = uring_close,
 	.submit = file_submit,
 	.sync = file_sync,
+	.measure = file_measure,
 	.info = file_info,
 };

@@ -11,6 +11,7 @@
 
 #include "block_rig.h"
 #include "devices/block_file.h"
+#include "devices/qcow2_create.h"
 
 #define LENGTH (4u << 20)
 
@@ -141,10 +142,58 @@ static void test_device(gconstpointer data)
 		run(data, i & 1 ? 4096 : 512, i & 2);
 }
 
+/* An image on a device that is full goes on when the device was made larger; no mark or damage is left. */
+static void test_format(gconstpointer driver)
+{
+	struct block_file_config c = { .fd = "dev", .flags = BLOCK_FILE_GROWS };
+	struct block_row rows[] = { { "qcow2", NULL }, { driver, &c } };
+	g_autofree uint8_t *buf = g_malloc(1 << 20);
+	unsigned full = 0;
+	struct rig r;
+	struct dev d;
+	struct block *b;
+
+	rig_init(&r, false, true);
+	g_autofree char *image = rig_path(&r, "image");
+	const char *why = dev_open(&d, image, 512);
+
+	if (why) {
+		g_test_skip(why);
+		goto out;
+	}
+	g_assert_true(fdset_add(r.fds, "dev", open(d.path, O_RDWR | O_CLOEXEC), NULL));
+	b = rig_open(&r, rows + 1, 1, NULL);
+	g_assert_true(qcow2_create(b, &(struct qcow2_create){ .size = 4 * LENGTH }, NULL));
+	rig_close(&r, b, false);
+	g_assert_true(fdset_add(r.fds, "dev", open(d.path, O_RDWR | O_CLOEXEC), NULL));
+	b = rig_open(&r, rows, 2, &(struct block_options){ .align = 512 });
+	memset(buf, 7, 1 << 20);
+	while (full < 16 && rig_io(&r, b, BLOCK_WRITE, 0, (uint64_t)full << 20, buf, 1 << 20) == 1 << 20)
+		full++;
+	g_assert_cmpuint(full, ==, 3);          /* the fourth has no room beside the tables */
+	g_assert_cmpint(rig_io(&r, b, BLOCK_WRITE, 0, 8 << 20, buf, 1 << 20), ==, -ENOSPC);
+	g_assert_cmpint(ftruncate(d.file, 2 * LENGTH), ==, 0);
+	g_assert_cmpint(ioctl(d.loop, LOOP_SET_CAPACITY, 0), ==, 0);
+	g_assert_cmpint(rig_io(&r, b, BLOCK_WRITE, 0, (uint64_t)full << 20, buf, 1 << 20), ==, 1 << 20);
+	g_assert_cmpint(rig_io(&r, b, BLOCK_WRITE, 0, 8 << 20, buf, 1 << 20), ==, 1 << 20);
+	g_assert_cmpint(rig_io(&r, b, BLOCK_FLUSH, 0, 0, NULL, 0), ==, 0);
+	memset(buf, 0, 1 << 20);
+	g_assert_cmpint(rig_io(&r, b, BLOCK_READ, 0, 8 << 20, buf, 1 << 20), ==, 1 << 20);
+	g_assert_true(buf[0] == 7 && !memcmp(buf, buf + 1, (1 << 20) - 1));
+	rig_close(&r, b, false);
+	if (rig_has_qemu_img())
+		g_assert_cmpint(rig_check(d.path, 0), ==, 0);
+out:
+	dev_close(&d);
+	rig_finish(&r);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_data_func("/block/device/threads", "threads", test_device);
 	g_test_add_data_func("/block/device/uring", "uring", test_device);
+	g_test_add_data_func("/block/device/format/threads", "threads", test_format);
+	g_test_add_data_func("/block/device/format/uring", "uring", test_format);
 	return g_test_run();
 }
