@@ -178,7 +178,11 @@ void change_done(struct change *c, const GError *err)
 
 static void asked(void *arg, json_object *reply, const GError *err)
 {
-	change_done(arg, err);
+	struct change *c = arg;
+
+	if (!err && c->ops->told)
+		c->ops->told(reply, c->arg);
+	change_done(c, err);
 }
 
 static void ask(struct change *c, const char *execute, json_object *args, const int *fds, unsigned n, uint64_t more)

@@ -31,6 +31,8 @@ struct change_ops {
 	/* All is done. live: the machine was meant. NULL: the answer is {}. */
 	void (*answer)(struct request *, bool live, void *arg);
 	void (*free)(void *arg);                        /* NULL: nothing; also called when the change is refused */
+	/* Main thread, between apply and applied: what the machine answered to change_ask() or change_ask_guest(), valid during the call. NULL: of no interest. */
+	void (*told)(json_object *reply, void *arg);
 };
 
 /* What the options mean now: at least one of live and config. *err: ARGS, STATE, CONNECT, BUSY. */

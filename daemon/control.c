@@ -140,6 +140,14 @@ static void forwarded(void *arg, json_object *reply, const GError *err)
 		request_reply_json(r, json_object_get(reply), NULL, 0);
 }
 
+/* Commands in which the guest has part say how many seconds it may take. */
+static unsigned patience(const struct request *r)
+{
+	const struct field *f = r->args ? schema_field(r->command->args, "timeout") : NULL;
+
+	return f && f->size == sizeof(uint32_t) ? *(const uint32_t *)field_at(f, r->args) * 1000 : 0;
+}
+
 static void forward(struct request *r)
 {
 	g_autoptr(GError) err = NULL;
@@ -148,7 +156,7 @@ static void forward(struct request *r)
 		request_fail(r, err);
 		return;
 	}
-	link_call(r->dom->link, r->command->name, r->raw ? json_object_get(r->raw) : NULL, NULL, 0, r->kvmd->config->answer_timeout, forwarded, r);
+	link_call(r->dom->link, r->command->name, r->raw ? json_object_get(r->raw) : NULL, NULL, 0, r->kvmd->config->answer_timeout + patience(r), forwarded, r);
 }
 
 static const struct command *row_of(const char *name)

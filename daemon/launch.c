@@ -313,6 +313,9 @@ static bool parse(struct launch *l)
 	if (!l->machine)
 		return false;
 	l->machine->id = l->id;
+	list_each(chardev, c, l->machine->devices.channels)
+		if (!g_strcmp0(c->target.type, "virtio"))
+			c->target.state = CHARDEV_DISCONNECTED; /* the worker tells when that changes */
 	disks_drop_missing(l->machine, l->dropped);
 	for (unsigned i = 0; i < l->dropped->len; i++) {
 		json_object *o = l->dropped->pdata[i], *target = NULL, *reason = NULL;

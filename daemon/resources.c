@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,6 +19,14 @@
 struct opening {
 	GPtrArray *fds, *sockets;
 };
+
+static void add_fd(struct opening *o, const char *name, int fd)
+{
+	struct launch_fd *f = g_new(struct launch_fd, 1);
+
+	*f = (struct launch_fd){ g_strdup(name), fd };
+	g_ptr_array_add(o->fds, f);
+}
 
 int resource_open_file(const char *path, int flags, mode_t mode, GError **err)
 {
@@ -191,6 +200,20 @@ static int open_device(struct resource_visit *v, struct opening *o, GError **err
 	return resource_open_file(v->res->path, O_RDWR, 0, err);
 }
 
+/* Whose other end is the machine's own process: nobody else can be at it. */
+static int open_pair(struct resource_visit *v, struct opening *o, GError **err)
+{
+	g_autofree char *peer = g_strconcat(v->path, ".peer", NULL);
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		kerr_errno(err, errno, "make a socket pair");
+		return -1;
+	}
+	add_fd(o, peer, pair[1]);
+	return pair[0];
+}
+
 static int (*const openers[])(struct resource_visit *, struct opening *, GError **) = {
 	[RES_READ] = open_read,
 	[RES_WRITE] = open_write,
@@ -201,22 +224,15 @@ static int (*const openers[])(struct resource_visit *, struct opening *, GError 
 	[RES_PTY] = open_pty,
 	[RES_DEVICE] = open_device,
 	[RES_DIR] = open_dir,
+	[RES_PAIR] = open_pair,
 };
-
-static void add_fd(struct opening *o, const char *name, int fd)
-{
-	struct launch_fd *f = g_new(struct launch_fd, 1);
-
-	*f = (struct launch_fd){ g_strdup(name), fd };
-	g_ptr_array_add(o->fds, f);
-}
 
 static bool open_one(struct resource_visit *v, void *arg, GError **err)
 {
 	struct opening *o = arg;
 	int fd;
 
-	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && v->use != RES_PTY))
+	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && v->use != RES_PTY && v->use != RES_PAIR))
 		return true;
 	fd = openers[v->use](v, o, err);
 	if (fd < 0) {

@@ -323,7 +323,7 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 	}
 	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING)
 		follow_state(d, name, data);
-	if (!strcmp(name, "KVMD_MACHINE") && d->link && !d->replaying)
+	if ((!strcmp(name, "KVMD_MACHINE") || !strcmp(name, "VSERPORT_CHANGE")) && d->link && !d->replaying)
 		dom_refresh(d, NULL, NULL);
 	if (d->live && d->link && !d->replaying && list_len(d->live->devices.memdevs) && (!strcmp(name, "BALLOON_CHANGE") || !strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE")))
 		dom_refresh(d, NULL, NULL);

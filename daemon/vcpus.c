@@ -10,10 +10,17 @@
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/supervise.h"
+#include "domain/commands_agent.h"
 #include "domain/commands_qmp.h"
 #include "domain/json.h"
 
+#define GUEST_MS 10000          /* for the guest's agent, as its command has it by default */
 #define PATIENCE 9              /* times the time-out that a guest may take per vCPU, with signs of progress */
+
+struct setting {
+	const struct ask_setvcpus *ask; /* the request's */
+	uint32_t online;                /* by the guest's agent; 0: nobody has said */
+};
 
 /* --- the definition --- */
 
@@ -81,7 +88,7 @@ static void set_maximum(struct machine *m, unsigned max)
 
 static bool edit(struct machine *m, void *arg, GError **err)
 {
-	const struct ask_setvcpus *a = arg;
+	const struct ask_setvcpus *a = ((const struct setting *)arg)->ask;
 
 	if (!a->maximum && a->count > m->vcpu.max)
 		return kerr_set(err, KERR_ARGS, "%u vCPUs are more than the definition's maximum of %u", a->count, m->vcpu.max);
@@ -97,7 +104,7 @@ static bool edit(struct machine *m, void *arg, GError **err)
 
 static void apply(struct change *c, struct dom *d, void *arg)
 {
-	const struct ask_setvcpus *a = arg;
+	const struct ask_setvcpus *a = ((const struct setting *)arg)->ask;
 	int64_t more = (int64_t)machine_vcpus(d->live) - (int64_t)a->count;
 	json_object *args = json_object_new_object();
 
@@ -111,33 +118,119 @@ static void answer(struct request *r, bool live, void *arg)
 	struct tell_setvcpus t = { .vcpus = d->def.vcpus, .maximum = d->def.vcpus_max };
 
 	if (live && d->live)
-		t = (struct tell_setvcpus){ .vcpus = machine_vcpus(d->live), .maximum = d->live->vcpu.max };
+		t = (struct tell_setvcpus){ .vcpus = machine_vcpus(d->live), .maximum = d->live->vcpu.max, .online = ((const struct setting *)arg)->online };
 	request_reply(r, &t);
+}
+
+static void told(json_object *reply, void *arg)
+{
+	json_object *v;
+
+	if (json_object_object_get_ex(reply, "online", &v))
+		((struct setting *)arg)->online = (uint32_t)json_object_get_int64(v);
+}
+
+/* What the guest's agent says of its CPUs. */
+static bool read_guest(json_object *reply, struct tell_guestvcpus *t, GError **err)
+{
+	return json_to_struct(&tell_guestvcpus_schema, t, reply, err);
+}
+
+static void guest_set(void *arg, json_object *reply, const GError *failed)
+{
+	struct request *r = arg;
+	struct tell_guestvcpus *t = schema_new(&tell_guestvcpus_schema);
+	g_autoptr(GError) err = NULL;
+
+	if (failed || !read_guest(reply, t, &err))
+		request_fail(r, failed ? failed : err);
+	else
+		request_reply(r, &(struct tell_setvcpus){ .vcpus = r->dom->live ? machine_vcpus(r->dom->live) : t->online_n,
+			.maximum = r->dom->live ? r->dom->live->vcpu.max : t->online_n, .online = t->online_n });
+	schema_free(&tell_guestvcpus_schema, t);
+}
+
+static void set_in_guest(struct request *r)
+{
+	const struct ask_setvcpus *a = r->args;
+	json_object *args;
+	g_autoptr(GError) err = NULL;
+
+	if (a->scope.config || a->maximum)
+		kerr_set(&err, KERR_ARGS, "--guest is about CPUs that the running guest uses: leave out --config and --maximum");
+	else
+		(void)dom_can_ask(r->dom, &err);        /* err says it */
+	if (err) {
+		request_fail(r, err);
+		return;
+	}
+	args = json_object_new_object();
+	json_object_object_add(args, "count", json_object_new_int64(a->count));
+	json_object_object_add(args, "timeout", json_object_new_int64(a->timeout));
+	link_call(r->dom->link, "guest-vcpus-set", args, NULL, 0, a->timeout * 1000 + r->kvmd->config->answer_timeout, guest_set, r);
 }
 
 static void cmd_setvcpus(struct request *r)
 {
-	static const struct change_ops ops = { .edit = edit, .apply = apply, .answer = answer };
+	static const struct change_ops ops = { .edit = edit, .apply = apply, .told = told, .answer = answer, .free = g_free };
 	const struct ask_setvcpus *a = r->args;
 	g_autoptr(GError) err = NULL;
+	struct setting *s;
 
-	if (a->guest)
-		kerr_set(&err, KERR_UNSUPPORTED, "--guest asks an agent inside the guest, and there is no channel to one yet: use --live");
-	else if (a->maximum && (!a->scope.config || a->scope.live))
+	if (a->guest) {
+		set_in_guest(r);
+		return;
+	}
+	if (a->maximum && (!a->scope.config || a->scope.live)) {
 		kerr_set(&err, KERR_ARGS, "the maximum is fixed while the machine runs: --maximum needs --config, and no --live");
-	if (err)
 		request_fail(r, err);
-	else
-		change(r, &a->scope, &ops, r->args);
+		return;
+	}
+	s = g_new(struct setting, 1);
+	*s = (struct setting){ .ask = a };
+	change(r, &a->scope, &ops, s);
 }
 
 /* --- looking --- */
 
+static void guest_counted(void *arg, json_object *reply, const GError *failed)
+{
+	struct request *r = arg;
+	struct tell_guestvcpus *t = schema_new(&tell_guestvcpus_schema);
+	g_autoptr(GError) err = NULL;
+
+	if (failed || !read_guest(reply, t, &err))
+		request_fail(r, failed ? failed : err);
+	else
+		request_reply(r, &(struct tell_vcpucount){ .guest = t->online_n });
+	schema_free(&tell_guestvcpus_schema, t);
+}
+
+static void count_in_guest(struct request *r)
+{
+	const struct ask_vcpucount *a = r->args;
+	g_autoptr(GError) err = NULL;
+
+	if (a->maximum || a->config)
+		kerr_set(&err, KERR_ARGS, "--guest is about CPUs that the running guest uses: leave out --config and --maximum");
+	else
+		(void)dom_can_ask(r->dom, &err);        /* err says it */
+	if (err)
+		request_fail(r, err);
+	else
+		link_call(r->dom->link, "guestvcpus", NULL, NULL, 0, GUEST_MS + r->kvmd->config->answer_timeout, guest_counted, r);
+}
+
 static void cmd_vcpucount(struct request *r)
 {
+	const struct ask_vcpucount *a = r->args;
 	const struct dom *d = r->dom;
 	struct tell_vcpucount t = { 0 };
 
+	if (a->guest) {
+		count_in_guest(r);
+		return;
+	}
 	if (d->text && !d->trouble) {
 		t.maximum_config = d->def.vcpus_max;
 		t.current_config = d->def.vcpus;

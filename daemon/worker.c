@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/worker_qmp_agent.h"
 #include "daemon/worker_qmp_net.h"
 #include "domain/json.h"
 #include "hv/lock.h"
@@ -92,6 +93,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_block_bindings,
 		qmp_net_bindings,
 		qmp_migrate_bindings,
+		qmp_agent_bindings,
 		plug_bindings,
 		plug_update_bindings,
 		qmp_device_bindings,
@@ -317,6 +319,14 @@ struct waiter *waiter_new(struct client *c)
 	c->busy = !c->internal;
 	g_ptr_array_add(c->worker->later, x);
 	return x;
+}
+
+void waiter_drop(struct waiter *x)
+{
+	g_ptr_array_remove_fast(x->worker->later, x);
+	x->client->busy = false;
+	json_object_put(x->id);
+	g_free(x);
 }
 
 void waiter_answer(struct waiter *x, json_object *value, const GError *err)

@@ -58,6 +58,10 @@ struct worker {
 	struct plugs *plugs;            /* worker_plug.c; NULL: nothing can be plugged */
 	struct hotplug *hotplug;        /* worker_vcpus.c; NULL: this machine's vCPUs stay */
 	struct worker_memory *memory;   /* worker_memory.c; NULL: before the devices are made */
+	struct agent *agent;            /* worker_channels.c; NULL: no channel to one */
+	bool channels_posted;           /* worker_channels.c: atomic: it is to look at them */
+	gint64 channels_told;           /* monotonic, µs; 0: never */
+	guint channels_timer;
 	GPtrArray *fdsets;              /* worker_qmp_fds.c: struct qmp_fdset */
 	struct dump *dump;              /* worker_dump.c: under way, the machine stays paused; NULL: none */
 	struct tell_dump dumped;        /* the last one */
@@ -91,6 +95,7 @@ void worker_post(struct worker *, void (*fn)(struct worker *));
 /* For RUN_LATER: the command that c runs now. Answered exactly once, which frees it; value (taken) may be NULL for {}. */
 struct waiter *waiter_new(struct client *c);
 void waiter_answer(struct waiter *, json_object *value, const GError *err);
+void waiter_drop(struct waiter *);      /* instead, for RUN_FAILED: from inside the command */
 
 /* --- worker_machine.c --- */
 /* Builds the machine from the arguments of machine-create; state VM_PAUSED (prelaunch) afterwards. */

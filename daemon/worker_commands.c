@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_qmp_agent.h"
 #include "devices/acpi_pm.h"
 #include "devices/chr.h"
 #include "devices/virtio_net.h"
@@ -76,13 +77,15 @@ COMMAND(cmd_reset)
 	return state_reset(c->worker, c, err) ? RUN_LATER : RUN_FAILED;
 }
 
-static enum run_result powerdown(struct client *c, bool reboot, GError **err)
+static enum run_result powerdown(struct client *c, const struct ask_powerdown *a, bool reboot, GError **err)
 {
 	struct worker *w = c->worker;
 	struct device *pm = device_by_type(w, "acpi-pm");
 
 	if (w->vm.state != VM_RUNNING)
 		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot see the power button: resume it, or use destroy or reset"), RUN_FAILED;
+	if (a->mode == POWERDOWN_AGENT)
+		return agent_powerdown(c, reboot, a->timeout, err);
 	w->reboot = reboot;
 	acpi_pm_button(pm);
 	worker_event(w, "POWERDOWN", NULL);
@@ -91,12 +94,12 @@ static enum run_result powerdown(struct client *c, bool reboot, GError **err)
 
 COMMAND(cmd_powerdown)
 {
-	return powerdown(c, false, err);
+	return powerdown(c, args, false, err);
 }
 
 COMMAND(cmd_reboot)
 {
-	return powerdown(c, true, err);
+	return powerdown(c, args, true, err);
 }
 
 COMMAND(cmd_quit)

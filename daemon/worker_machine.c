@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_channels.h"
 #include "daemon/worker_memory.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_vcpus.h"
@@ -394,6 +395,7 @@ bool worker_machine_create(struct worker *w, json_object *args, GError **err)
 	vcpus_listen(w);
 	memory_listen(w);
 	plugs_listen(w);
+	channels_listen(w);
 	w->created = true;
 	w->vm.state = VM_PAUSED;
 	w->run_state = RUN_STATE_PRELAUNCH;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/worker_plug.h"
+#include "daemon/worker_channels.h"
 #include "devices/virtio_console.h"
 
 /* --- disks --- */
@@ -98,13 +99,20 @@ static bool channel_add(struct worker *w, void *config, struct fdset *fds, char 
 
 	if (!d)
 		return kerr_set(err, KERR_NO_DEVICE, "there is no such virtio-serial controller: attach it first (<controller type='virtio-serial'/>)");
-	return virtio_console_add(d, config, fds, id, err);
+	if (!virtio_console_add(d, config, fds, id, err))
+		return false;
+	if (channel_came(w, d, config, fds, err))
+		return true;
+	virtio_console_remove(d, config);
+	g_clear_pointer(id, g_free);
+	return false;
 }
 
 static void channel_remove(struct worker *w, const void *config)
 {
 	struct device *d = controller_of(w, config);
 
+	channel_leaves(w, config);
 	if (d)
 		virtio_console_remove(d, config);
 }

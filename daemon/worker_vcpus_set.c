@@ -2,20 +2,40 @@
 /*
  * vcpus-set: a number of vCPUs, as one change. The lowest free slots are filled, the highest that may go are emptied. The
  * answer goes to whoever asked, if it is still there; COMMAND_BEGUN and COMMAND_DONE tell everybody.
+ *
+ * A guest whose agent answers is asked before which CPUs it has, and afterwards until those that came are online; it is told to
+ * switch on what it leaves off. Without an agent what ACPI says has to do.
  */
+#include "daemon/worker_agent_vcpus.h"
 #include "daemon/worker_vcpus_priv.h"
 #include "devices/cpuhp.h"
 #include "domain/json.h"
 
+#define AGENT_LOOK_MS 5000u     /* for the agent's first answer: one that gives none must not keep anybody from plugging */
+
 struct set {
 	struct waiter *waiter;
-	unsigned wanted;
+	unsigned wanted, timeout;
 	char *id;
+	GArray *slots;
+	struct confirm *confirm;
+	GArray *before;         /* uint32_t: the guest's CPUs before any came; NULL: there is no agent that would say */
+	unsigned online;        /* that the guest uses, by its agent; 0: nobody has said */
 };
 
-static json_object *counts(const struct worker *w)
+static void set_free(struct set *s)
 {
-	struct tell_vcpus t = { .vcpus = vm_vcpus(&w->vm), .maximum = w->machine->vcpu.max };
+	if (s->before)
+		g_array_unref(s->before);
+	if (s->slots)
+		g_array_unref(s->slots);
+	g_free(s->id);
+	g_free(s);
+}
+
+static json_object *counts(const struct worker *w, unsigned online)
+{
+	struct tell_vcpus t = { .vcpus = vm_vcpus(&w->vm), .maximum = w->machine->vcpu.max, .online = online };
 
 	return json_from_struct(&tell_vcpus_schema, &t, JSON_ALL);
 }
@@ -30,6 +50,8 @@ static void command_event(struct worker *w, const char *event, const struct set 
 	if (done)
 		json_object_object_add(o, "ok", json_object_new_boolean(!err));
 	json_object_object_add(o, "vcpus", json_object_new_int64(vcpus));
+	if (s->online && done)
+		json_object_object_add(o, "online", json_object_new_int64(s->online));
 	if (err) {
 		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
 		json_object_object_add(o, "desc", json_object_new_string(err->message));
@@ -37,9 +59,8 @@ static void command_event(struct worker *w, const char *event, const struct set 
 	worker_event(w, event, o);
 }
 
-static void set_ended(struct worker *w, const GError *err, void *arg)
+static void set_done(struct worker *w, struct set *s, const GError *err)
 {
-	struct set *s = arg;
 	unsigned now = vm_vcpus(&w->vm);
 	g_autoptr(GError) told = NULL;
 
@@ -49,9 +70,30 @@ static void set_ended(struct worker *w, const GError *err, void *arg)
 		g_prefix_error(&told, "%u vCPUs were asked for, there are %u: ", s->wanted, now);
 	}
 	command_event(w, "COMMAND_DONE", s, now, true, told);
-	waiter_answer(s->waiter, told ? NULL : counts(w), told);
-	g_free(s->id);
-	g_free(s);
+	waiter_answer(s->waiter, told ? NULL : counts(w, s->online), told);
+	set_free(s);
+}
+
+/* An agent that goes away between is none. */
+static void are_online(struct worker *w, const GPtrArray *list, const GError *err, void *arg)
+{
+	struct set *s = arg;
+	g_autoptr(GError) told = NULL;
+
+	s->online = guest_vcpus_online(list);
+	if (err && err->code != KERR_STATE) {
+		told = g_error_copy(err);
+		g_prefix_error(&told, "the guest has taken them, but they are not online: ");
+	}
+	set_done(w, s, told);
+}
+
+static void set_ended(struct worker *w, const GError *err, void *arg)
+{
+	struct set *s = arg;
+
+	if (err || !s->before || !guest_vcpus_new(w, g_steal_pointer(&s->before), s->slots->len, s->timeout, are_online, s, NULL))
+		set_done(w, s, err);
 }
 
 static const struct confirm_ops grow_ops = { vcpu_undo_insert, set_ended };
@@ -90,46 +132,67 @@ static bool may_set(struct worker *w, const struct args_vcpus_set *a, GError **e
 	return true;
 }
 
-enum run_result vcpus_set(struct client *client, const struct args_vcpus_set *a, GError **err)
+static void set_begin(struct worker *w, struct set *s, bool grow)
 {
-	struct worker *w = client->worker;
-	bool grow = a->count > vm_vcpus(&w->vm);
-	g_autoptr(GArray) slots = NULL;
-	struct confirm *c;
-	struct set *s;
 	unsigned begun = 0;
 	GError *bad = NULL;
 	char key[KEY_SIZE];
 
-	if (!may_set(w, a, err) || !(slots = choose(w, a->count, err)))
-		return RUN_FAILED;
-	s = g_new0(struct set, 1);
-	*s = (struct set){ .wanted = a->count, .id = g_strdup(a->id) };
-	c = confirm_new(w, a->timeout, grow ? &grow_ops : &shrink_ops, s);
-	for (unsigned i = 0; i < slots->len; i++)
-		if (!confirm_part(c, vcpu_key(g_array_index(slots, unsigned, i), key), err)) {
-			confirm_cancel(c);
-			g_free(s->id);
-			g_free(s);
-			return RUN_FAILED;
-		}
-	w->hotplug->set = s;
-	s->waiter = waiter_new(client);
-	command_event(w, "COMMAND_BEGUN", s, s->wanted, false, NULL);
-	for (; begun < slots->len && !bad; begun++) {
-		unsigned slot = g_array_index(slots, unsigned, begun);
+	for (; begun < s->slots->len && !bad; begun++) {
+		unsigned slot = g_array_index(s->slots, unsigned, begun);
 
 		if (!grow)
 			vcpu_ask_for(w, slot);
 		else if (!vcpu_plug(w, slot, vcpu_key(slot, key), &bad))
 			break;
 	}
-	if (!grow && slots->len)
+	if (!grow && s->slots->len)
 		vcpus_tell_guest(w);
 	/* what the host could not give will not come: the guest is asked for the rest only */
-	for (; begun < slots->len; begun++)
-		confirm_told(w, vcpu_key(g_array_index(slots, unsigned, begun), key), CONFIRM_FAILED, bad->message);
+	for (; begun < s->slots->len; begun++)
+		confirm_told(w, vcpu_key(g_array_index(s->slots, unsigned, begun), key), CONFIRM_FAILED, bad->message);
 	g_clear_error(&bad);
-	confirm_start(c);
+	confirm_start(s->confirm);
+}
+
+static void guest_looked(struct worker *w, const struct agent_told *t, const GError *err, void *arg)
+{
+	struct set *s = arg;
+
+	if (!err) {
+		s->before = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+		for (guint i = 0; i < t->list->len; i++)
+			g_array_append_val(s->before, ((const struct guest_vcpu *)t->list->pdata[i])->id);
+	}
+	set_begin(w, s, true);
+}
+
+enum run_result vcpus_set(struct client *client, const struct args_vcpus_set *a, GError **err)
+{
+	struct worker *w = client->worker;
+	bool grow = a->count > vm_vcpus(&w->vm);
+	struct set *s;
+	char key[KEY_SIZE];
+
+	if (!may_set(w, a, err))
+		return RUN_FAILED;
+	s = g_new0(struct set, 1);
+	*s = (struct set){ .wanted = a->count, .timeout = a->timeout, .id = g_strdup(a->id), .slots = choose(w, a->count, err) };
+	if (!s->slots) {
+		set_free(s);
+		return RUN_FAILED;
+	}
+	s->confirm = confirm_new(w, a->timeout, grow ? &grow_ops : &shrink_ops, s);
+	for (unsigned i = 0; i < s->slots->len; i++)
+		if (!confirm_part(s->confirm, vcpu_key(g_array_index(s->slots, unsigned, i), key), err)) {
+			confirm_cancel(s->confirm);
+			set_free(s);
+			return RUN_FAILED;
+		}
+	w->hotplug->set = s;
+	s->waiter = waiter_new(client);
+	command_event(w, "COMMAND_BEGUN", s, s->wanted, false, NULL);
+	if (!grow || !agent_ask(w, AGENT_GET_VCPUS, NULL, MIN(a->timeout, AGENT_LOOK_MS), guest_looked, s, NULL))
+		set_begin(w, s, grow);
 	return RUN_LATER;
 }

@@ -128,6 +128,16 @@ static void port_ready(struct port *p)
 	device_has_driver(&p->dev);
 }
 
+static void set_guest_open(struct port *p, bool on)
+{
+	void (*changed)(void *) = __atomic_load_n(&p->c->changed, __ATOMIC_SEQ_CST);
+	bool was = p->guest_open;
+
+	__atomic_store_n(&p->guest_open, on, __ATOMIC_SEQ_CST);
+	if (was != on && changed)
+		changed(p->c->changed_arg);
+}
+
 static void take_control(struct console_device *c, const struct control *m)
 {
 	struct port *p = m->id < PORTS_MAX ? c->ports[m->id] : NULL;
@@ -147,7 +157,7 @@ static void take_control(struct console_device *c, const struct control *m)
 			port_ready(p);
 		return;
 	}
-	p->guest_open = m->value;
+	set_guest_open(p, m->value);
 	if (p->guest_open && p->chr)
 		chr_ready(p->chr);
 }
@@ -448,7 +458,8 @@ static void console_reset(struct virtio *v)
 			continue;
 		g_clear_pointer(&p->in.more, g_free);
 		g_clear_pointer(&p->out.more, g_free);
-		p->ready = p->guest_open = false;
+		p->ready = false;
+		set_guest_open(p, false);
 		p->todo = 0;
 		p->out_done = 0;
 	}
@@ -476,6 +487,24 @@ struct chr *virtio_console_chr(struct device *d, const char *name)
 			return p->chr;
 	}
 	return NULL;
+}
+
+void virtio_console_listen(struct device *d, void (*changed)(void *), void *arg)
+{
+	struct console_device *c = (struct console_device *)d;
+
+	c->changed_arg = arg;
+	__atomic_store_n(&c->changed, changed, __ATOMIC_SEQ_CST);
+}
+
+bool virtio_console_in_use(struct device *d, const struct chardev *config)
+{
+	struct console_device *c = (struct console_device *)d;
+
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (c->ports[i] && c->ports[i]->config == config)
+			return __atomic_load_n(&c->ports[i]->guest_open, __ATOMIC_SEQ_CST);
+	return false;
 }
 
 /* --- state --- */

@@ -8,6 +8,11 @@
  * NULL: the controller has none such. */
 struct chr *virtio_console_chr(struct device *, const char *name);
 
+/* fn is called when somebody in the guest opens or closes a port, on any thread but not before the guest runs. One listener. */
+void virtio_console_listen(struct device *, void (*fn)(void *), void *arg);
+/* Whether somebody in the guest has that channel open. */
+bool virtio_console_in_use(struct device *, const struct chardev *);
+
 /* --- ports that come and go; main thread --- */
 /* Is it a controller, and this channel one of its ports? */
 bool virtio_console_serves(struct device *, const struct chardev *);

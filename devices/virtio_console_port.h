@@ -26,7 +26,7 @@ struct port {
 	struct chain in, out;           /* being filled, being put out. Loop */
 	/* state; loop */
 	bool ready;                     /* the guest knows it */
-	bool guest_open;
+	bool guest_open;                /* main reads it too */
 	uint8_t todo;
 	uint64_t out_done;              /* bytes of the oldest output buffer that are out already */
 };
@@ -47,6 +47,8 @@ struct console_device {
 	/* state */
 	uint64_t removed;               /* ports the guest has yet to be told to forget: a bit each. Loop */
 	GPtrArray *saved;               /* of struct port_state, while saved */
+	void (*changed)(void *);        /* virtio_console_listen; NULL: nobody does */
+	void *changed_arg;
 };
 G_STATIC_ASSERT(PORTS_MAX <= 64);
 

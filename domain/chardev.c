@@ -89,6 +89,12 @@ enum resource_use chardev_use(int type, int mode)
 	}
 }
 
+bool chardev_is_agent(const struct chardev *c)
+{
+	return c->type == CHARDEV_UNIX && c->source.mode != CHARDEV_CONNECT && !g_strcmp0(c->target.type, "virtio") &&
+		!g_strcmp0(c->target.name, CHARDEV_AGENT);
+}
+
 bool chardev_is_serial_console(const struct devices *d, const struct chardev *console)
 {
 	return list_len(d->serials) && list_len(d->consoles) && d->consoles->pdata[0] == console &&

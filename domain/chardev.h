@@ -12,6 +12,7 @@ enum chardev_protocol { CHARDEV_PROTOCOL_ABSENT, CHARDEV_RAW, CHARDEV_TELNET, CH
 enum chardev_state { CHARDEV_STATE_ABSENT, CHARDEV_CONNECTED, CHARDEV_DISCONNECTED, CHARDEV_STATE_N };
 
 #define CHARDEV_PORT_NONE UINT32_MAX
+#define CHARDEV_AGENT "org.qemu.guest_agent.0"  /* the port where qemu-guest-agent listens */
 
 struct chardev_source {
 	struct resource path;           /* pty (known while running), unix, file, dev, pipe */
@@ -54,6 +55,9 @@ extern const char *const chardev_type_names[CHARDEV_N], *const chardev_protocol_
 
 /* How the launcher opens source.path of such a chardev; RES_NONE when there is nothing to open. */
 enum resource_use chardev_use(int type, int mode);
+/* Is it the channel by which the machine's own process speaks with the guest's agent? With mode='connect' it is not: then
+ * whoever listens at the path does. */
+bool chardev_is_agent(const struct chardev *);
 /* Is it the <console> that only says again what the first <serial> says? Then it has no host side of its own. */
 struct devices;
 bool chardev_is_serial_console(const struct devices *, const struct chardev *console);

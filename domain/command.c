@@ -17,6 +17,7 @@ static const struct command *const tables[] = {
 	qmp_net_commands,
 	qmp_migrate_commands,
 	devices_commands,
+	agent_commands,
 };
 
 const struct command *command_next(const struct command *at)

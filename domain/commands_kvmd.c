@@ -332,7 +332,7 @@ static const struct field ask_setvcpus_fields[] = {
 	U32(T, count, NULL, 1, 65535, REQUIRED | POSITIONAL, "how many"),
 	ASK_SCOPE(T),
 	FLAG(T, maximum, NULL, 0, "how many it may have at most; with --config"),
-	FLAG(T, guest, NULL, 0, "ask the agent in the guest instead of plugging (not yet)"),
+	FLAG(T, guest, NULL, 0, "have the guest's agent switch its CPUs on or off, without plugging"),
 	U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest to answer; signs of progress prolong it", .def = 10),
 	END,
 };
@@ -345,6 +345,7 @@ static const struct field ask_vcpucount_fields[] = {
 	FLAG(T, active, NULL, 0, "print only how many it has"),
 	FLAG(T, live, NULL, 0, "of the running machine"),
 	FLAG(T, config, NULL, 0, "of the definition, from its next start"),
+	FLAG(T, guest, NULL, 0, "how many the guest uses, as its agent says"),
 	FLAG(T, current, NULL, 0, "of the machine if it runs, else of its definition"),   /* not ASK_SCOPE: without options all are printed */
 	END,
 };
@@ -353,7 +354,8 @@ ASK(vcpucount, "which number");
 
 #define T struct tell_setvcpus
 static const struct field tell_setvcpus_fields[] = {
-	U32(T, vcpus, NULL, 0, UINT32_MAX, 0, "vCPUs it has now"), U32(T, maximum, NULL, 0, UINT32_MAX, 0, "vCPUs it may have"), END };
+	U32(T, vcpus, NULL, 0, UINT32_MAX, 0, "vCPUs it has now"), U32(T, maximum, NULL, 0, UINT32_MAX, 0, "vCPUs it may have"),
+	U32(T, online, NULL, 0, UINT32_MAX, 0, "those the guest uses, as its agent says; 0: nobody has said"), END };
 #undef T
 TELL(setvcpus, "how many vCPUs");
 
@@ -363,6 +365,7 @@ static const struct field tell_vcpucount_fields[] = {
 	U32(T, maximum_live, NULL, 0, UINT32_MAX, 0, "may have now; 0: it is not running"),
 	U32(T, current_config, NULL, 0, UINT32_MAX, 0, "has from the next start; 0: there is no definition"),
 	U32(T, current_live, NULL, 0, UINT32_MAX, 0, "has now; 0: it is not running"),
+	U32(T, guest, NULL, 0, UINT32_MAX, 0, "the guest uses; 0: not asked for"),
 	END,
 };
 #undef T
@@ -432,9 +435,10 @@ const struct command kvmd_commands[] = {
 	{ "console-log", "log", "print the end of what a domain's consoles printed, also when it is off", IN_KVMD, CMD_VM | CMD_READ,
 	  &ask_log_schema, &tell_log_schema, "kvmctl log web --bytes 4096", NULL },
 	{ "setvcpus", "setvcpus", "change how many vCPUs a domain has", IN_KVMD, CMD_VM, &ask_setvcpus_schema, &tell_setvcpus_schema,
-	  "kvmctl setvcpus web 4\nkvmctl setvcpus web 2 --live --config\nkvmctl setvcpus web 8 --config --maximum",
+	  "kvmctl setvcpus web 4\nkvmctl setvcpus web 2 --live --config\nkvmctl setvcpus web 8 --config --maximum\nkvmctl setvcpus web 1 --guest",
 	  "Returns when the guest has taken or given up the vCPUs (in Linux: their ACPI devices are there; its udev brings them online), "
-	  "or fails with what the guest said, and takes back what the guest has not done. With --config too, the definition is "
+	  "or fails with what the guest said, and takes back what the guest has not done. When the guest's agent answers (see qemu-agent-command), new vCPUs are "
+	  "switched on by it and the command returns when they are online. --guest plugs nothing: the agent switches CPUs on or off. With --config too, the definition is "
 	  "changed when the guest has done it. The journal's COMMAND_DONE tells the result also when kvmd went away meanwhile." },
 	{ "vcpucount", "vcpucount", "print how many vCPUs a domain has and may have", IN_KVMD, CMD_VM | CMD_READ, &ask_vcpucount_schema, &tell_vcpucount_schema,
 	  "kvmctl vcpucount web\nkvmctl vcpucount web --live --active", NULL },

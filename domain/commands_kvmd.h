@@ -16,7 +16,7 @@ struct ask_event { bool follow; uint64_t since; char *domain, *event; uint64_t c
 struct ask_wait { int state; uint32_t timeout; };
 struct ask_log { uint64_t bytes; };
 struct ask_setvcpus { uint32_t count; struct ask_scope scope; bool maximum, guest; uint32_t timeout; };
-struct ask_vcpucount { bool maximum, active, live, config, current; };
+struct ask_vcpucount { bool maximum, active, live, config, current, guest; };
 
 struct tell_finding { int level; char *path, *text, *cure; uint32_t line, column; };
 struct tell_define { char *name, *uuid; bool created; GPtrArray *warnings; };
@@ -51,8 +51,8 @@ struct tell_version { char *kvmd, *machine, *protocol; };
 struct tell_log { char *path, *text; };
 struct tell_autostart { bool autostart; };
 struct tell_note { char *text; };
-struct tell_setvcpus { uint32_t vcpus, maximum; };
-struct tell_vcpucount { uint32_t maximum_config, maximum_live, current_config, current_live; };
+struct tell_setvcpus { uint32_t vcpus, maximum, online; };
+struct tell_vcpucount { uint32_t maximum_config, maximum_live, current_config, current_live, guest; };
 enum vcpu_state { VCPU_STATE_RUNNING, VCPU_STATE_OFFLINE, VCPU_STATE_N };
 struct tell_vcpuinfo_row { uint32_t vcpu; int state; int32_t cpu; uint64_t cpu_time; bool hotpluggable; };
 struct tell_vcpuinfo { GPtrArray *vcpus; };

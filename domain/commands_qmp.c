@@ -103,7 +103,8 @@ S(args_vcpus_set_schema, T, "vcpus-set", "a number of vCPUs");
 #undef T
 
 #define T struct tell_vcpus
-static const struct field tell_vcpus_schema_fields[] = { N32(vcpus, "vCPUs it has now"), N32(maximum, "vCPUs it may have"), END };
+static const struct field tell_vcpus_schema_fields[] = { N32(vcpus, "vCPUs it has now"), N32(maximum, "vCPUs it may have"),
+	N32(online, "those the guest uses, as its agent says; 0: nobody has said"), END };
 S(tell_vcpus_schema, T, "vcpus", "how many vCPUs");
 #undef T
 
@@ -325,14 +326,26 @@ static const struct field event_io_schema_fields[] = {
 static S(event_io_schema, T, "BLOCK_IO_ERROR", "a disk failed");
 #undef T
 
-struct event_command { char *command, *id, *device; bool ok; uint32_t vcpus; uint64_t actual, wanted; char *code, *desc; };
+struct event_port { char *id; bool open; };
+#define T struct event_port
+static const struct field event_port_schema_fields[] = { TEXT(id, "alias of the channel"), BOOL(open, "somebody in the guest has it open"), END };
+static S(event_port_schema, T, "VSERPORT_CHANGE", "a channel and the guest");
+#undef T
+
+struct event_agent { char *device, *state; };
+#define T struct event_agent
+static const struct field event_agent_schema_fields[] = { TEXT(device, "alias of its channel"), TEXT(state, "connected or disconnected"), END };
+static S(event_agent_schema, T, "KVMD_AGENT", "the guest's agent");
+#undef T
+
+struct event_command { char *command, *id, *device; bool ok; uint32_t vcpus, online; uint64_t actual, wanted; char *code, *desc; };
 #define T struct event_command
 static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(device, "which device"), N64(actual, "bytes there are"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"),
 	N64(wanted, "setmem: bytes that are wanted"), END };
 static S(event_begun_schema, T, "COMMAND_BEGUN", "a command that waits for the guest");
 static const struct field event_command_schema_fields[] = {
 	TEXT(command, "name"), TEXT(device, "which device"), TEXT(id, "number it began with"), BOOL(ok, "the guest has done it"), N32(vcpus, "vCPUs it has now"),
-	N64(actual, "setmem: bytes the guest has now"), N64(wanted, "setmem: bytes it is to have from now on"), TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
+	N32(online, "vCPUs the guest uses, as its agent says"), N64(actual, "setmem: bytes the guest has now"), N64(wanted, "setmem: bytes it is to have from now on"), TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
 static S(event_command_schema, T, "COMMAND_DONE", "what became of a command");
 #undef T
 
@@ -351,6 +364,8 @@ const struct event_row worker_events[] = {
 	{ "MEMORY_DEVICE_SIZE_CHANGE", "the guest took or gave blocks of a memory device", &event_memory_device_schema },
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
 	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
+	{ "VSERPORT_CHANGE", "the guest opened or closed a channel; at most once a second", &event_port_schema },
+	{ "KVMD_AGENT", "the guest's agent came or went", &event_agent_schema },
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },
 	{ "KVMD_CRASH", "KVM cannot go on with the guest", &event_crash_schema },
 	{ "KVMD_MACHINE", "the machine's description has changed", &event_machine_schema },

@@ -20,7 +20,7 @@ struct args_device_add { char *driver, *bus, *id, *drive, *netdev, *mac, *serial
 struct args_id { char *id; };
 #define QMP_NO_ID UINT32_MAX            /* socket, die, core, thread: not given */
 struct args_vcpus_set { uint32_t count, timeout; char *id; };
-struct tell_vcpus { uint32_t vcpus, maximum; };
+struct tell_vcpus { uint32_t vcpus, maximum, online; };
 struct vcpu_row { uint32_t id; bool enabled, hotpluggable; char *alias; uint32_t tid; uint64_t exits; };
 
 /* --- the machine --- */

@@ -2,6 +2,8 @@
 /* The rows of the commands that run in the worker: QMP's, and a few internal ones between kvmd and its workers. */
 #include "domain/commands_worker.h"
 
+#include "domain/commands_agent.h"
+
 const char *const run_state_names[RUN_STATE_N] = {
 	"inmigrate", "prelaunch", "paused", "running", "shutdown", "guest-panicked", "internal-error", "io-error",
 };
@@ -101,8 +103,8 @@ const struct command worker_commands[] = {
 	{ "stop", "suspend", "pause the vCPUs; the machine stays in memory", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl suspend web" },
 	{ "cont", "resume", "let a suspended machine run again", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl resume web" },
 	{ "system_powerdown", "shutdown", "press the power button: a well-behaved guest shuts down", IN_WORKER, CMD_VM,
-	  NULL, NULL, "kvmctl shutdown web", "Returns when the button is pressed, not when the guest is down: watch `kvmctl event --follow`, or use destroy for a guest that ignores it." },
-	{ "system_reboot", "reboot", "press the power button and start the machine again when the guest is down", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl reboot web" },
+	  &ask_powerdown_schema, NULL, "kvmctl shutdown web\nkvmctl shutdown web --mode agent", "--mode agent asks the guest's agent instead (see qemu-agent-command). Returns when the button is pressed, not when the guest is down: watch `kvmctl event --follow`, or use destroy for a guest that ignores it." },
+	{ "system_reboot", "reboot", "press the power button and start the machine again when the guest is down", IN_WORKER, CMD_VM, &ask_powerdown_schema, NULL, "kvmctl reboot web\nkvmctl reboot web --mode agent" },
 	{ "system_reset", "reset", "reset the machine at once, as its reset button would", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl reset web" },
 	{ "quit", NULL, "end the machine at once", IN_WORKER, CMD_VM },
 	{ "inject-nmi", NULL, "send a non-maskable interrupt to every vCPU", IN_WORKER, CMD_VM },

@@ -74,7 +74,8 @@ enum field_flags {
 	NOT_YET = 1 << 11,      /* XML: kept, nothing acts on it yet; unused.c warns of what says more than its default */
 };
 
-enum resource_use { RES_NONE, RES_READ, RES_WRITE, RES_DISK, RES_LOG, RES_SOCKET_LISTEN, RES_SOCKET_CONNECT, RES_PTY, RES_DEVICE, RES_DIR };
+enum resource_use { RES_NONE, RES_READ, RES_WRITE, RES_DISK, RES_LOG, RES_SOCKET_LISTEN, RES_SOCKET_CONNECT, RES_PTY, RES_DEVICE, RES_DIR,
+	RES_PAIR /* both ends of a socket pair: FD and FD.peer */ };
 
 /* Something of the host that a machine needs: the launcher opens the path, the worker gets a descriptor. */
 struct resource {

@@ -43,8 +43,8 @@ static enum resource_use use_of(const struct field *f, const void *obj,
 	enum resource_use use = f->use;
 
 	if (use == RES_NONE && chardev) {
-		use = chardev_use(chardev->type, chardev->source.mode);
-		if (use == RES_PTY || use == RES_SOCKET_LISTEN)
+		use = chardev_is_agent(chardev) ? RES_PAIR : chardev_use(chardev->type, chardev->source.mode);
+		if (use == RES_PTY || use == RES_SOCKET_LISTEN || use == RES_PAIR)
 			return use;
 	}
 	return res->path ? use : RES_NONE;

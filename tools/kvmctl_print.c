@@ -261,6 +261,10 @@ static void print_vcpucount(const struct call *c, json_object *o)
 	};
 	unsigned n = 0;
 
+	if (a->guest) {
+		printf("%" G_GINT64_FORMAT "\n", num(o, "guest"));
+		return;
+	}
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++)
 		n += rows[i].shown;
 	for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -273,6 +277,25 @@ static void print_vcpucount(const struct call *c, json_object *o)
 		else
 			printf("%" G_GINT64_FORMAT "\n", v);
 	}
+}
+
+static void print_setvcpus(const struct call *c, json_object *o)
+{
+	const struct ask_setvcpus *a = c->args;
+
+	if (c->quiet)
+		return;
+	if (!a->guest)
+		printf("domain '%s': the number of vCPUs is changed", c->vm);
+	if (num(o, "online"))
+		printf("%s%" G_GINT64_FORMAT " are online in the guest", a->guest ? "" : "; ", num(o, "online"));
+	putchar('\n');
+}
+
+/* As it came. */
+static void print_line(const struct call *c, json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
 /* As virsh prints them. */
@@ -344,7 +367,8 @@ static const struct {
 	{ "domifstat", print_domifstat },
 	{ "domiftune", print_domiftune },
 	{ "domif-setlink", .said = "domain '%s': the cable is as asked\n" },
-	{ "setvcpus", .said = "domain '%s': the number of vCPUs is changed\n" },
+	{ "setvcpus", print_setvcpus },
+	{ "qemu-agent-command", print_line },
 	{ "undefine", .said = "domain '%s' undefined\n" },
 	{ "destroy", .said = "domain '%s' destroyed\n" },
 	{ "system_powerdown", .said = "domain '%s': power button pressed\n" },

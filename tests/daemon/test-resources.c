@@ -196,6 +196,32 @@ static void test_sockets(void)
 	place_clear(&p);
 }
 
+/* The channel to the guest's agent: nobody but the worker is at its host's end, unless the definition names a listener. */
+static void test_agent(void)
+{
+	static const char *const ours[] = { "", "<source mode='bind'/>", "<source mode='bind' path='/nowhere/agent.sock'/>" };
+	struct place p = place_new();
+	g_autofree char *path = at(&p, "sock");
+	g_autofree char *theirs = g_strdup_printf("<channel type='unix'><source mode='connect' path='%s'/><target type='virtio' name='" CHARDEV_AGENT "'/></channel>", path);
+	char c = 0;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(ours); i++) {
+		g_autofree char *xml = g_strdup_printf("<channel type='unix'>%s<target type='virtio' name='" CHARDEV_AGENT "'/></channel>", ours[i]);
+		struct opened o = open_all(&p, xml, NULL);
+		const struct chardev *ch;
+
+		g_assert_no_error(o.err);
+		g_assert_cmpuint(o.sockets->len, ==, 0);
+		ch = list_at(chardev, o.machine->devices.channels, 0);
+		g_assert_cmpstr(ch->source.path.fd, ==, "devices/channels[0]/source/path");
+		g_assert_cmpint(write(fd_of(&o, "devices/channels[0]/source/path.peer"), "x", 1), ==, 1);
+		g_assert_cmpint(read(fd_of(&o, ch->source.path.fd), &c, 1), ==, 1);
+		opened_clear(&o);
+	}
+	expect_error(&p, theirs, KERR_NO_FILE, "nobody listens there");
+	place_clear(&p);
+}
+
 /* As QEMU does: read locks on bytes for what it does (100 and on) and for what others must not do (200 and on). */
 static bool lock_bytes(int fd, unsigned does, unsigned refuses)
 {
@@ -531,6 +557,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/pty", test_pty);
 	g_test_add_func("/resources/files", test_files);
 	g_test_add_func("/resources/sockets", test_sockets);
+	g_test_add_func("/resources/agent", test_agent);
 	g_test_add_func("/resources/disk", test_disk);
 	g_test_add_func("/resources/qemu-lock", test_qemu_lock);
 	g_test_add_func("/resources/race", test_race);

@@ -286,6 +286,33 @@ static void test_channel(void)
 	rig_clear(&r);
 }
 
+static void heard(void *arg)
+{
+	(*(unsigned *)arg)++;
+}
+
+/* Who has a channel open in the guest is told when it changes, also when the driver goes. */
+static void test_in_use(void)
+{
+	unsigned n = 0;
+	struct rig r;
+
+	rig_make(&r);
+	virtio_console_listen(r.dev, heard, &n);
+	open_it(&r, F_MULTIPORT);
+	open_ports(&r);
+	n = 0;
+	g_assert_true(virtio_console_in_use(r.dev, &r.channel) && !virtio_console_in_use(r.dev, &r.spice));
+	tell(&r, 1, OPEN, 1);
+	g_assert_cmpuint(n, ==, 0);
+	tell(&r, 1, OPEN, 0);
+	g_assert_true(n == 1 && !virtio_console_in_use(r.dev, &r.channel));
+	tell(&r, 1, OPEN, 1);
+	device_reset(r.dev);
+	g_assert_true(n >= 3 && !virtio_console_in_use(r.dev, &r.channel));
+	rig_clear(&r);
+}
+
 #define LONG (1u << 20)
 /* More than rings and sockets hold: the guest waits, and the host gets every byte in order, over a move in the middle. */
 static void test_flow(void)
@@ -475,6 +502,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/console/ports", test_ports);
 	g_test_add_func("/console/console", test_console);
 	g_test_add_func("/console/channel", test_channel);
+	g_test_add_func("/console/in-use", test_in_use);
 	g_test_add_func("/console/flow", test_flow);
 	g_test_add_func("/console/come-and-go", test_come_and_go);
 	g_test_add_func("/console/refused", test_refused);

@@ -354,7 +354,7 @@ def bad_input(k):
     refused(k, '--maximum needs --config', 'setvcpus', 'f', '5', '--maximum')
     refused(k, '--maximum needs --config', 'setvcpus', 'f', '5', '--maximum', '--live', '--config')
     refused(k, 'leave out', 'setvcpus', 'f', '2', '--current', '--live')
-    assert refused(k, 'agent', 'setvcpus', 'f', '2', '--guest').returncode == 6
+    assert refused(k, 'no channel to a guest agent', 'setvcpus', 'f', '2', '--guest').returncode == 4
     refused(k, 'timeout', 'setvcpus', 'f', '2', '--timeout', '0')
     # twice at once
     t = threading.Thread(target=lambda: k.ctl('setvcpus', 'f', '3', '--timeout', '3', check=False))

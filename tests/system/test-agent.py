@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's agent: Debian's qemu-guest-agent in the small Linux guest, from an image that is mounted there. test-agent.py
+BUILD [CASE…]."""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
+
+build = os.path.abspath(sys.argv[1])
+guest = f'{build}/linux'
+image = f'{build}/guest-agent/agent.img'
+here = os.path.dirname(os.path.abspath(__file__))
+PROMPT = 'kvmd-guest:'
+need_kvm()
+need_linux(guest)
+if not os.path.exists(image):
+    skip(f'no guest agent: tests/system/guest-agent.sh {build}/guest-agent fetches it')
+
+
+def xml(name, maximum, current):
+    env = dict(os.environ, OUTDIR=guest)
+    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
+                          text=True).stdout.strip()
+    return f'''<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>160</memory>
+  <vcpu current='{current}'>{maximum}</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{guest}/vmlinux</kernel>
+    <initrd>{guest}/initramfs.cpio</initrd>
+    <cmdline>{line}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  <devices>
+    <disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/><readonly/></disk>
+    <serial type='pty'><target port='0'/></serial>
+    <console type='pty'><target type='serial' port='0'/></console>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+  </devices>
+</domain>
+'''
+
+
+def agent_state(k):
+    m = re.search(r"<target type='virtio' name='org.qemu.guest_agent.0' state='(\w+)'/>", k.ctl('dumpxml', 'a').stdout)
+    return m and m[1]
+
+
+def start_agent(k):
+    """The shell's background job; returns when the agent has its port open and answers."""
+    guest_says(k, 'a', 'mkdir -p /mnt/ga; mount -t ext4 -o ro,noload /dev/vda /mnt/ga; '
+               'for p in /sys/class/virtio-ports/*; do read n <$p/name && [ $n = org.qemu.guest_agent.0 ] && p=/dev/${p##*/} && break; done; '
+               'sh /mnt/ga/run $p >/tmp/ga.log 2>&1 & echo $! >/tmp/ga.pid; echo started')
+    k.until(lambda: agent_state(k) == 'connected', 120, 'the agent is connected')
+
+
+def boot(k, maximum, current):
+    k.define(xml('a', maximum, current))
+    k.ctl('start', 'a')
+    assert agent_state(k) == 'disconnected'
+    refused(k, "is not connected; is qemu-guest-agent running in the guest", 'qemu-agent-command', 'a', '{"execute":"guest-ping"}')
+    k.until(lambda: PROMPT in k.console('a'), 300, 'a shell on the console')
+
+
+def nproc(k):
+    return int(guest_says(k, 'a', 'nproc'))
+
+
+def present(k):
+    return guest_says(k, 'a', 'cat /sys/devices/system/cpu/present')
+
+
+def ask(k, execute, **arguments):
+    text = json.dumps({'execute': execute, 'arguments': arguments} if arguments else {'execute': execute})
+    return json.loads(k.ctl('qemu-agent-command', 'a', text, '--timeout', '60', timeout=120).stdout)['return']
+
+
+def vcpus(k):
+    """Plugged and online in one go; switched off and on in the guest; an agent that hangs, and one that is not there."""
+    boot(k, 4, 1)
+    start_agent(k)
+    assert ask(k, 'guest-ping') == {}
+    assert ask(k, 'guest-info')['version']
+    begun = time.monotonic()
+    said = k.ctl('setvcpus', 'a', '3', '--live', '--timeout', '60', timeout=300).stdout
+    took = time.monotonic() - begun
+    assert '3 are online in the guest' in said, said
+    assert nproc(k) == 3 and present(k) == '0-2'
+    assert k.json('guestvcpus', 'a', '--timeout', '60', timeout=120)['online'] == '0-2'
+    # off in the guest, but there
+    said = k.ctl('setvcpus', 'a', '2', '--guest', '--timeout', '60', timeout=120).stdout
+    assert said == '2 are online in the guest\n', said
+    assert nproc(k) == 2 and present(k) == '0-2'
+    assert k.ctl('vcpucount', 'a', '--guest').stdout == '2\n' and k.json('vcpucount', 'a')['current_live'] == 3
+    assert [k.json('guestvcpus', 'a', '--timeout', '60', timeout=120)[x] for x in ('vcpus', 'online', 'online-count')] == ['0-2', '0-1', 2]
+    refused(k, 'more than the 3 that the guest has', 'setvcpus', 'a', '4', '--guest', '--timeout', '60', timeout=120)
+    # what was switched off stays so when another comes
+    said = k.ctl('setvcpus', 'a', '4', '--live', '--timeout', '60', timeout=300).stdout
+    assert '3 are online in the guest' in said and nproc(k) == 3, said
+    assert k.ctl('guestvcpus', 'a', '2', '--enable', '--timeout', '60', timeout=120).returncode == 0 and nproc(k) == 4
+    k.ctl('guestvcpus', 'a', '1,3', '--disable', '--timeout', '60', timeout=120)
+    assert nproc(k) == 2 and guest_says(k, 'a', 'cat /sys/devices/system/cpu/online') == '0,2'
+    refused(k, 'has 1 of the 2 CPUs', 'guestvcpus', 'a', '1,7', '--enable', '--timeout', '60', timeout=120)
+    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE']
+    assert [(d['ok'], d['vcpus'], d['online']) for d in done] == [(True, 3, 3), (True, 4, 3)], done
+    # it hangs: an error by the deadline, and plugging goes on without it
+    guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')
+    begun = time.monotonic()
+    p = refused(k, 'does not answer .*is qemu-guest-agent running in the guest', 'setvcpus', 'a', '3', '--guest', '--timeout', '4')
+    late = time.monotonic() - begun
+    assert p.returncode == 9 and 3.5 < late < 8, (p.returncode, late)
+    k.ctl('setvcpus', 'a', '3', '--live', '--timeout', '60', timeout=300)
+    said = k.ctl('setvcpus', 'a', '4', '--live', '--timeout', '60', timeout=300).stdout
+    assert 'online' not in said and present(k) == '0-3', said
+    # it goes on where it was: what nobody waits for any more does no harm
+    guest_says(k, 'a', 'kill -CONT $(cat /tmp/ga.pid); echo continued')
+    assert ask(k, 'guest-ping') == {}
+    refused(k, 'refused guest-nonsense: ', 'qemu-agent-command', 'a', '{"execute":"guest-nonsense"}', '--timeout', '60', timeout=120)
+    refused(k, 'not a JSON object', 'qemu-agent-command', 'a', 'guest-ping')
+    # off by the agent: its command for that is not in this guest, and the agent says so or says nothing
+    k.ctl('shutdown', 'a', '--mode', 'agent', '--timeout', '60', check=False, timeout=120)
+    # it ends
+    guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
+    k.until(lambda: agent_state(k) == 'disconnected', 60, 'the agent is gone')
+    p = refused(k, 'is not connected', 'vcpucount', 'a', '--guest')
+    assert p.returncode == 4, p
+    k.ctl('setvcpus', 'a', '3', '--live', '--timeout', '60', timeout=300)
+    assert k.json('vcpucount', 'a')['current_live'] == 3
+    states = [e['data']['state'] for e in k.events() if e['event'] == 'KVMD_AGENT']
+    assert states == ['connected', 'disconnected'], states
+    assert [e['data']['open'] for e in k.events() if e['event'] == 'VSERPORT_CHANGE'] == [True, False]
+    assert not [e for e in k.events() if e['event'] == 'KVMD_FENCE']
+    return f'1 to 3 vCPUs, online: {took:.1f} s'
+
+
+def survive(k):
+    """kvmd dies: the machine keeps its agent, the next kvmd finds it, and a change under way ends with its result."""
+    boot(k, 4, 1)
+    start_agent(k)
+    guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')       # so that the change is not over before kvmd is
+    p = subprocess.Popen([f'{build}/tools/kvmctl', 'setvcpus', 'a', '2', '--live', '--timeout', '60'], env=k.env, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN'], 20, 'the change begins')
+    k.kill()
+    assert p.wait() == 10
+    k.start()
+    k.until(lambda: k.state('a') == 'running', 20, 'adoption')
+    assert agent_state(k) == 'connected'
+    guest_says(k, 'a', 'kill -CONT $(cat /tmp/ga.pid); echo continued')
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE'], 120, 'the result')
+    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE'][0]
+    assert done['ok'] and done['vcpus'] == 2, done
+    assert ask(k, 'guest-ping') == {}
+    k.ctl('setvcpus', 'a', '2', '--guest', '--timeout', '60', timeout=120)
+    assert nproc(k) == 2
+    # the channel can be taken away
+    k.ctl('detach-device', 'a', '-', '--live', check=False, stdin="<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>")
+    k.until(lambda: agent_state(k) is None, 20, 'the channel is gone')
+    refused(k, 'no channel to a guest agent', 'vcpucount', 'a', '--guest')
+
+
+CASES = {'vcpus': vcpus, 'survive': survive}
+run([(n, CASES[n]) for n in sys.argv[2:] or CASES], build)
