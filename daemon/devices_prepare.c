@@ -38,6 +38,7 @@ static bool add(struct machine *m, const struct field *row, void *dev, GError **
 static bool open_for(struct launch *l, struct machine *m, const struct field *row, void *dev, GError **err)
 {
 	AUTO(machine) alone = machine_new();
+	g_autofree char *dir = g_build_filename(l->paths->vms, m->uuid, NULL);
 	bool ok;
 
 	alone->name = g_strdup(m->name);
@@ -46,6 +47,7 @@ static bool open_for(struct launch *l, struct machine *m, const struct field *ro
 	if (!device_put(&alone->devices, row, dev, err))
 		return false;
 	l->machine = alone;
+	resources_place_sockets(alone, dir);
 	ok = resources_open(alone, l->fds, l->sockets, l->machines, err) && net_launch(l, err);
 	l->machine = NULL;
 	device_take(&alone->devices, row, dev);         /* it is m's */

@@ -409,6 +409,7 @@ void launch_run(struct launch *l)
 	if (kvm < 0)
 		return;
 	give(l, "kvm", kvm);
+	resources_place_sockets(l->machine, dir);
 	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err) ||
 		!net_launch(l, &l->err))
 		return;

@@ -255,6 +255,18 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 	return true;
 }
 
+void resources_place_sockets(struct machine *m, const char *dir)
+{
+	struct devices *d = &m->devices;
+	GPtrArray *lists[] = { d->serials, d->consoles, d->channels };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+		list_each(chardev, c, lists[i])
+			if (c->type == CHARDEV_UNIX && c->source.mode != CHARDEV_CONNECT && !c->source.path.path && !chardev_is_agent(c) &&
+				!chardev_is_serial_console(d, c))
+				c->source.path.path = g_strdup_printf("%s/%s.sock", dir, c->alias);
+}
+
 bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err)
 {
 	struct opening o = { fds, sockets };

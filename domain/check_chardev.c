@@ -87,6 +87,14 @@ static void check_consoles(const struct devices *d, struct report *r)
 	}
 }
 
+/* Who wrote the path may expect to connect there. */
+static void check_agent(const struct chardev *c, struct report *r)
+{
+	if (chardev_is_agent(c) && c->source.path.path)
+		report_warn(r, &c->source, "path", "leave the path out; or mode='connect' for a program of yours that listens there and speaks with the agent",
+			"the machine speaks with its guest's agent itself: nobody listens at '%s'", c->source.path.path);
+}
+
 static void check_channels(const struct devices *d, struct report *r)
 {
 	g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
@@ -95,6 +103,7 @@ static void check_channels(const struct devices *d, struct report *r)
 		const struct chardev_target *t = &c->target;
 
 		check_source(c, true, r);
+		check_agent(c, r);
 		if (g_strcmp0(t->type, "virtio"))
 			report_refuse(r, t, "type",
 				"write <target type='virtio' name='org.example.0'/>",

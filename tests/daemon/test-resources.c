@@ -196,6 +196,23 @@ static void test_sockets(void)
 	place_clear(&p);
 }
 
+/* A socket that the definition has no path for stands in the machine's folder; one that has stays. */
+static void test_placed(void)
+{
+	struct place p = place_new();
+	struct machine *m = machine_with(&p, "<channel type='unix'><target type='virtio' name='org.test.0'/></channel>"
+		"<channel type='unix'><target type='virtio' name='" CHARDEV_AGENT "'/></channel>"
+		"<serial type='unix'><source mode='bind' path='/x/y'/></serial>");
+	g_autofree char *path = at(&p, "channel0.sock");
+
+	resources_place_sockets(m, p.dir);
+	g_assert_cmpstr(list_at(chardev, m->devices.channels, 0)->source.path.path, ==, path);
+	g_assert_null(list_at(chardev, m->devices.channels, 1)->source.path.path);
+	g_assert_cmpstr(list_at(chardev, m->devices.serials, 0)->source.path.path, ==, "/x/y");
+	machine_free(m);
+	place_clear(&p);
+}
+
 /* The channel to the guest's agent: nobody but the worker is at its host's end, unless the definition names a listener. */
 static void test_agent(void)
 {
@@ -558,6 +575,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/files", test_files);
 	g_test_add_func("/resources/sockets", test_sockets);
 	g_test_add_func("/resources/agent", test_agent);
+	g_test_add_func("/resources/placed", test_placed);
 	g_test_add_func("/resources/disk", test_disk);
 	g_test_add_func("/resources/qemu-lock", test_qemu_lock);
 	g_test_add_func("/resources/race", test_race);

@@ -17,6 +17,7 @@ guest = f'{build}/linux'
 image = f'{build}/guest-agent/agent.img'
 here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
+CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 need_kvm()
 need_linux(guest)
 if not os.path.exists(image):
@@ -42,7 +43,7 @@ def xml(name, maximum, current):
     <disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/><readonly/></disk>
     <serial type='pty'><target port='0'/></serial>
     <console type='pty'><target type='serial' port='0'/></console>
-    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    {CHANNEL}
   </devices>
 </domain>
 '''
@@ -161,9 +162,15 @@ def survive(k):
     k.ctl('setvcpus', 'a', '2', '--guest', '--timeout', '60', timeout=120)
     assert nproc(k) == 2
     # the channel can be taken away
-    k.ctl('detach-device', 'a', '-', '--live', check=False, stdin="<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>")
+    k.ctl('detach-device', 'a', '-', '--live', stdin=CHANNEL, timeout=120)
     k.until(lambda: agent_state(k) is None, 20, 'the channel is gone')
     refused(k, 'no channel to a guest agent', 'vcpucount', 'a', '--guest')
+    # and comes back, also for an agent
+    guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
+    k.ctl('attach-device', 'a', '-', '--live', stdin=CHANNEL, timeout=120)
+    assert agent_state(k) == 'disconnected'
+    start_agent(k)
+    assert ask(k, 'guest-ping') == {}
 
 
 CASES = {'vcpus': vcpus, 'survive': survive}
