@@ -16,6 +16,7 @@
 #include "daemon/link.h"
 #include "daemon/supervise.h"
 #include "daemon/wire.h"
+#include "domain/event_names.h"
 #include "domain/json.h"
 #include "domain/xml.h"
 
@@ -459,6 +460,11 @@ static void cmd_event(struct request *r)
 	struct follow_ask ask = { .since = a->since, .count = a->count, .follow = a->follow, .event = a->event };
 	struct follower *f;
 
+	if (a->event && event_meant(a->event)) {
+		kerr_set(&err, KERR_ARGS, "there is no event '%s'; did you mean '%s'?", a->event, event_meant(a->event));
+		request_fail(r, err);
+		return;
+	}
 	if (a->domain) {
 		struct dom *d = doms_find(r->kvmd->doms, a->domain, NULL);
 

@@ -179,9 +179,9 @@ static bool read_args(struct request *r, GError **err)
 		return true;
 	}
 	r->args = schema_new(c->args);
-	if (r->raw)
-		return json_to_struct(c->args, r->args, r->raw, err);
-	return schema_check(c->args, r->args, err);
+	if (r->raw ? json_to_struct(c->args, r->args, r->raw, err) : schema_check(c->args, r->args, err))
+		return true;
+	return command_blame(c, err);
 }
 
 static bool read_request(struct request *r, json_object *m, GError **err)

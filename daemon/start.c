@@ -103,6 +103,7 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 {
 	struct starting *s = arg;
 	struct dom *d = s->dom;
+	json_object *data;
 
 	if (err) {
 		s->again &= !d->destroyed;
@@ -128,7 +129,9 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 		log_warning("vm '%s': started without an optional disk: %s", d->name, json_object_get_string(reason));
 		dom_event(d, "DISK_DROPPED", json_object_get(o));
 	}
-	dom_event(d, "STARTED", one("state", s->paused ? "paused" : "running"));
+	data = one("state", s->paused ? "paused" : "running");
+	json_object_object_add(data, "reason", json_object_new_string(d->reason));      /* of its start: by request, by policy */
+	dom_event(d, "STARTED", data);
 	dom_set_state(d, s->paused ? DOM_PAUSED : DOM_RUNNING, s->paused ? "not yet run" : "booted");
 	starting_end(s, NULL);
 }

@@ -287,6 +287,16 @@ static void follow_state(struct dom *d, const char *name, json_object *data)
 	}
 }
 
+/* What the machine's own event does not say: who or what made it stop or go on. */
+static const char *why_of(const struct dom *d, const char *name)
+{
+	if (strcmp(name, "STOP") && strcmp(name, "RESUME"))
+		return NULL;
+	if (d->state == DOM_STARTING)
+		return "booted";
+	return d->state == DOM_ADOPTING ? NULL : d->reason;
+}
+
 /* A guest that resets itself in a loop must not push everyone's history out of the journal. */
 static bool may_tell(struct dom *d)
 {
@@ -313,6 +323,7 @@ static bool may_tell(struct dom *d)
 void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t seq)
 {
 	json_object *copy = NULL, *v;
+	const char *why;
 
 	if (seq && seq <= d->seen)
 		return;
@@ -335,6 +346,9 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		(void)json_object_deep_copy(data, &copy, NULL);
 	if (!copy)
 		copy = json_object_new_object();
+	why = why_of(d, name);
+	if (why)
+		json_object_object_add(copy, "reason", json_object_new_string(why));
 	json_object_object_add(copy, "worker-seq", json_object_new_uint64(seq));
 	if (d->untold)
 		json_object_object_add(copy, "left-out", json_object_new_uint64(d->untold));

@@ -54,6 +54,16 @@ void worker_event(struct worker *w, const char *name, json_object *data)
 		client_event(w->clients->pdata[i], o);
 }
 
+void worker_changed(struct worker *w, const char *what, const char *device)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "changed", json_object_new_string(what));
+	if (device)
+		json_object_object_add(o, "device", json_object_new_string(device));
+	worker_event(w, "KVMD_MACHINE", o);
+}
+
 static gboolean on_violation_fd(gint fd, GIOCondition cond, gpointer data)
 {
 	struct worker *w = data;
@@ -195,6 +205,8 @@ static enum run_result run(struct client *c, json_object *msg, json_object **rep
 		obj = schema_new(row->args);
 		if (json_to_struct(row->args, obj, args ? args : none, err))
 			res = binding_of(name)->run(c, args, obj, reply, err);
+		else
+			(void)command_blame(row, err);
 		json_object_put(none);
 		schema_free(row->args, obj);
 		return res;

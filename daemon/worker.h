@@ -89,6 +89,8 @@ struct worker {
 
 /* --- worker.c --- */
 void worker_event(struct worker *, const char *name, json_object *data /* taken, may be NULL */);
+/* KVMD_MACHINE: this part of the description has changed, of this device (NULL: none, or several); kvmd looks, and its journal tells it. */
+void worker_changed(struct worker *, const char *what, const char *device);
 bool worker_listen(struct worker *, const char *fd_name, bool internal, GError **err);
 /* Any thread: fn runs on the main one, unless the machine is ending by then. */
 void worker_post(struct worker *, void (*fn)(struct worker *));
@@ -117,6 +119,7 @@ G_NORETURN void state_exit(struct worker *, enum exit_reason, bool guest, unsign
 
 /* --- worker_dump.c --- */
 void dump_on_pause(struct worker *);    /* the machine is paused: a dump that waited for that begins */
+void dump_stays(struct worker *);       /* somebody else wants it paused too: it does not go on behind a dump */
 
 /* --- worker_commands.c --- */
 enum run_result { RUN_FAILED, RUN_DONE, RUN_LATER };

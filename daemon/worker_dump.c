@@ -260,6 +260,12 @@ static gboolean written(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+void dump_stays(struct worker *w)
+{
+	if (w->dump)
+		w->dump->resume = false;
+}
+
 void dump_on_pause(struct worker *w)
 {
 	struct dump *d = w->dump;

@@ -112,10 +112,7 @@ static void tell_guest(struct worker *w)
 
 void plug_changed(struct worker *w)
 {
-	json_object *o = json_object_new_object();
-
-	json_object_object_add(o, "changed", json_object_new_string("devices"));
-	worker_event(w, "KVMD_MACHINE", o);
+	worker_changed(w, "devices", NULL);
 }
 
 static void device_event(struct worker *w, const char *event, const char *alias)

@@ -244,6 +244,7 @@ static QMP(query_blockstats)
 
 struct resizing {
 	struct done done;
+	struct worker *worker;
 	struct waiter *waiter;
 	char *name;
 	uint64_t size;
@@ -261,6 +262,8 @@ static void resized(struct done *done, int result)
 			"is made larger first", r->name, r->size);
 	else if (result < 0)
 		kerr_errno(&err, -result, "disk '%s': make it %" G_GUINT64_FORMAT " bytes", r->name, r->size);
+	if (!err)
+		worker_changed(r->worker, "disks", r->name);
 	waiter_answer(r->waiter, NULL, err);
 	g_free(r->name);
 	g_free(r);
@@ -302,7 +305,7 @@ static QMP(block_resize)
 		return kerr_set(err, KERR_ARGS, "disk '%s' has %" G_GUINT64_FORMAT " bytes, and what is cut off would be lost: shut the guest down and use "
 			"'qemu-img resize --shrink'", config->target.dev, now), RUN_FAILED;
 	r = g_new0(struct resizing, 1);
-	*r = (struct resizing){ .done = { .fn = resized, .arg = r }, .waiter = waiter_new(c), .name = g_strdup(config->target.dev), .size = size };
+	*r = (struct resizing){ .worker = c->worker, .done = { .fn = resized, .arg = r }, .waiter = waiter_new(c), .name = g_strdup(config->target.dev), .size = size };
 	virtio_blk_resize(d, size, &r->done);
 	return RUN_LATER;
 }
@@ -367,7 +370,6 @@ static QMP(block_set_io_throttle)
 	g_autofree char *group = NULL;
 	const struct disk *d;
 	struct device *dev;
-	json_object *o;
 
 	if (!a->id == !a->device)
 		return kerr_set(err, KERR_ARGS, "which disk? either 'device' or 'id' says it"), RUN_FAILED;
@@ -385,9 +387,7 @@ static QMP(block_set_io_throttle)
 	if (!iotune_check(&tune, err) || (g_strcmp0(tune.group_name, d->iotune.group_name) && !can_share(w, dev, tune.group_name, err)) ||
 		!limit(dev, &tune, err) || !limit_group(w, dev, &tune, err))
 		return RUN_FAILED;
-	o = json_object_new_object();
-	json_object_object_add(o, "changed", json_object_new_string("disks"));
-	worker_event(w, "KVMD_MACHINE", o);
+	worker_changed(w, "disks", d->target.dev);
 	return RUN_DONE;
 }
 

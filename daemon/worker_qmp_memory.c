@@ -133,6 +133,7 @@ static bool set_period(struct worker *w, uint32_t seconds, GError **err)
 		return false;
 	balloon_set_period(d, seconds);
 	w->machine->devices.memballoon->stats_period = seconds;         /* only main reads it */
+	worker_changed(w, "memballoon", NULL);
 	return true;
 }
 

@@ -80,7 +80,7 @@ static QMP(migrate_set_capabilities)
 
 static QMP(migrate_continue)
 {
-	return kerr_set(err, KERR_STATE, "no migration is under way that could go on"), RUN_FAILED;
+	return kerr_set(err, KERR_STATE, "no migration is under way"), RUN_FAILED;
 }
 
 static QMP(migrate)
@@ -102,6 +102,9 @@ const struct worker_binding qmp_migrate_bindings[] = {
 	{ "migrate-set-capabilities", qmp_migrate_set_capabilities },
 	{ "migrate_cancel", qmp_query_migrate },
 	{ "migrate-continue", qmp_migrate_continue },
+	{ "migrate-pause", qmp_migrate_continue },
+	{ "migrate-recover", qmp_migrate_continue },
+	{ "migrate-start-postcopy", qmp_migrate_continue },
 	{ "migrate", qmp_migrate },
 	{ "migrate-incoming", qmp_migrate },
 	{ "chardev-change", qmp_chardev_change },

@@ -54,11 +54,7 @@ static struct device *card_by_name(struct worker *w, const char *name, GError **
 
 static void changed(struct worker *w, const struct device *d)
 {
-	json_object *o = json_object_new_object();
-
-	json_object_object_add(o, "changed", json_object_new_string("interface"));
-	json_object_object_add(o, "device", json_object_new_string(worker_name_of(d)));
-	worker_event(w, "KVMD_MACHINE", o);
+	worker_changed(w, "interface", worker_name_of(d));
 }
 
 /* --- cable, limits --- */

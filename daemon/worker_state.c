@@ -287,6 +287,8 @@ static void park(struct worker *w, enum after after)
 
 bool state_pause(struct worker *w, struct client *c, GError **err)
 {
+	if (c)
+		dump_stays(w);
 	if (w->vm.state == VM_PAUSED) {
 		w->run_state = RUN_STATE_PAUSED;
 		waiter_answer(waiter_new(c), NULL, NULL);

@@ -48,3 +48,16 @@ const struct command *command_by_verb(const char *verb)
 			return c;
 	return NULL;
 }
+
+bool command_blame(const struct command *c, GError **err)
+{
+	size_t n = strlen(c->args->name);
+
+	if (err && *err && !strncmp((*err)->message, c->args->name, n) && (*err)->message[n] == '.') {
+		char *text = g_strconcat(c->name, (*err)->message + n, NULL);
+
+		g_free((*err)->message);
+		(*err)->message = text;
+	}
+	return false;
+}

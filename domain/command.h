@@ -57,3 +57,5 @@ extern const struct command agent_commands[];   /* domain/commands_agent.c */
 const struct command *command_next(const struct command *);
 const struct command *command_by_name(const char *name);
 const struct command *command_by_verb(const char *verb);
+/* An error about arguments begins with their schema's name: people know the command's. Always false. */
+bool command_blame(const struct command *, GError **err);

@@ -106,7 +106,7 @@ static const struct field ask_event_fields[] = {
 	FLAG(T, follow, NULL, 0, "go on with new events until interrupted"),
 	U64(T, since, NULL, 0, UINT64_MAX, 0, "first the stored events after this number; 0: all that are kept; none given: new ones only", .def = UINT64_MAX),
 	STR(T, domain, NULL, 0, "only those of this domain"),
-	STR(T, event, NULL, 0, "only events of this name"),
+	STR(T, event, NULL, 0, "only events of this name; man kvmctl lists them"),
 	U64(T, count, NULL, 0, UINT64_MAX, 0, "end after so many; 0: no limit"),
 	END,
 };

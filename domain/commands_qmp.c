@@ -180,14 +180,14 @@ static S(args_fdname_schema, T, "getfd", "a descriptor by name");
 
 #define T struct args_add_fd
 static const struct field args_add_fd_schema_fields[] = {
-	I64(T, set, NULL, -1, INT32_MAX, 0, "which set; not given: a new one", .name = "fdset-id", .def = UINT64_MAX), TEXT(opaque, "a note"), END };
+	I64(T, set, NULL, 0, INT32_MAX, 0, "which set; not given: a new one", .name = "fdset-id", .def = UINT64_MAX), TEXT(opaque, "a note"), END };
 static S(args_add_fd_schema, T, "add-fd", "where a descriptor goes");
 #undef T
 
 #define T struct args_remove_fd
 static const struct field args_remove_fd_schema_fields[] = {
 	I64(T, set, NULL, 0, INT32_MAX, REQUIRED, "which set", .name = "fdset-id"),
-	I64(T, fd, NULL, -1, INT32_MAX, 0, "which descriptor; not given: all", .def = UINT64_MAX), END };
+	I64(T, fd, NULL, 0, INT32_MAX, 0, "which descriptor; not given: all", .def = UINT64_MAX), END };
 static S(args_remove_fd_schema, T, "remove-fd", "a descriptor of a set");
 #undef T
 

@@ -30,6 +30,8 @@ static const struct field ask_domstats_fields[] = {
 	FLAG(T, list_paused, NULL, 0, "only paused domains"),
 	FLAG(T, list_shutoff, NULL, 0, "only domains that are shut off"),
 	FLAG(T, nowait, NULL, 0, "for scripts made for virsh: nothing ever waits"),
+	FLAG(T, raw, NULL, 0, "the same: keys are printed as they are"),
+	FLAG(T, enforce, NULL, 0, "the same: a group that there is not is an error in any case"),
 	END,
 };
 #undef T

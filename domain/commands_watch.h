@@ -7,7 +7,7 @@ struct watch_name { char *name; };
 struct ask_domstats {
 	GPtrArray *domains;             /* struct watch_name */
 	bool state, cpu_total, balloon, vcpu, interface, block, dirtyrate, vm;
-	bool latency, list_active, list_inactive, list_running, list_paused, list_shutoff, nowait;
+	bool latency, list_active, list_inactive, list_running, list_paused, list_shutoff, nowait, raw, enforce;
 };
 struct tell_domstats_row { char *name, *uuid, *stats; };
 struct tell_domstats { GPtrArray *domains; };

@@ -6,6 +6,7 @@
 #include "domain/commands_kvmd.h"
 #include "domain/config.h"
 #include "domain/doc.h"
+#include "domain/event_names.h"
 #include "domain/machine.h"
 #include "domain/statpage.h"
 #include "tools/kvmctl.h"
@@ -88,6 +89,16 @@ static void verb(const struct command *c)
 	}
 }
 
+static void events(void)
+{
+	puts(".SH EVENTS\nof \\fBkvmctl event\\fR, beside which machine it was, when, and its number:");
+	for (const struct event_row *e = event_next(NULL); e; e = event_next(e)) {
+		printf(".TP\n.B %s\n", e->name);
+		roff(e->doc);
+		putchar('\n');
+	}
+}
+
 static void exit_codes(void)
 {
 	puts(".SH \"EXIT STATUS\"\n.TP\n.B 0\ndone");
@@ -118,6 +129,7 @@ static void kvmctl_1(void)
 	for (const struct command *c = command_next(NULL); c; c = command_next(c))
 		if (c->verb)
 			verb(c);
+	events();
 	exit_codes();
 	puts(".SH ENVIRONMENT\n.TP\n.B KVMD_ROOT\nas \\-\\-root\n.TP\n.B NO_COLOR\nno colours on terminals\n.SH \"SEE ALSO\"\n.BR kvmd (8),\n.BR kvmd.conf (5)");
 }

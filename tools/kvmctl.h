@@ -37,7 +37,7 @@ struct client;
 struct client *client_new(const struct call *, GError **err);
 void client_free(struct client *);
 /* Sends and waits; *fd (may be NULL) gets a descriptor that came along, else -1. New reply ("return"), or NULL and *err. After a
- * second a terminal is told that it takes long. */
+ * second a terminal is told that it takes long, and how far it is where the machine tells that. */
 json_object *client_call(struct client *, const char *execute, const char *vm, json_object *args /* taken */, int *fd, GError **err);
 /* The next message of a stream. NULL without *err: the end. */
 json_object *client_next(struct client *, GError **err);

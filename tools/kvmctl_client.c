@@ -14,6 +14,7 @@
 #define SYSTEM_SOCKET "/run/kvmd/control.sock"
 
 struct client {
+	const struct call *call;
 	int fd;
 	struct wire_reader *reader;
 };
@@ -57,6 +58,7 @@ struct client *client_new(const struct call *call, GError **err)
 		return NULL;
 	}
 	c = g_new0(struct client, 1);
+	c->call = call;
 	c->fd = fd;
 	c->reader = wire_reader_new(fd);
 	hello = wire_read_sync(c->reader, 10000, NULL, NULL, err);
@@ -79,8 +81,46 @@ void client_free(struct client *c)
 	g_free(c);
 }
 
+/* A second connection, which the journal tells how far the machine is. NULL: not to be had; then there are dots. */
+static struct client *progress_new(const struct client *c, const char *vm)
+{
+	struct client *p = vm ? client_new(c->call, NULL) : NULL;
+	json_object *args, *reply;
+
+	if (!p)
+		return NULL;
+	args = json_object_new_object();
+	json_object_object_add(args, "follow", json_object_new_boolean(true));
+	json_object_object_add(args, "domain", json_object_new_string(vm));
+	json_object_object_add(args, "event", json_object_new_string("COMMAND_PROGRESS"));
+	reply = client_call(p, "event", NULL, args, NULL, NULL);
+	if (!reply)
+		g_clear_pointer(&p, client_free);
+	json_object_put(reply);
+	return p;
+}
+
+/* Prints the last one that has come; false: none has. */
+static bool progress_tell(struct client *p, const char *what, const char *vm)
+{
+	json_object *m, *data, *actual, *wanted;
+	bool told = false;
+
+	while (p && (m = wire_read_sync(p->reader, 0, NULL, NULL, NULL))) {
+		if (json_object_object_get_ex(m, "data", &data) && json_object_object_get_ex(data, "actual", &actual) &&
+		    json_object_object_get_ex(data, "wanted", &wanted)) {
+			fprintf(stderr, "\r%s %s: %" G_GINT64_FORMAT " MiB, wanted are %" G_GINT64_FORMAT " MiB ", what, vm,
+				(gint64)json_object_get_int64(actual) >> 20, (gint64)json_object_get_int64(wanted) >> 20);
+			told = true;
+		}
+		json_object_put(m);
+	}
+	return told;
+}
+
 static json_object *read_patiently(struct client *c, const char *what, const char *vm, int *fd, GError **err)
 {
+	struct client *progress = NULL;
 	bool told = false;
 
 	for (;;) {
@@ -95,12 +135,15 @@ static json_object *read_patiently(struct client *c, const char *what, const cha
 				fputc('\n', stderr);
 			if (bad)
 				g_propagate_error(err, g_steal_pointer(&bad));
+			client_free(progress);
 			return o;
 		}
-		if (told)
-			fputc('.', stderr);
-		else
+		if (!told) {
 			fprintf(stderr, "%s%s%s: waiting ", what, vm ? " " : "", vm ? vm : "");
+			progress = progress_new(c, vm);
+		} else if (!progress_tell(progress, what, vm)) {
+			fputc('.', stderr);
+		}
 		told = true;
 		fflush(stderr);
 	}

@@ -4,6 +4,8 @@
 
 #include "daemon/control.h"
 #include "domain/commands_kvmd.h"
+#include "domain/event_names.h"
+#include "domain/json.h"
 
 static unsigned bindings(const char *name)
 {
@@ -85,6 +87,46 @@ static void test_scopes(void)
 	g_assert_cmpuint(seen, >=, 3 * 12);
 }
 
+/* A mistyped name would be waited for for ever; one of another version may come. */
+static void test_events(void)
+{
+	g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal);
+
+	for (const struct event_row *e = event_next(NULL); e; e = event_next(e)) {
+		g_autofree char *low = g_ascii_strdown(e->name, -1);
+
+		g_assert_true(g_hash_table_add(names, (void *)(uintptr_t)e->name));
+		g_assert_nonnull(e->doc);
+		g_assert_null(event_meant(e->name));
+		g_assert_cmpstr(event_meant(low), ==, e->name);
+	}
+	g_assert_true(g_hash_table_contains(names, "STOP") && g_hash_table_contains(names, "STARTED"));
+	g_assert_cmpstr(event_meant("STOPED"), ==, "STOPPED");
+	g_assert_null(event_meant("SOMETHING_ELSE"));
+}
+
+/* Who asks in JSON knows the command, not the struct behind it. */
+static void test_blame(void)
+{
+	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
+		json_object *o = json_tokener_parse("{\"no-such-key\":1}");
+		g_autofree char *want = g_strdup_printf("%s.no-such-key: unknown", c->name);
+		g_autoptr(GError) err = NULL;
+
+		if (c->args) {
+			void *args = schema_new(c->args);
+
+			g_assert_false(json_to_struct(c->args, args, o, &err));
+			g_assert_false(command_blame(c, &err));
+			g_assert_true(g_str_has_prefix(err->message, want));
+			g_assert_false(command_blame(c, &err));
+			g_assert_true(g_str_has_prefix(err->message, want));
+			schema_free(c->args, args);
+		}
+		json_object_put(o);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -92,5 +134,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/commands/names", test_names);
 	g_test_add_func("/commands/words", test_words);
 	g_test_add_func("/commands/scopes", test_scopes);
+	g_test_add_func("/commands/events", test_events);
+	g_test_add_func("/commands/blame", test_blame);
 	return g_test_run();
 }

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
@@ -162,6 +163,41 @@ def case_devices(k):
     detach('channel0')
     detach('virtio-serial1')
     assert k.ctl('dumpxml', 'a').stdout == before
+
+
+def case_instant(k):
+    """kvmd dies by kill -9 in the middle of what needs no guest: the machine has it or has not, and the journal says which."""
+    img = image(k, 'd.img')
+    start(k, flat('f', f"<disk type='file'><source file='{img}'/><target dev='vda' bus='virtio'/></disk><memballoon model='virtio'/>"
+                  "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"), 'f')
+
+    def rng():
+        return 'rate bytes' in k.ctl('dumpxml', 'f').stdout
+
+    with open(f'{k.root}/rng.xml', 'w') as f:
+        f.write("<rng model='virtio'><rate bytes='1000' period='1000'/><backend model='random'>/dev/urandom</backend></rng>")
+    changes = [
+        (['blkdeviotune', 'f', 'vda', '--total-iops-sec', '{n}'], lambda: k.json('blkdeviotune', 'f', 'vda')['total_iops_sec']),
+        (['blockresize', 'f', 'vda', '{n}MiB'], lambda: k.json('domblkinfo', 'f')['images'][0]['virtual']),
+        (['dommemstat', 'f', '--period', '{n}', '--live', '--config'], lambda: k.json('dommemstat', 'f')['period']),
+        (['update-device', 'f', f'{k.root}/rng.xml'], rng),
+    ]
+    done = 0
+    for i in range(12):
+        args, value = changes[i % len(changes)]
+        since, before = max(e['seq'] for e in k.events()), value()
+        asker = subprocess.Popen([f'{build}/tools/kvmctl', *(a.format(n=70 + i) for a in args)], env=k.env, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        time.sleep(i * 0.002)
+        k.kill()
+        asker.wait()
+        k.start()
+        k.until(lambda: k.state('f') == 'running', 20, 'it is adopted')
+        told = [e for e in k.events() if e['seq'] > since and e['event'] == 'KVMD_MACHINE']
+        assert before is True or (value() != before) == bool(told), (args, before, value(), told)
+        done += bool(told)
+    assert not [x for x in os.listdir(f'{k.root}/var/lib/kvmd/domains') if 'tmp' in x]
+    return f'{done} of 12 were done'
 
 
 def case_flat(k):

@@ -104,6 +104,9 @@ dialogue = [
     (None, {'execute': 'migrate-set-capabilities', 'arguments': {'capabilities': [{'capability': 'events', 'state': False}]}}),
     ('migrate capability nix', {'execute': 'migrate-set-capabilities', 'arguments': {'capabilities': [{'capability': 'nix', 'state': True}]}}),
     ('migrate-continue', {'execute': 'migrate-continue', 'arguments': {'state': 'pre-switchover'}}),
+    (None, {'execute': 'migrate-pause'}),
+    (None, {'execute': 'migrate-recover', 'arguments': {'uri': 'tcp:127.0.0.1:1'}}),
+    (None, {'execute': 'migrate-start-postcopy'}),
     ('migrate-incoming', {'execute': 'migrate-incoming', 'arguments': {'uri': 'defer'}}),
     (None, {'execute': 'query-stats', 'arguments': {'target': 'vcpu'}}),
     (None, {'execute': 'query-stats', 'arguments': {'target': 'vm'}}),
@@ -575,6 +578,7 @@ def descriptors(k):
     a = c.ask({'execute': 'add-fd', 'arguments': {'opaque': 'note'}}, [r])['return']
     b = c.ask({'execute': 'add-fd', 'arguments': {'fdset-id': a['fdset-id']}}, [r])['return']
     assert a['fdset-id'] == b['fdset-id'] and a['fd'] != b['fd']
+    assert 'error' in c.ask({'execute': 'add-fd', 'arguments': {'fdset-id': -1}}, [r])
     sets = c.run('query-fdsets')
     assert len(sets) == 1 and len(sets[0]['fds']) == 2 and sets[0]['fds'][0]['opaque'] == 'note', sets
     assert c.run('remove-fd', fdset_id=a['fdset-id'], fd=a['fd']) == {}
@@ -637,6 +641,16 @@ def dump(k):
     assert e['data']['result']['status'] == 'failed' and e['data']['error'], e
     c.run('closefd', fdname='b')
     c.wait('RESUME')
+    # who says stop meanwhile means it: the machine does not go on behind the dump
+    r, w = os.pipe()
+    c.ask({'execute': 'getfd', 'arguments': {'fdname': 'a'}}, [w])
+    os.close(w)
+    c.run('dump-guest-memory', paging=False, protocol='fd:a', detach=True)
+    c.run('stop')
+    os.close(r)
+    c.wait('DUMP_COMPLETED')
+    assert c.run('query-status')['status'] == 'paused'
+    c.run('cont')
     for bad in ({'paging': True, 'protocol': 'fd:x'}, {'paging': False, 'protocol': 'file:/etc/x'}, {'paging': False}, {'protocol': 'fd:x'},
                 {'paging': False, 'protocol': 'fd:x', 'format': 'kdump-zlib'}, {'paging': False, 'protocol': 'fd:x', 'begin': -1}):
         assert 'error' in c.ask({'execute': 'dump-guest-memory', 'arguments': bad}), bad

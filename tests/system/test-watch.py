@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run  # noqa: E402
+from kvmd import Failed, need_kvm, refused, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 need_kvm()
@@ -179,6 +180,38 @@ def top(k):
     assert status == 0 and b'sorted by name, the other way round' in seen and b'sorted by rss' in seen and seen.endswith(b'\x1b[?1049l'), (status, seen)
     assert k.ctl('top', 'one', check=False).returncode == 2
     assert 'nonsense' in k.ctl('top', '--sort=nonsense', check=False).stderr
+    progress(k)
+
+
+def progress(k):
+    """Who waits at a terminal sees how far the guest is: kvmctl beside a kvmd that takes its time."""
+    path = f'{k.root}/slow.sock'
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(path)
+    s.listen()
+    asked = []
+
+    def serve(c):
+        def say(**m):
+            c.sendall(json.dumps(m).encode() + b'\n')
+        f = c.makefile('r')
+        say(QMP={'version': {}, 'capabilities': []})
+        m = json.loads(f.readline())
+        asked.append(m)
+        if m['execute'] != 'event':
+            time.sleep(4.5)
+        say(**{'return': {}})
+        for mib in (500, 400, 300) if m['execute'] == 'event' else ():
+            say(event='COMMAND_PROGRESS', data={'vm': 'one', 'command': 'setmem', 'actual': mib << 20, 'wanted': 256 << 20})
+            time.sleep(1)
+
+    def accept():
+        while True:
+            threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    seen, status = on_terminal(k, 'setmem', 'one', '256MiB', '--connect', path)
+    assert status == 0 and b'waiting' in seen and b'400 MiB, wanted are 256 MiB' in seen and b'is changed' in seen, (status, seen)
+    assert asked[1]['arguments'] == {'follow': True, 'domain': 'one', 'event': 'COMMAND_PROGRESS'}, asked
 
 
 def edit(k):
@@ -277,6 +310,9 @@ def follow(k):
     all_ = [json.loads(x) for x in k.ctl('event', '--since', '0', '-o', 'jsonl').stdout.splitlines()]
     numbers = [e['seq'] for e in all_]
     assert numbers == list(range(1, len(all_) + 1)) and {'STARTED', 'STOP', 'RESUME'} <= {e['event'] for e in all_}, all_
+    reasons = {(e['event'], e['data'].get('reason')) for e in all_}
+    assert {('STARTED', 'by request'), ('RESUME', 'booted'), ('STOP', 'by request'), ('RESUME', 'resumed')} <= reasons, reasons
+    refused(k, "did you mean 'STOP'", 'event', '--event', 'stop')
     middle = numbers[len(numbers) // 2]
     k.kill()
     k.start()
