@@ -76,6 +76,9 @@ static uint64_t features(const struct card *c)
 	const struct iface_offloads *host = &i->driver.host, *guest = &i->driver.guest;
 	unsigned can = net_can(c->net);
 	bool csum = can & NET_CSUM && on(host->csum), gcsum = can & NET_CSUM && on(guest->csum);
+	/* congestion marks go with one of the two that they are about: else they must not be offered */
+	bool tso = (can & NET_TSO4 && on(host->tso4)) || (can & NET_TSO6 && on(host->tso6));
+	bool gtso = (can & NET_TSO4 && on(guest->tso4)) || (can & NET_TSO6 && on(guest->tso6));
 	const struct { uint64_t feature; bool have; } rows[] = {
 		{ NET_F_MAC | NET_F_STATUS | NET_F_CTRL_VQ | NET_F_CTRL_RX | NET_F_CTRL_RX_EXTRA | NET_F_CTRL_VLAN | NET_F_CTRL_MAC_ADDR |
 		  NET_F_GUEST_ANNOUNCE | NET_F_SPEED_DUPLEX, true },
@@ -86,14 +89,14 @@ static uint64_t features(const struct card *c)
 		{ NET_F_CSUM, csum },
 		{ NET_F_HOST_TSO4, csum && can & NET_TSO4 && on(host->gso) && on(host->tso4) },
 		{ NET_F_HOST_TSO6, csum && can & NET_TSO6 && on(host->gso) && on(host->tso6) },
-		{ NET_F_HOST_ECN, csum && can & NET_ECN && on(host->gso) && on(host->ecn) },
+		{ NET_F_HOST_ECN, csum && tso && can & NET_ECN && on(host->gso) && on(host->ecn) },
 		{ NET_F_HOST_UFO, csum && can & NET_UFO && on(host->gso) && on(host->ufo) },
 		{ NET_F_HOST_USO, csum && can & NET_USO4 && can & NET_USO6 && on(host->gso) && on(host->ufo) },
 		/* the guest takes … */
 		{ NET_F_GUEST_CSUM | NET_F_CTRL_GUEST_OFFLOADS, gcsum },
 		{ NET_F_GUEST_TSO4, gcsum && can & NET_TSO4 && on(guest->tso4) },
 		{ NET_F_GUEST_TSO6, gcsum && can & NET_TSO6 && on(guest->tso6) },
-		{ NET_F_GUEST_ECN, gcsum && can & NET_ECN && on(guest->ecn) },
+		{ NET_F_GUEST_ECN, gcsum && gtso && can & NET_ECN && on(guest->ecn) },
 		{ NET_F_GUEST_UFO, gcsum && can & NET_UFO && on(guest->ufo) },
 		{ NET_F_GUEST_USO4, gcsum && can & NET_USO4 && on(guest->ufo) },
 		{ NET_F_GUEST_USO6, gcsum && can & NET_USO6 && on(guest->ufo) },

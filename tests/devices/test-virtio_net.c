@@ -39,6 +39,16 @@ static void test_config(void)
 		NET_F_GUEST_UFO | NET_F_GUEST_USO4 | NET_F_MQ | NET_F_MTU), ==, 0);
 	g_assert_cmphex(r.d.offered & (NET_F_GUEST_CSUM | NET_F_GUEST_TSO6), ==, NET_F_GUEST_CSUM | NET_F_GUEST_TSO6);
 	rig_close(&r);
+
+	/* no feature without the one it needs */
+	rig_open(&r, "'driver':{'host':{'tso4':'off'},'guest':{'tso4':'off','tso6':'off'}}");
+	vdrv_open(&r.d, r.f, r.dev, 0, true);
+	g_assert_cmphex(r.d.offered & (NET_F_HOST_ECN | NET_F_GUEST_ECN), ==, NET_F_HOST_ECN);
+	rig_close(&r);
+	rig_open(&r, "'driver':{'host':{'tso4':'off','tso6':'off'}}");
+	vdrv_open(&r.d, r.f, r.dev, 0, true);
+	g_assert_cmphex(r.d.offered & (NET_F_HOST_ECN | NET_F_GUEST_ECN), ==, NET_F_GUEST_ECN);
+	rig_close(&r);
 }
 
 static void traffic(struct rig *r)
