@@ -21,9 +21,9 @@ static void check_source(const struct chardev *c, bool channel, struct report *r
 			BAD(c, "source", "write <source path='/…'/>", "the path is missing");
 		break;
 	case CHARDEV_UNIX:
-		if (!s->path.path && s->mode == CHARDEV_CONNECT)
-			BAD(c, "source", "write <source mode='connect' path='/…'/>",
-				"the path is missing");
+		if (!s->path.path && (s->mode == CHARDEV_CONNECT || !channel))  /* a channel's own is made */
+			BAD(c, "source", s->mode == CHARDEV_CONNECT ? "write <source mode='connect' path='/…'/>" :
+				"write <source mode='bind' path='/…'/>", "the path is missing");
 		break;
 	case CHARDEV_TCP:
 		if (!s->service || (!s->host && s->mode == CHARDEV_CONNECT))
