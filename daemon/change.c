@@ -197,6 +197,11 @@ void change_ask(struct change *c, const char *execute, json_object *args)
 	ask(c, execute, args, NULL, 0, 0);
 }
 
+void change_ask_fds(struct change *c, const char *execute, json_object *args, const int *fds, unsigned n)
+{
+	ask(c, execute, args, fds, n, 0);
+}
+
 void change_ask_guest(struct change *c, const char *execute, json_object *args, uint32_t timeout, uint64_t times, const int *fds, unsigned n)
 {
 	g_autofree char *id = g_strdup_printf("%08x%08x", g_random_int(), g_random_int());

@@ -46,6 +46,8 @@ void change(struct request *, const struct ask_scope *given, const struct change
 void change_done(struct change *, const GError *err);
 /* For apply: asks the machine by one command that it answers at once. args (may be NULL) is taken. */
 void change_ask(struct change *, const char *execute, json_object *args);
+/* The same, with descriptors (not taken). */
+void change_ask_fds(struct change *, const char *execute, json_object *args, const int *fds, unsigned n);
 /* For apply: as change_ask, with a command in which the guest has part: gets "timeout" (ms) and "id" too. timeout: s without a
  * sign of progress; times: how many of these it may take in all; fds (not taken) go along. */
 void change_ask_guest(struct change *, const char *execute, json_object *args, uint32_t timeout, uint64_t times, const int *fds, unsigned n);

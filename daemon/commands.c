@@ -560,5 +560,11 @@ const struct command_binding *const kvmd_bindings[] = {
 	disk_bindings,
 	net_bindings,
 	devices_bindings,
+	media_bindings,
+	NULL,
+};
+
+const struct command_binding *const kvmd_opening[] = {
+	media_opening,
 	NULL,
 };

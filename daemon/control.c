@@ -148,7 +148,7 @@ static unsigned patience(const struct request *r)
 	return f && f->size == sizeof(uint32_t) ? *(const uint32_t *)field_at(f, r->args) * 1000 : 0;
 }
 
-static void forward(struct request *r)
+void request_forward(struct request *r, const int *fds, unsigned n)
 {
 	g_autoptr(GError) err = NULL;
 
@@ -156,7 +156,7 @@ static void forward(struct request *r)
 		request_fail(r, err);
 		return;
 	}
-	link_call(r->dom->link, r->command->name, r->raw ? json_object_get(r->raw) : NULL, NULL, 0, r->kvmd->config->answer_timeout + patience(r), forwarded, r);
+	link_call(r->dom->link, r->command->name, r->raw ? json_object_get(r->raw) : NULL, fds, n, r->kvmd->config->answer_timeout + patience(r), forwarded, r);
 }
 
 static const struct command *row_of(const char *name)
@@ -226,6 +226,17 @@ static bool read_request(struct request *r, json_object *m, GError **err)
 	return true;
 }
 
+static bool run_here(struct request *r, const struct command_binding *const *tables)
+{
+	for (size_t i = 0; tables[i]; i++)
+		for (const struct command_binding *b = tables[i]; b->name; b++)
+			if (!strcmp(b->name, r->command->name)) {
+				b->run(r);
+				return true;
+			}
+	return false;
+}
+
 static void run(struct peer *p, json_object *m)
 {
 	struct request *r = g_new0(struct request, 1);
@@ -250,16 +261,12 @@ static void run(struct peer *p, json_object *m)
 
 		log_info("%s: %s%s%s", who, r->command->name, r->dom ? " " : "", r->dom ? r->dom->name : "");
 	}
+	if (run_here(r, r->command->where == IN_WORKER ? kvmd_opening : kvmd_bindings))
+		return;
 	if (r->command->where == IN_WORKER) {
-		forward(r);
+		request_forward(r, NULL, 0);
 		return;
 	}
-	for (size_t i = 0; kvmd_bindings[i]; i++)
-		for (const struct command_binding *b = kvmd_bindings[i]; b->name; b++)
-			if (!strcmp(b->name, r->command->name)) {
-				b->run(r);
-				return;
-			}
 	kerr_set(&err, KERR_INTERNAL, "'%s' has no code", r->command->name);
 	request_fail(r, err);
 }

@@ -33,12 +33,16 @@ struct command_binding {
 	const char *name;
 	void (*run)(struct request *);
 };
+/* Commands of a machine for which kvmd opens something first, when they come by kvmd; as kvmd_bindings. */
+extern const struct command_binding *const kvmd_opening[];
 extern const struct command_binding *const kvmd_bindings[];     /* commands.c: a table per subject, then NULL; a table ends with a row without a name */
 
 /* reply: struct of command->reply, or NULL for {}; stays the caller's. */
 void request_reply(struct request *, const void *reply);
 void request_reply_json(struct request *, json_object *value /* taken */, const int *fds, unsigned n);
 void request_fail(struct request *, const GError *);
+/* The machine answers it. fds (not taken) go along. */
+void request_forward(struct request *, const int *fds, unsigned n);
 struct wire *request_wire(struct request *);    /* NULL: the client has gone */
 /* From now on the client gets a stream (events): more commands of it go on being answered. Freed with the client. */
 void request_stream(struct request *, void *stream, void (*free)(void *));

@@ -7,12 +7,23 @@
 
 enum device_verb { DEVICE_ATTACH, DEVICE_DETACH, DEVICE_UPDATE };
 
+/* What is to be in a drive. */
+enum medium_verb { MEDIUM_UPDATE, MEDIUM_EJECT, MEDIUM_INSERT };
+struct medium_ask {
+	enum medium_verb verb;
+	char *drive;                    /* its target, or the path in it; qmp: target, alias, drive-ALIAS, path of its device */
+	char *source, *format;          /* NULL: none; as it was */
+	bool block, qmp;
+	bool found;                     /* out: .drive is its target now, so that the definition's is the machine's */
+};
+
 struct device_change {
 	enum device_verb verb;
 	bool force;
 	uint32_t timeout;               /* s */
-	/* What is meant: XML, or an alias, or a disk's image (a path). */
+	/* What is meant: XML, or an alias, or a disk's image (a path), or a drive and its medium (an update). */
 	char *xml, *alias, *image;
+	struct medium_ask *medium;
 	/* The thread's, in: */
 	struct machine *machine;        /* copy of what runs; NULL: not live */
 	struct launch *launch;          /* live attach: what it needs is opened into it */
@@ -20,11 +31,19 @@ struct device_change {
 	const char *kind;               /* the device's element */
 	char *found, *mac;              /* live: its alias; what a new card got */
 	json_object *device;            /* live attach, update: the device as the machine will have it */
+	bool opens;                     /* live: what it needs is opened */
 };
 
 /* struct change_ops' prepare and edit; arg: a struct device_change, whose `out` members they fill. */
 bool device_change_prepare(void *arg, GError **err);
 bool device_change_edit(struct machine *definition, void *arg, GError **err);
+
+/* devices_commands.c: another medium; m is taken. Answers the request. */
+void device_change_medium(struct request *, const struct ask_scope *, struct medium_ask *m);
+/* devices_medium.c: the drive with its new medium (new), and the one it is to replace; NULL and *err: there is none, it is no
+ * drive, it holds nothing or something. */
+void *medium_device(struct medium_ask *, struct machine *, const struct field **row, void **old, GError **err);
+void medium_ask_free(struct medium_ask *);      /* NULL is fine */
 
 /* devices_args.c: the XML that the short commands mean. New; NULL and *err. */
 struct ask_attach_disk;

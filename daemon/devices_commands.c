@@ -27,6 +27,7 @@ static void device_change_free(void *arg)
 	g_free(c->xml);
 	g_free(c->alias);
 	g_free(c->image);
+	medium_ask_free(c->medium);
 	g_free(c->found);
 	g_free(c->mac);
 	machine_free(c->machine);
@@ -39,7 +40,7 @@ static void answer(struct request *r, bool live, void *arg)
 {
 	const struct device_change *c = arg;
 
-	request_reply(r, &(struct tell_device){ .alias = c->found });
+	request_reply(r, r->command->reply ? &(struct tell_device){ .alias = c->found } : NULL);
 }
 
 static void applied(struct dom *d, bool done, void *arg)
@@ -60,8 +61,6 @@ static json_object *call_args(const struct device_change *c)
 		json_object_object_add(args, "kind", json_object_new_string(c->kind));
 		json_object_object_add(args, "device", json_object_get(c->device));
 	}
-	if (c->verb == DEVICE_UPDATE)
-		return args;
 	if (c->verb == DEVICE_DETACH) {
 		json_object_object_add(args, "alias", json_object_new_string(c->found));
 		json_object_object_add(args, "force", json_object_new_boolean(c->force));
@@ -93,16 +92,16 @@ static void apply(struct change *change, struct dom *d, void *arg)
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = ((const struct launch_fd *)c->launch->fds->pdata[i])->fd;
 	if (c->verb == DEVICE_UPDATE)
-		change_ask(change, "device-update", call_args(c));
+		change_ask_fds(change, "device-update", call_args(c), fds, n);
 	else
 		change_ask_guest(change, c->verb == DEVICE_ATTACH ? "device-attach" : "device-detach", call_args(c), c->timeout, PATIENCE, fds, n);
 	if (c->launch)
 		launch_close_fds(c->launch);
 }
 
-/* xml, alias or image: what is meant (taken). */
+/* xml, alias, image or medium: what is meant (taken). */
 static void begin(struct request *r, enum device_verb verb, const struct ask_scope *given, bool persistent, uint32_t timeout, bool force,
-	char *xml, char *alias, char *image)
+	char *xml, char *alias, char *image, struct medium_ask *medium)
 {
 	static const struct change_ops ops = { device_change_prepare, device_change_edit, apply, applied, answer, device_change_free };
 	struct device_change *c = g_new0(struct device_change, 1);
@@ -111,7 +110,7 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 	g_autoptr(GError) err = NULL;
 	struct dom *d = r->dom;
 
-	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image };
+	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image, .medium = medium };
 	if (given->current && persistent)
 		kerr_set(&err, KERR_ARGS, "--current is either the machine or its definition: leave out --persistent");
 	if (err || !change_scope(r, &asked, &meant, &err)) {
@@ -121,7 +120,7 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 	}
 	if (meant.live)
 		c->machine = machine_dup(d->live);
-	if (meant.live && verb == DEVICE_ATTACH) {
+	if (meant.live && verb != DEVICE_DETACH) {
 		c->launch = launch_new();
 		c->launch->paths = r->kvmd->paths;
 		c->launch->config = r->kvmd->config;
@@ -133,12 +132,17 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 	change_run(r, &meant, &ops, c);
 }
 
+void device_change_medium(struct request *r, const struct ask_scope *scope, struct medium_ask *m)
+{
+	begin(r, DEVICE_UPDATE, scope, false, 0, false, NULL, NULL, NULL, m);
+}
+
 /* --- the commands --- */
 
 static void attach_xml(struct request *r, char *xml, const GError *err, const struct ask_scope *scope, bool persistent, uint32_t timeout)
 {
 	if (xml)
-		begin(r, DEVICE_ATTACH, scope, persistent, timeout, false, xml, NULL, NULL);
+		begin(r, DEVICE_ATTACH, scope, persistent, timeout, false, xml, NULL, NULL, NULL);
 	else
 		request_fail(r, err);
 }
@@ -172,21 +176,21 @@ static void cmd_update_device(struct request *r)
 {
 	const struct ask_update_device *a = r->args;
 
-	begin(r, DEVICE_UPDATE, &a->scope, a->persistent, 0, false, g_strdup(a->xml), NULL, NULL);
+	begin(r, DEVICE_UPDATE, &a->scope, a->persistent, 0, false, g_strdup(a->xml), NULL, NULL, NULL);
 }
 
 static void cmd_detach_device(struct request *r)
 {
 	const struct ask_detach_device *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup(a->xml), NULL, NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup(a->xml), NULL, NULL, NULL);
 }
 
 static void cmd_detach_alias(struct request *r)
 {
 	const struct ask_detach_alias *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, NULL, g_strdup(a->alias), NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, NULL, g_strdup(a->alias), NULL, NULL);
 }
 
 static void cmd_detach_disk(struct request *r)
@@ -196,7 +200,7 @@ static void cmd_detach_disk(struct request *r)
 	bool image = strchr(a->target, '/');
 
 	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, image ? NULL : g_strdup_printf("<disk><target dev='%s'/></disk>", target), NULL,
-		image ? g_strdup(a->target) : NULL);
+		image ? g_strdup(a->target) : NULL, NULL);
 }
 
 static void cmd_detach_interface(struct request *r)
@@ -205,7 +209,7 @@ static void cmd_detach_interface(struct request *r)
 	g_autofree char *type = g_markup_escape_text(a->type, -1), *mac = a->mac ? g_markup_escape_text(a->mac, -1) : NULL;
 	g_autofree char *child = mac ? g_strdup_printf("<mac address='%s'/>", mac) : g_strdup("");
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL, NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL, NULL, NULL);
 }
 
 const struct command_binding devices_bindings[] = {

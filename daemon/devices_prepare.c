@@ -163,15 +163,20 @@ static bool detach_config(struct device_change *c, struct machine *m, GError **e
 static bool replace(struct device_change *c, struct machine *m, const struct field **row, void **dev, GError **err)
 {
 	AUTO(report) r = report_new(NULL, false, true);
-	void *new = parse(c, row, err), *old = new ? device_match(&m->devices, *row, new, err) : NULL;
+	void *old = NULL, *new = c->medium ? medium_device(c->medium, m, row, &old, err) : parse(c, row, err);
 
+	if (new && !old)
+		old = device_match(&m->devices, *row, new, err);
 	if (!old) {
 		if (new)
 			schema_free((*row)->sub, new);
 		return false;
 	}
-	device_forget(*row, new);
-	device_inherit(*row, new, old);
+	if (!c->medium) {
+		device_forget(*row, new);
+		device_inherit(*row, new, old);
+	}
+	c->opens = (*row)->sub == &disk_schema && disk_removable(old) && disk_has_source(new) && disk_media_differ(old, new);
 	device_swap(&m->devices, *row, old, new);
 	schema_free((*row)->sub, old);
 	*dev = new;
@@ -186,6 +191,8 @@ static bool update_live(struct device_change *c, GError **err)
 	void *dev = NULL;
 
 	if (!replace(c, c->machine, &row, &dev, err))
+		return false;
+	if (c->opens && !open_for(c->launch, c->machine, row, dev, err))
 		return false;
 	c->kind = row->path;
 	c->found = g_strdup(*device_alias(row, dev));

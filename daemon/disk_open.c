@@ -148,6 +148,8 @@ void disks_drop_missing(struct machine *m, GPtrArray *dropped)
 		g_ptr_array_add(dropped, o);
 		if (d->device == DISK_DEVICE_CDROM) {
 			schema_clear(&disk_source_schema, &d->source);
+			schema_free(&disk_backing_schema, d->backing);
+			d->backing = NULL;
 			continue;
 		}
 		schema_free(&disk_schema, d);
@@ -194,7 +196,7 @@ static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GErr
 bool disks_open(struct machine *m, GPtrArray *fds, GHashTable *machines, GError **err)
 {
 	list_each(disk, d, m->devices.disks) {
-		if (!disk_runs(d) || open_disk(d, fds, machines, err))
+		if (!disk_runs(d) || !disk_has_source(d) || open_disk(d, fds, machines, err))
 			continue;
 		g_prefix_error(err, "disk '%s': ", d->target.dev ? d->target.dev : "?");
 		return false;

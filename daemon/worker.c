@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* kvmd-vm: options, the fence, control connections, dispatch and events. */
 #include "daemon/worker.h"
+#include "daemon/worker_media.h"
 #include "daemon/worker_plug.h"
 
 #include <errno.h>
@@ -107,6 +108,7 @@ static const struct worker_binding *binding_of(const char *name)
 		plug_bindings,
 		plug_update_bindings,
 		qmp_device_bindings,
+		qmp_media_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

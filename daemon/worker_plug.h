@@ -67,4 +67,6 @@ bool qmp_device_plug(struct worker *, const struct args_device_add *, GError **e
 
 /* For worker_plug_update.c: the device in a command's arguments (new; NULL: *err); the machine is another one now. */
 void *plug_parse(const struct plug_kind *, json_object *raw, GError **err);
+/* The descriptors that came along, by names (struct device_fd). New; NULL and *err. */
+struct fdset *plug_take_fds(struct client *, const GPtrArray *names, GError **err);
 void plug_changed(struct worker *);

@@ -10,8 +10,7 @@ static bool runs(const struct worker *w, GError **err)
 	return w->vm.state == VM_RUNNING || kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give devices");
 }
 
-/* The descriptors that came along, by the names of the device's resources. */
-static struct fdset *take_fds(struct client *c, const GPtrArray *names, GError **err)
+struct fdset *plug_take_fds(struct client *c, const GPtrArray *names, GError **err)
 {
 	struct fdset *set;
 
@@ -54,7 +53,7 @@ static enum run_result cmd_attach(struct client *client, json_object *raw, const
 		return kerr_set(err, KERR_UNSUPPORTED, "a <%s> cannot be plugged while the machine runs: add it to the definition", a->kind), RUN_FAILED;
 	if (!runs(client->worker, err) || !(config = plug_parse(k, raw, err)))
 		return RUN_FAILED;
-	fds = take_fds(client, a->names, err);
+	fds = plug_take_fds(client, a->names, err);
 	if (!fds) {
 		schema_free(k->schema, config);
 		return RUN_FAILED;

@@ -36,14 +36,9 @@ static bool is_root(const struct machine *m, const struct disk *disk)
 	if (m->os.kernel.path && (!named || *named))
 		return named && !strcmp(named, disk->target.dev);
 	list_each(disk, d, m->devices.disks)
-		if (disk_runs(d) && (!first || (d->boot_order && (!first->boot_order || d->boot_order < first->boot_order))))
+		if (disk_runs(d) && disk_has_source(d) && (!first || (d->boot_order && (!first->boot_order || d->boot_order < first->boot_order))))
 			first = d;
 	return first == disk;
-}
-
-static bool disk_may_come(struct worker *w, const void *config, GError **err)
-{
-	return disk_runs(config) || kerr_set(err, KERR_ARGS, "there is no medium in it: drives without one cannot be plugged yet");
 }
 
 static bool disk_may_go(struct worker *w, const void *config, bool force, GError **err)
@@ -119,12 +114,12 @@ static void channel_remove(struct worker *w, const void *config)
 
 /* --- the table --- */
 
-static const char *const disk_live[] = { "iotune", NULL };
+static const char *const disk_live[] = { "iotune", "source/index", "target/tray", NULL };
 static const char *const iface_live[] = { "link", "bandwidth", NULL };
 static const char *const rng_live[] = { "rate_bytes", "rate_period", NULL };
 
 const struct plug_kind plug_kinds[] = {
-	{ &disk_schema, "virtio-blk", .may_come = disk_may_come, .may_go = disk_may_go, .live = disk_live },
+	{ &disk_schema, "virtio-blk", .may_go = disk_may_go, .live = disk_live },
 	{ &iface_schema, "virtio-net", .live = iface_live },
 	{ &rng_schema, "virtio-rng", .live = rng_live },
 	{ &controller_schema, "virtio-console", .may_come = controller_may_come, .may_go = controller_may_go },

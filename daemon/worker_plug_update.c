@@ -2,6 +2,8 @@
 /* device-update: what of a device may change while the guest uses it. Each kind says which rows; its device does it. */
 #include <string.h>
 
+#include "daemon/worker_disks.h"
+#include "daemon/worker_media.h"
 #include "daemon/worker_plug.h"
 #include "domain/json.h"
 
@@ -64,30 +66,55 @@ static bool update(struct worker *w, const struct plug_kind *k, void *old, const
 	return true;
 }
 
+/* A drive's: its chain is another one then, which takes a while. */
+static bool update_medium(struct client *c, const struct plug_kind *k, struct disk *old, const struct disk *new, struct fdset *fds, json_object *answer, GError **err)
+{
+	static const char *const rows[] = { "iotune", "type", "source", "driver/format", "backing", "target/tray", NULL };
+	const struct plug_kind with_medium = { .schema = k->schema, .live = rows };
+	struct device *d = device_find(&c->worker->vm, old->alias);
+	bool any;
+
+	if (!only_live(&with_medium, old, new, &any, err))
+		return false;
+	if (!d || !disk_of_device(d))
+		return kerr_set(err, KERR_NO_DEVICE, "there is no such drive '%s'", old->alias);
+	if (!media_change(c, d, new, fds, answer, err))
+		return false;
+	take_over(k, old, new);
+	return true;
+}
+
 static enum run_result cmd_update(struct client *client, json_object *raw, const void *args, json_object **reply, GError **err)
 {
 	const struct args_device_update *a = args;
 	const struct plug_kind *k = plug_kind_named(a->kind), *found = NULL;
 	struct worker *w = client->worker;
+	enum run_result res = RUN_FAILED;
 	struct tell_device t;
-	bool ok = false;
+	struct fdset *fds;
 	void *old, *new;
 
 	if (!k)
 		return kerr_set(err, KERR_UNSUPPORTED, "nothing of a <%s> can be changed while the machine runs", a->kind), RUN_FAILED;
 	new = plug_parse(k, raw, err);
-	if (!new)
+	fds = new ? plug_take_fds(client, a->names, err) : NULL;
+	if (!fds) {
+		schema_free(k->schema, new);
 		return RUN_FAILED;
+	}
 	t.alias = plug_base(k, new)->alias;
 	old = t.alias ? plug_find(w, t.alias, &found) : NULL;
 	if (!old || found != k)
 		kerr_set(err, KERR_NO_DEVICE, "there is no such device '%s'", t.alias ? t.alias : "");
+	else if (k->schema == &disk_schema && disk_removable(old) && disk_media_differ(old, new))
+		res = update_medium(client, k, old, new, fds, json_from_struct(&tell_device_schema, &t, JSON_ALL), err) ? RUN_LATER : RUN_FAILED;
 	else
-		ok = update(w, k, old, new, err);
-	if (ok)
+		res = update(w, k, old, new, err) ? RUN_DONE : RUN_FAILED;
+	if (res == RUN_DONE)
 		*reply = json_from_struct(&tell_device_schema, &t, JSON_ALL);
 	schema_free(k->schema, new);
-	return ok ? RUN_DONE : RUN_FAILED;
+	fdset_free(fds);
+	return res;
 }
 
 const struct worker_binding plug_update_bindings[] = {

@@ -34,6 +34,8 @@ QMP(closefd);
 QMP(add_fd);
 QMP(remove_fd);
 QMP(query_fdsets);
+/* A copy of a descriptor of the set that "/dev/fdset/N" names, one that can be written unless readonly; -1 and *err. */
+int qmp_fd_of_set(const struct worker *, const char *filename, bool readonly, GError **err);
 /* A descriptor that getfd kept, now the caller's; -1 and *err when there is none of that name. */
 int client_take_fd(struct client *, const char *name, GError **err);
 

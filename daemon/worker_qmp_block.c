@@ -36,8 +36,9 @@ char *disk_qdev(const struct device *d)
 char *disk_node_name(const struct device *d, unsigned i, bool storage)
 {
 	const struct disk *disk = d->config;
+	g_autofree char *nth = disk->source.index ? g_strdup_printf(".%u", disk->source.index) : g_strdup("");  /* which medium */
 
-	return g_strdup_printf("%s-%u-%s", disk->target.dev, i, storage ? "storage" : "format");
+	return g_strdup_printf("%s%s-%u-%s", disk->target.dev, nth, i, storage ? "storage" : "format");
 }
 
 static bool has_name(const struct device *d, const char *name)
@@ -104,7 +105,7 @@ static struct chain_told *look_at(struct device *dev)
 	const struct disk_backing *b = d->backing;
 	struct block_info info[IMAGES_MAX];
 
-	t->n = MIN(block_images(virtio_blk_chain(dev), info, IMAGES_MAX), IMAGES_MAX);
+	t->n = disk_has_source(d) ? MIN(block_images(virtio_blk_chain(dev), info, IMAGES_MAX), IMAGES_MAX) : 0;
 	for (unsigned i = 0; i < t->n; i++) {
 		struct image *m = &t->images[i];
 
@@ -160,24 +161,29 @@ static QMP(query_block)
 	for (unsigned i = 0; i < c->worker->vm.devices->len; i++) {
 		struct device *dev = c->worker->vm.devices->pdata[i];
 		const struct disk *d = disk_of_device(dev);
+		json_object *told;
 		int bad;
 
 		if (!d)
 			continue;
 		struct chain_told *t = look_at(dev);
 		g_autofree char *name = disk_drive_name(dev), *qdev = disk_qdev(dev);
-		struct qmp_node node;
+		struct qmp_node node = { 0 };
 
 		bad = virtio_blk_trouble(dev);
-		node_of(&node, d, t, 0, false);
+		if (t->n)
+			node_of(&node, d, t, 0, false);
 		node.tune = d->iotune;
 		if (iotune_any(&d->iotune) && !node.tune.group_name)
 			node.tune.group_name = name;
 		if (d->driver.detect_zeroes)
 			node.detect = d->driver.detect_zeroes;
-		json_object_array_add(*reply, json_from_struct(&qmp_block_schema, &(struct qmp_block){ .device = name, .qdev = qdev,
-			.type = (char *)"unknown", .inserted = &node, .removable = d->device == DISK_DEVICE_CDROM,
-			.status = (char *)(bad == -ENOSPC ? "nospace" : bad ? "failed" : "ok") }, JSON_ALL));
+		told = json_from_struct(&qmp_block_schema, &(struct qmp_block){ .device = name, .qdev = qdev,
+			.type = (char *)"unknown", .inserted = t->n ? &node : NULL, .removable = disk_removable(d), .tray = d->target.tray == TRAY_OPEN,
+			.status = (char *)(bad == -ENOSPC ? "nospace" : bad ? "failed" : "ok") }, JSON_ALL);
+		if (!disk_removable(d))
+			json_object_object_del(told, "tray_open");
+		json_object_array_add(*reply, told);
 		chain_told_free(t);
 	}
 	return RUN_DONE;
@@ -222,8 +228,10 @@ static QMP(query_blockstats)
 
 		if (!disk_of_device(dev))
 			continue;
-		g_autofree char *name = disk_drive_name(dev), *qdev = disk_qdev(dev), *node = disk_node_name(dev, 0, false);
+		g_autofree char *name = disk_drive_name(dev), *qdev = disk_qdev(dev), *node = NULL;
 
+		if (disk_has_source(dev->config))
+			node = disk_node_name(dev, 0, false);
 		block_stats(virtio_blk_chain(dev), &s);
 		struct qmp_blockstats t = { .device = name, .qdev = qdev, .node = node, .stats = { .rd = op_stats(&s, BLOCK_READ),
 			.wr = op_stats(&s, BLOCK_WRITE), .flush = op_stats(&s, BLOCK_FLUSH), .unmap = op_stats(&s, BLOCK_DISCARD), .highest = s.highest,

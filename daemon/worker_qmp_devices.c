@@ -93,35 +93,13 @@ static enum run_result made_remove(struct worker *w, bool net, const char *name,
 
 /* --- nodes --- */
 
-/* A descriptor of the set that "/dev/fdset/N" names, one that can be written unless readonly. */
-static int fd_of_set(const struct worker *w, const char *filename, bool readonly, GError **err)
-{
-	unsigned id;
-	int end = 0;
-
-	if (!filename || sscanf(filename, "/dev/fdset/%u%n", &id, &end) != 1 || filename[end])
-		return kerr_set(err, KERR_UNSUPPORTED, "'%s': the machine opens no files; hand the descriptor over by add-fd and write filename=/dev/fdset/N, or use "
-			"'kvmctl attach-disk'", filename ? filename : ""), -1;
-	for (unsigned i = 0; w->fdsets && i < w->fdsets->len; i++) {
-		const struct qmp_fdset *s = w->fdsets->pdata[i];
-
-		for (unsigned k = 0; s->id == id && k < s->fds->len; k++) {
-			int fd = (int)((const struct qmp_fd *)s->fds->pdata[k])->fd, flags = fcntl(fd, F_GETFL);
-
-			if (flags >= 0 && (readonly || (flags & O_ACCMODE) == O_RDWR))
-				return fcntl(fd, F_DUPFD_CLOEXEC, 0);
-		}
-	}
-	return kerr_set(err, KERR_NO_FILE, "set %u has no descriptor that is open for %s", id, readonly ? "reading" : "reading and writing"), -1;
-}
-
 static bool file_node(struct worker *w, struct made *m, const struct args_blockdev_add *a, GError **err)
 {
 	if (strcmp(a->driver, "file") && strcmp(a->driver, "host_device"))
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' nodes are not there: raw or qcow2 on file or host_device", a->driver);
 	if (a->file)
 		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", a->driver);
-	m->fd = fd_of_set(w, a->filename, a->readonly, err);
+	m->fd = qmp_fd_of_set(w, a->filename, a->readonly, err);
 	return m->fd >= 0;
 }
 
@@ -356,20 +334,10 @@ bool qmp_device_plug(struct worker *w, const struct args_device_add *a, GError *
 	return ok;
 }
 
-/* --- media --- */
-
-static enum run_result no_drives(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
-{
-	kerr_set(err, KERR_UNSUPPORTED, "there are no drives with a medium to change: a CD-ROM is shown as a read-only disk; detach it and attach another one");
-	return RUN_FAILED;
-}
-
 const struct worker_binding qmp_device_bindings[] = {
 	{ "blockdev-add", blockdev_add },
 	{ "blockdev-del", blockdev_del },
 	{ "netdev_add", netdev_add },
 	{ "netdev_del", netdev_del },
-	{ "eject", no_drives },
-	{ "blockdev-change-medium", no_drives },
 	{ NULL },
 };

@@ -3,6 +3,8 @@
  * Descriptors that a QMP client hands over: by name (getfd; the client's own, gone with it) and in numbered sets (add-fd;
  * the machine's).
  */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -169,4 +171,25 @@ QMP(query_fdsets)
 	for (unsigned i = 0; sets && i < sets->len; i++)
 		json_object_array_add(*reply, json_from_struct(&qmp_fdset_schema, sets->pdata[i], JSON_ALL));
 	return RUN_DONE;
+}
+
+int qmp_fd_of_set(const struct worker *w, const char *filename, bool readonly, GError **err)
+{
+	unsigned id;
+	int end = 0;
+
+	if (!filename || sscanf(filename, "/dev/fdset/%u%n", &id, &end) != 1 || filename[end])
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s': the machine opens no files; hand the descriptor over by add-fd and write filename=/dev/fdset/N, or use "
+			"'kvmctl qmp' or 'kvmctl attach-disk'", filename ? filename : ""), -1;
+	for (unsigned i = 0; w->fdsets && i < w->fdsets->len; i++) {
+		const struct qmp_fdset *s = w->fdsets->pdata[i];
+
+		for (unsigned k = 0; s->id == id && k < s->fds->len; k++) {
+			int fd = (int)((const struct qmp_fd *)s->fds->pdata[k])->fd, flags = fcntl(fd, F_GETFL);
+
+			if (flags >= 0 && (readonly || (flags & O_ACCMODE) == O_RDWR))
+				return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		}
+	}
+	return kerr_set(err, KERR_NO_FILE, "set %u has no descriptor that is open for %s", id, readonly ? "reading" : "reading and writing"), -1;
 }

@@ -74,6 +74,10 @@ static bool add_all(struct rows *r, GError **err)
 	struct block_throttle_config *throttle = add(r, "throttle", sizeof(*throttle));
 
 	throttle->limits = &d->iotune;
+	if (disk_removable(d) && !disk_has_source(d)) {
+		(void)add(r, "empty", 0);
+		return true;
+	}
 	if (d->driver.detect_zeroes == ZEROES_ON || d->driver.detect_zeroes == ZEROES_UNMAP) {
 		struct block_detect_config *c = add(r, "detect", sizeof(*c));
 
@@ -94,7 +98,7 @@ struct block *block_open_disk(
 	struct rows r = { .rows = g_array_new(FALSE, FALSE, sizeof(struct block_row)),
 		.configs = g_ptr_array_new_with_free_func(g_free), .disk = d, .host = h };
 	struct block_options options = {
-		.readonly = d->readonly || d->device == DISK_DEVICE_CDROM,
+		.readonly = d->readonly || disk_removable(d),
 		.writethrough = d->driver.cache == CACHE_WRITETHROUGH ||
 				d->driver.cache == CACHE_DIRECTSYNC,
 		.ignore_discard = !discards(d),

@@ -98,4 +98,4 @@ void block_chain_finish(struct block_chain *);
 /* All drivers; ends with NULL. */
 extern const struct block_ops *const block_drivers[];
 extern const struct block_ops block_mem_ops, block_fault_ops, block_uring_ops, block_threads_ops,
-	block_throttle_ops, block_detect_ops, block_qcow2_ops;
+	block_throttle_ops, block_detect_ops, block_qcow2_ops, block_empty_ops;

@@ -9,7 +9,7 @@
 
 const struct block_ops *const block_drivers[] = { &block_throttle_ops, &block_detect_ops,
 	&block_qcow2_ops, &block_uring_ops, &block_threads_ops, &block_mem_ops, &block_fault_ops,
-	NULL };
+	&block_empty_ops, NULL };
 
 static const struct block_ops *driver(const char *name)
 {

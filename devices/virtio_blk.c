@@ -30,7 +30,7 @@ static bool blk_write(struct virtio *v, unsigned offset, unsigned size, uint32_t
 	return true;
 }
 
-static uint64_t sectors_of(const struct blk *b)
+uint64_t blk_sectors(const struct blk *b)
 {
 	uint64_t size = block_size(b->block);
 
@@ -46,17 +46,21 @@ static void describe(struct blk *b, unsigned queue_size)
 {
 	const struct disk *d = blk_config(b);
 	uint32_t logical = or_sector(d->logical_block_size), physical = MAX(or_sector(d->physical_block_size), logical);
-	unsigned can = block_can(b->block);
+	bool removable = disk_removable(d);
+	unsigned can = removable ? 0 : block_can(b->block);     /* media come and go, features stay */
 	struct block_info info;
 
 	block_info(b->block, &info);
+	if (removable)
+		info.cluster_size = 0;
+	b->empty = blk_is_empty(b);
 	b->wce = can & BLOCK_CAN_CACHE && d->driver.cache != CACHE_WRITETHROUGH && d->driver.cache != CACHE_DIRECTSYNC;
 	b->space = (struct blk_space){ .size_max = SEGMENT_MAX, .seg_max = MAX(queue_size, 3u) - 2, .blk_size = logical,
 		.physical_block_exp = (uint8_t)__builtin_ctz(physical / logical), .min_io_size = (uint16_t)(physical / logical), .writeback = b->wce,
 		.num_queues = (uint16_t)b->virtio.queues_n, .max_discard_sectors = RANGE_SECTORS, .max_discard_seg = BLK_RANGES_MAX,
 		.discard_sector_alignment = MAX(MAX(info.cluster_size, 4096u), physical) / BLK_SECTOR, .max_zeroes_sectors = RANGE_SECTORS,
 		.max_zeroes_seg = BLK_RANGES_MAX, .zeroes_may_unmap = can & BLOCK_CAN_DISCARD ? 1 : 0 };
-	b->space.capacity = sectors_of(b);
+	b->space.capacity = blk_sectors(b);
 	b->virtio.offered |= BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_TOPOLOGY | (b->virtio.queues_n > 1 ? BLK_F_MQ : 0);
 	if (b->wce)
 		b->virtio.offered |= BLK_F_FLUSH | BLK_F_CONFIG_WCE;
@@ -212,6 +216,7 @@ static void blk_unrealize(struct virtio *v)
 
 	if (b->block && b->queues) {
 		wait_idle(b);
+		blk_change_abandon(b);
 		for (unsigned i = 0; i < v->queues_n; i++)
 			virtq_stop(&v->queues[i].q);
 		blk_reset(v);
@@ -304,7 +309,7 @@ static void resize_done(struct block_req *io, int64_t result)
 
 	if (result >= 0) {
 		g_mutex_lock(&d->lock);
-		b->space.capacity = sectors_of(b);
+		b->space.capacity = blk_sectors(b);
 		virtio_changed(&b->virtio);
 		g_mutex_unlock(&d->lock);
 	}
@@ -328,7 +333,7 @@ void virtio_blk_resize(struct device *d, uint64_t bytes, struct done *done)
 
 	g_assert(d->ops == &virtio_blk_ops);
 	done_begin(done);
-	if (d->state != DEVICE_REALIZED && d->state != DEVICE_PAUSED) {
+	if ((d->state != DEVICE_REALIZED && d->state != DEVICE_PAUSED) || b->change) {
 		done_end(done, -EBUSY);
 		return;
 	}

@@ -64,6 +64,9 @@ struct blk_queue {
 	struct done *drain;             /* ends when it is none; loop */
 };
 
+enum blk_stop { BLK_STOP_FAILED = 1, BLK_STOP_CHANGE = 2, BLK_STOP_AGAIN = 4 /* it went on during a change: try what failed after it */ };
+
+struct blk_change;
 struct blk {
 	struct virtio virtio;
 	struct block *block;
@@ -71,12 +74,14 @@ struct blk {
 	struct loop *loop;
 	struct blk_queue *queues;       /* as many as virtio has */
 	unsigned drains;                /* of the chain, not yet taken back; main */
+	struct blk_change *change;      /* of the medium, under way; NULL: none; main */
 	struct blk_space space;         /* dev->lock; .writeback also read by the loop, atomically */
 	bool wce;                       /* the disk's own setting of .writeback */
 	int on_error[2];                /* by "is it a write": enum disk_error_policy */
 	/* loop */
 	struct request *free, *failed, **failed_end;
-	bool stopped;                   /* takes no more until it goes on */
+	unsigned stopped;               /* enum blk_stop: takes no more until it goes on */
+	bool empty;                     /* no medium is in it; also dev->lock to write */
 	int64_t told;                   /* ns, the last error */
 	int trouble;                    /* atomic; -errno of what is kept: virtio_blk_trouble() */
 	/* waiting for the end: main waits, the loop signals */
@@ -107,3 +112,11 @@ void blk_resumed(struct virtio *);
 void blk_reset(struct virtio *);
 /* Of a queue's .signal; arg: struct blk_queue. Loop. */
 void blk_signal(void *arg);
+/* Loop: one reason to stop is over. */
+void blk_go_on_after(struct blk *, enum blk_stop);
+/* What the chain holds, in sectors. */
+uint64_t blk_sectors(const struct blk *);
+/* virtio_blk_medium.c: has its chain no medium? */
+bool blk_is_empty(const struct blk *);
+/* Nothing is in flight, the drive goes away. Main. */
+void blk_change_abandon(struct blk *);

@@ -86,7 +86,7 @@ static bool keep_failed(struct blk *b, struct request *r, int64_t *result)
 	if (!stop)
 		return false;
 	g_atomic_int_set(&b->trouble, *result == -ENOSPC ? -ENOSPC : -EIO);
-	b->stopped = true;
+	b->stopped |= BLK_STOP_FAILED;
 	r->next = NULL;
 	*b->failed_end = r;
 	b->failed_end = &r->next;
@@ -263,6 +263,10 @@ static void begin(struct blk *b, struct request *r)
 		answer(b, r, BLK_IOERR);
 		return;
 	}
+	if (b->empty && h.type != BLK_GET_ID) {
+		answer(b, r, BLK_IOERR);
+		return;
+	}
 	switch (h.type) {
 	case BLK_IN:
 	case BLK_OUT:
@@ -386,7 +390,11 @@ static void go_on(void *arg)
 	struct blk *b = arg;
 	struct request *r = b->failed, *next;
 
-	b->stopped = false;
+	if (b->stopped & BLK_STOP_CHANGE) {
+		b->stopped |= BLK_STOP_AGAIN;
+		return;
+	}
+	b->stopped = 0;
 	g_atomic_int_set(&b->trouble, 0);
 	b->failed = NULL;
 	b->failed_end = &b->failed;
@@ -397,6 +405,15 @@ static void go_on(void *arg)
 		submit(b, r);
 	}
 	block_unplug(b->block);
+}
+
+void blk_go_on_after(struct blk *b, enum blk_stop over)
+{
+	bool again = b->stopped & BLK_STOP_AGAIN;
+
+	b->stopped &= ~(unsigned)(over | BLK_STOP_AGAIN);
+	if (again)
+		go_on(b);
 }
 
 void blk_resumed(struct virtio *v)
@@ -422,7 +439,7 @@ void blk_reset(struct virtio *v)
 		forget(b, r);
 	}
 	b->failed_end = &b->failed;
-	b->stopped = false;
+	b->stopped &= BLK_STOP_CHANGE;
 	g_atomic_int_set(&b->trouble, 0);
 	__atomic_store_n(&b->space.writeback, b->wce, __ATOMIC_RELAXED);
 }

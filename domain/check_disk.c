@@ -35,9 +35,6 @@ static void check_type(const struct disk *d, struct report *r)
 				"the source does not go with type='%s'", disk_type_names[d->type]);
 		else if (d->device != DISK_DEVICE_CDROM && d->device != DISK_DEVICE_FLOPPY)
 			BAD(d, "source", "write <source file='/…'/>", "the disk has no source");
-		else
-			report_warn(r, d, NULL, NULL,
-				"an empty drive is not shown to the guest yet: kept");
 		break;
 	case DISK_NETWORK:
 		if (s->protocol == PROTOCOL_NBD) {
@@ -106,7 +103,7 @@ static void check_bus(const struct disk *d, struct report *r)
 	else if (d->device == DISK_DEVICE_LUN)
 		report_refuse(r, d, "device", "write device='disk'",
 			"SCSI commands aren't passed to the host's device");
-	else if (disk_stands_in(d) && disk_has_source(d))
+	else if (disk_stands_in(d) && (disk_has_source(d) || disk_removable(d)))
 		report_warn(r, &d->target, "bus", "write bus='virtio'",
 			"%s disks are shown to the guest as virtio until SCSI is here",
 			disk_bus_names[bus]);

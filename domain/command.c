@@ -18,6 +18,7 @@ static const struct command *const tables[] = {
 	qmp_migrate_commands,
 	devices_commands,
 	agent_commands,
+	media_commands,
 };
 
 const struct command *command_next(const struct command *at)

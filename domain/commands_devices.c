@@ -89,7 +89,8 @@ static ASK(args_device_attach, "a device to plug, and to wait for");
 
 #define T struct args_device_update
 static const struct field args_device_update_fields[] = {
-	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device as it is to be"), END };
+	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device as it is to be"),
+	LIST(T, names, NULL, device_fd_schema_of, 200, 0, "names of the descriptors that come along, in order"), END };
 static ASK(args_device_update, "a device that changes");
 #undef T
 
@@ -122,17 +123,9 @@ static const struct field args_netdev_add_fields[] = {
 static ASK(args_netdev_add, "where a card's frames go");
 #undef T
 
-#define T struct args_medium
-static const struct field args_medium_fields[] = { WORD(id, "the drive"), END };
-static ASK(args_medium, "a drive");
+#define T struct args_netdev_del
 static const struct field args_netdev_del_fields[] = { STR(T, id, NULL, REQUIRED, "its name"), END };
-static const struct schema args_netdev_del_schema = { .name = "args_netdev_del", .doc = "a network back end", .size = sizeof(T), .fields = args_netdev_del_fields };
-#undef T
-
-#define T struct args_change_medium
-static const struct field args_change_medium_fields[] = {
-	WORD(id, "the drive"), WORD(device, "the drive, by its old name"), STR(T, filename, NULL, REQUIRED, "the medium's file"), WORD(format, "the file's format"), END };
-static ASK(args_change_medium, "a drive and its new medium");
+static ASK(args_netdev_del, "a network back end");
 #undef T
 
 #define WAITS "Returns when the guest has taken the device (in Linux: its driver runs it), or fails with what the guest said; then nothing of it is left. " \
@@ -150,7 +143,7 @@ const struct command devices_commands[] = {
 	{ "update-device", "update-device", "change a device", IN_KVMD, CMD_VM, &ask_update_device_schema, &tell_device_schema,
 	  "kvmctl update-device web nic.xml --live\nkvmctl dumpxml web > web.xml",
 	  "The XML is the whole device as it is to be; which one is meant, its target, MAC, name or alias tells. While the machine runs: limits of disks and "
-	  "cards, a card's link, the rate of entropy; all else is refused by name, and needs --config." },
+	  "cards, the medium of a CD-ROM drive, a card's link, the rate of entropy; all else is refused by name, and needs --config." },
 	{ "attach-disk", "attach-disk", "attach a disk", IN_KVMD, CMD_VM, &ask_attach_disk_schema, &tell_device_schema,
 	  "kvmctl attach-disk web /srv/data.qcow2 vdb --subdriver qcow2 --persistent", WAITS },
 	{ "detach-disk", "detach-disk", "detach a disk", IN_KVMD, CMD_VM, &ask_detach_disk_schema, &tell_device_schema,
@@ -161,12 +154,10 @@ const struct command devices_commands[] = {
 	  "kvmctl detach-interface web bridge --mac 52:54:00:12:34:56", GOES },
 	{ "device-attach", NULL, "plug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_device_attach_schema, &tell_device_schema },
 	{ "device-detach", NULL, "unplug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL, &args_device_detach_schema, &tell_device_schema },
-	{ "device-update", NULL, "change a device while the guest uses it", IN_WORKER, CMD_INTERNAL, &args_device_update_schema, &tell_device_schema },
+	{ "device-update", NULL, "change a device while the guest uses it", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_device_update_schema, &tell_device_schema },
 	{ "blockdev-add", NULL, "make a part of a disk's chain, of a descriptor that was handed over", IN_WORKER, CMD_VM, &args_blockdev_add_schema },
 	{ "blockdev-del", NULL, "forget it", IN_WORKER, CMD_VM, &args_node_schema },
 	{ "netdev_add", NULL, "make a network back end of a tap that was handed over", IN_WORKER, CMD_VM, &args_netdev_add_schema },
 	{ "netdev_del", NULL, "forget it", IN_WORKER, CMD_VM, &args_netdev_del_schema },
-	{ "eject", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_medium_schema },
-	{ "blockdev-change-medium", NULL, "refused: there are no drives with a medium to change", IN_WORKER, CMD_VM, &args_change_medium_schema },
 	{ NULL },
 };

@@ -29,15 +29,14 @@ struct tell_device { char *alias; };
 /* --- kvmd to the machine --- */
 struct device_fd { char *name; };
 struct args_device_attach { char *kind, *device, *id; GPtrArray *names; /* struct device_fd */ uint32_t timeout; };
-struct args_device_update { char *kind, *device; };
+struct args_device_update { char *kind, *device; GPtrArray *names; /* struct device_fd */ };
 struct args_device_detach { char *alias, *id; uint32_t timeout; bool force; };
 
 /* --- QMP --- */
 struct args_blockdev_add { char *driver, *node, *filename, *file; bool readonly; };
 struct args_node { char *node; };
 struct args_netdev_add { char *type, *id, *fd; };
-struct args_medium { char *id; };
-struct args_change_medium { char *id, *device, *filename, *format; };
+struct args_netdev_del { char *id; };
 
 extern const struct schema args_blockdev_file_schema, tell_device_schema, ask_attach_device_schema, ask_update_device_schema, ask_detach_device_schema, ask_detach_alias_schema,
 	ask_attach_disk_schema, ask_detach_disk_schema, ask_attach_interface_schema, ask_detach_interface_schema;

@@ -2,6 +2,7 @@
 /* The rows of the commands that QEMU's clients know, and of the events they get. */
 #include "domain/commands_qmp.h"
 
+#include "domain/commands_media.h"
 #include "domain/commands_qmp_memory.h"
 
 #define S(id, T, what, text) const struct schema id = { .name = what, .doc = text, .size = sizeof(T), .fields = id##_fields }
@@ -363,6 +364,7 @@ const struct event_row worker_events[] = {
 	{ "BALLOON_CHANGE", "the guest gave memory back, or took some", &event_balloon_schema },
 	{ "MEMORY_DEVICE_SIZE_CHANGE", "the guest took or gave blocks of a memory device", &event_memory_device_schema },
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
+	{ "DEVICE_TRAY_MOVED", "a drive's tray was opened or closed", &event_tray_schema },
 	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
 	{ "VSERPORT_CHANGE", "the guest opened or closed a channel; at most once a second", &event_port_schema },
 	{ "KVMD_AGENT", "the guest's agent came or went", &event_agent_schema },

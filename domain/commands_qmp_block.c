@@ -81,7 +81,7 @@ S(qmp_node_schema, T, "BlockDeviceInfo", "a part of a disk's chain");
 static const struct field qmp_block_schema_fields[] = {
 	TEXT(device, "name of the disk"), TEXT(qdev, "the device in the tree of objects"), TEXT(type, "always unknown, as with QEMU"),
 	BOOL(removable, "the medium can be changed"), BOOL(locked, "the guest holds the medium"),
-	FLAG(T, tray, NULL, UNSAID, "the drive is open", .name = "tray_open"),
+	FLAG(T, tray, NULL, 0, "drives: the tray is open", .name = "tray_open"),
 	OPT(T, inserted, NULL, qmp_node_schema, 0, "what is in it"), TEXT(status, "ok, failed, nospace", .name = "io-status"), END };
 S(qmp_block_schema, T, "BlockInfo", "a disk");
 #undef T

@@ -230,6 +230,21 @@ bool disk_has_source(const struct disk *d)
 	return s->file.path || s->dev.path || s->dir || s->protocol || s->volume || s->path.path || s->nvme_namespace;
 }
 
+bool disk_removable(const struct disk *d)
+{
+	return d->device == DISK_DEVICE_CDROM;
+}
+
+bool disk_media_differ(const struct disk *a, const struct disk *b)
+{
+	const struct resource *in = disk_source_resource(a->type, (struct disk_source *)(uintptr_t)&a->source);
+	const struct resource *out = disk_source_resource(b->type, (struct disk_source *)(uintptr_t)&b->source);
+
+	if (g_strcmp0(in ? in->path : NULL, out ? out->path : NULL))
+		return true;
+	return in && (a->type != b->type || a->driver.format != b->driver.format);
+}
+
 bool disk_stands_in(const struct disk *d)
 {
 	switch (d->target.bus) {
@@ -245,7 +260,7 @@ bool disk_stands_in(const struct disk *d)
 
 bool disk_runs(const struct disk *d)
 {
-	return (d->target.bus == DISK_BUS_VIRTIO || disk_stands_in(d)) && disk_has_source(d);
+	return (d->target.bus == DISK_BUS_VIRTIO || disk_stands_in(d)) && (disk_has_source(d) || disk_removable(d));
 }
 
 int disk_bus_of_target(const char *dev)

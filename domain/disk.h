@@ -141,7 +141,11 @@ extern const char *const disk_type_names[DISK_TYPE_N], *const disk_bus_names[DIS
 struct resource *disk_source_resource(int type, struct disk_source *);
 /* Is there anything behind the disk (a CD-ROM may be empty)? */
 bool disk_has_source(const struct disk *);
-/* Does kvmd make a device of it: virtio, or virtio in place of IDE, SATA, SCSI or USB? (An empty drive is only kept.) */
+/* May its medium be changed while it runs, and be missing? A CD-ROM drive. */
+bool disk_removable(const struct disk *);
+/* Is another medium in the one than in the other, by path, type and format? */
+bool disk_media_differ(const struct disk *, const struct disk *);
+/* Does kvmd make a device of it: virtio, or virtio in place of IDE, SATA, SCSI or USB? An empty drive too. */
 bool disk_runs(const struct disk *);
 /* Is it shown as virtio although the XML names another bus? (address_slot() says where.) */
 bool disk_stands_in(const struct disk *);

@@ -29,7 +29,7 @@ static char *disk_source(void *device)
 	for (const struct disk_backing *b = d->backing; b && b->type; b = b->backing)
 		if (b->type > DISK_BLOCK)
 			return disk_name(device);
-	return d->type == DISK_FILE || d->type == DISK_BLOCK ? NULL : disk_name(device);
+	return d->type == DISK_FILE || d->type == DISK_BLOCK || (disk_removable(d) && !disk_has_source(d)) ? NULL : disk_name(device);
 }
 
 static char *disk_transient(void *device)
@@ -118,7 +118,7 @@ static const struct {
 	bool harmless;          /* the guest does without: a note, not a refusal */
 	const char *why;
 } launch_lacks[] = {
-	{ "disks", "disk", disk_kept, true, "an empty drive or a floppy drive: the guest will not find it" },
+	{ "disks", "disk", disk_kept, true, "a floppy drive: the guest will not find it" },
 	{ "disks", "disk", disk_source, false, "network storage and volumes of pools can't be opened yet: connect it on the host and write type='block' or type='file'" },
 	{ "disks", "disk", disk_transient, false, "writes can't be forgotten at the end yet: take <transient/> out, and make an overlay with qemu-img create -b" },
 	{ "interfaces", "interface", iface_type, false, "networks of this type can't be used yet: write type='user' or type='bridge'" },

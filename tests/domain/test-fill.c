@@ -122,13 +122,13 @@ static void test_stand_in(void)
 	struct disk *v = list_at(disk, m->devices.disks, 0), *s = list_at(disk, m->devices.disks,
 		1), *e = list_at(disk, m->devices.disks, 2);
 
-	g_assert_true(disk_runs(v) && disk_runs(s) && !disk_runs(e));
+	g_assert_true(disk_runs(v) && disk_runs(s) && disk_runs(e));
 	g_assert_cmpint(s->address.type, ==, ADDRESS_DRIVE);
 	g_assert_cmpuint(s->address.unit, ==, 3);
 	g_assert_cmpuint(s->address.controller, ==, 0);
 	g_assert_cmpuint(address_slot(&s->address), ==, 18);
 	g_assert_cmpuint(address_slot(&v->address), ==, 1);
-	g_assert_cmpuint(address_slot(&e->address), ==, ADDRESS_UNSET);
+	g_assert_cmpuint(address_slot(&e->address), ==, 19);
 	g_assert_cmpstr(v->alias, ==, "virtio-disk0");
 	g_assert_cmpstr(s->alias, ==, "sata-disk0");
 	g_assert_true(e->readonly);
