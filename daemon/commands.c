@@ -566,5 +566,6 @@ const struct command_binding *const kvmd_bindings[] = {
 
 const struct command_binding *const kvmd_opening[] = {
 	media_opening,
+	chardev_opening,
 	NULL,
 };

@@ -17,6 +17,12 @@ struct medium_ask {
 	bool found;                     /* out: .drive is its target now, so that the definition's is the machine's */
 };
 
+/* What is to stand behind a character device. */
+struct chardev_ask {
+	char *label;
+	struct chardev *like;           /* its type and source, of channel_schema */
+};
+
 struct device_change {
 	enum device_verb verb;
 	bool force;
@@ -24,6 +30,7 @@ struct device_change {
 	/* What is meant: XML, or an alias, or a disk's image (a path), or a drive and its medium (an update). */
 	char *xml, *alias, *image;
 	struct medium_ask *medium;
+	struct chardev_ask *chardev;    /* or a character device and its back end */
 	/* The thread's, in: */
 	struct machine *machine;        /* copy of what runs; NULL: not live */
 	struct launch *launch;          /* live attach: what it needs is opened into it */
@@ -32,6 +39,8 @@ struct device_change {
 	char *found, *mac;              /* live: its alias; what a new card got */
 	json_object *device;            /* live attach, update: the device as the machine will have it */
 	bool opens;                     /* live: what it needs is opened */
+	bool is_chardev;                /* its host side is what changes */
+	char *pty, *old_socket;         /* what it got; a socket that it listened on before */
 };
 
 /* struct change_ops' prepare and edit; arg: a struct device_change, whose `out` members they fill. */
@@ -44,6 +53,18 @@ void device_change_medium(struct request *, const struct ask_scope *, struct med
  * drive, it holds nothing or something. */
 void *medium_device(struct medium_ask *, struct machine *, const struct field **row, void **old, GError **err);
 void medium_ask_free(struct medium_ask *);      /* NULL is fine */
+
+/* devices_commands.c: another back end; a is taken. Answers the request as chardev-change does. */
+void device_change_chardev(struct request *, struct chardev_ask *a);
+/* devices_chardev.c: serial port, console or channel? */
+bool chardev_is(const struct field *row);
+/* As medium_device. */
+void *chardev_device(const struct chardev_ask *, struct machine *, const struct field **row, void **old, GError **err);
+/* The one that `new` is to replace, and what then replaces it, which is new or (new is freed) another one of *row; NULL and *err,
+ * also when more than the host side of a running machine's differs. */
+void *chardev_match(struct machine *, const struct field **row, void *new, bool live, void **replacement, GError **err);
+bool chardev_opens(const struct chardev *old, const struct chardev *new);       /* is its host side another one? */
+void chardev_ask_free(struct chardev_ask *);    /* NULL is fine */
 
 /* devices_args.c: the XML that the short commands mean. New; NULL and *err. */
 struct ask_attach_disk;

@@ -28,6 +28,9 @@ static void device_change_free(void *arg)
 	g_free(c->alias);
 	g_free(c->image);
 	medium_ask_free(c->medium);
+	chardev_ask_free(c->chardev);
+	g_free(c->pty);
+	g_free(c->old_socket);
 	g_free(c->found);
 	g_free(c->mac);
 	machine_free(c->machine);
@@ -40,6 +43,14 @@ static void answer(struct request *r, bool live, void *arg)
 {
 	const struct device_change *c = arg;
 
+	if (c->chardev) {
+		json_object *o = json_object_new_object();
+
+		if (c->pty)
+			json_object_object_add(o, "pty", json_object_new_string(c->pty));
+		request_reply_json(r, o, NULL, 0);
+		return;
+	}
 	request_reply(r, r->command->reply ? &(struct tell_device){ .alias = c->found } : NULL);
 }
 
@@ -47,6 +58,8 @@ static void applied(struct dom *d, bool done, void *arg)
 {
 	struct device_change *c = arg;
 
+	if (done && c->old_socket)
+		(void)unlink(c->old_socket);    /* nobody listens there any more */
 	if (done && c->launch)
 		g_ptr_array_set_size(c->launch->sockets, 0);    /* the machine's now */
 	if (d->link && d->live && !g_strcmp0(c->kind, "interface"))
@@ -57,7 +70,10 @@ static json_object *call_args(const struct device_change *c)
 {
 	json_object *args = json_object_new_object(), *names;
 
-	if (c->verb != DEVICE_DETACH) {
+	if (c->is_chardev) {
+		json_object_object_add(args, "id", json_object_new_string(c->found));
+		json_object_object_add(args, "device", json_object_get(c->device));
+	} else if (c->verb != DEVICE_DETACH) {
 		json_object_object_add(args, "kind", json_object_new_string(c->kind));
 		json_object_object_add(args, "device", json_object_get(c->device));
 	}
@@ -91,17 +107,19 @@ static void apply(struct change *change, struct dom *d, void *arg)
 	}
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = ((const struct launch_fd *)c->launch->fds->pdata[i])->fd;
-	if (c->verb == DEVICE_UPDATE)
-		change_ask_fds(change, "device-update", call_args(c), fds, n);
+	if (c->is_chardev && !c->opens)
+		change_done(change, NULL);
+	else if (c->verb == DEVICE_UPDATE)
+		change_ask_fds(change, c->is_chardev ? "chardev-update" : "device-update", call_args(c), fds, n);
 	else
 		change_ask_guest(change, c->verb == DEVICE_ATTACH ? "device-attach" : "device-detach", call_args(c), c->timeout, PATIENCE, fds, n);
 	if (c->launch)
 		launch_close_fds(c->launch);
 }
 
-/* xml, alias, image or medium: what is meant (taken). */
+/* xml, alias, image, medium or chardev: what is meant (taken). */
 static void begin(struct request *r, enum device_verb verb, const struct ask_scope *given, bool persistent, uint32_t timeout, bool force,
-	char *xml, char *alias, char *image, struct medium_ask *medium)
+	char *xml, char *alias, char *image, struct medium_ask *medium, struct chardev_ask *chardev)
 {
 	static const struct change_ops ops = { device_change_prepare, device_change_edit, apply, applied, answer, device_change_free };
 	struct device_change *c = g_new0(struct device_change, 1);
@@ -110,7 +128,7 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 	g_autoptr(GError) err = NULL;
 	struct dom *d = r->dom;
 
-	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image, .medium = medium };
+	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image, .medium = medium, .chardev = chardev };
 	if (given->current && persistent)
 		kerr_set(&err, KERR_ARGS, "--current is either the machine or its definition: leave out --persistent");
 	if (err || !change_scope(r, &asked, &meant, &err)) {
@@ -134,7 +152,14 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 
 void device_change_medium(struct request *r, const struct ask_scope *scope, struct medium_ask *m)
 {
-	begin(r, DEVICE_UPDATE, scope, false, 0, false, NULL, NULL, NULL, m);
+	begin(r, DEVICE_UPDATE, scope, false, 0, false, NULL, NULL, NULL, m, NULL);
+}
+
+void device_change_chardev(struct request *r, struct chardev_ask *a)
+{
+	static const struct ask_scope live = { .live = true };
+
+	begin(r, DEVICE_UPDATE, &live, false, 0, false, NULL, NULL, NULL, NULL, a);
 }
 
 /* --- the commands --- */
@@ -142,7 +167,7 @@ void device_change_medium(struct request *r, const struct ask_scope *scope, stru
 static void attach_xml(struct request *r, char *xml, const GError *err, const struct ask_scope *scope, bool persistent, uint32_t timeout)
 {
 	if (xml)
-		begin(r, DEVICE_ATTACH, scope, persistent, timeout, false, xml, NULL, NULL, NULL);
+		begin(r, DEVICE_ATTACH, scope, persistent, timeout, false, xml, NULL, NULL, NULL, NULL);
 	else
 		request_fail(r, err);
 }
@@ -176,21 +201,21 @@ static void cmd_update_device(struct request *r)
 {
 	const struct ask_update_device *a = r->args;
 
-	begin(r, DEVICE_UPDATE, &a->scope, a->persistent, 0, false, g_strdup(a->xml), NULL, NULL, NULL);
+	begin(r, DEVICE_UPDATE, &a->scope, a->persistent, 0, false, g_strdup(a->xml), NULL, NULL, NULL, NULL);
 }
 
 static void cmd_detach_device(struct request *r)
 {
 	const struct ask_detach_device *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup(a->xml), NULL, NULL, NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup(a->xml), NULL, NULL, NULL, NULL);
 }
 
 static void cmd_detach_alias(struct request *r)
 {
 	const struct ask_detach_alias *a = r->args;
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, NULL, g_strdup(a->alias), NULL, NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, NULL, g_strdup(a->alias), NULL, NULL, NULL);
 }
 
 static void cmd_detach_disk(struct request *r)
@@ -200,7 +225,7 @@ static void cmd_detach_disk(struct request *r)
 	bool image = strchr(a->target, '/');
 
 	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, image ? NULL : g_strdup_printf("<disk><target dev='%s'/></disk>", target), NULL,
-		image ? g_strdup(a->target) : NULL, NULL);
+		image ? g_strdup(a->target) : NULL, NULL, NULL);
 }
 
 static void cmd_detach_interface(struct request *r)
@@ -209,7 +234,7 @@ static void cmd_detach_interface(struct request *r)
 	g_autofree char *type = g_markup_escape_text(a->type, -1), *mac = a->mac ? g_markup_escape_text(a->mac, -1) : NULL;
 	g_autofree char *child = mac ? g_strdup_printf("<mac address='%s'/>", mac) : g_strdup("");
 
-	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL, NULL, NULL);
+	begin(r, DEVICE_DETACH, &a->scope, a->persistent, a->timeout, a->force, g_strdup_printf("<interface type='%s'>%s</interface>", type, child), NULL, NULL, NULL, NULL);
 }
 
 const struct command_binding devices_bindings[] = {

@@ -159,24 +159,55 @@ static bool detach_config(struct device_change *c, struct machine *m, GError **e
 	return true;
 }
 
+static void note_chardev(struct device_change *c, const struct field *row, const struct chardev *old, const struct chardev *new)
+{
+	c->is_chardev = chardev_is(row);
+	if (!c->is_chardev)
+		return;
+	c->opens = c->chardev || chardev_opens(old, new);
+	if (c->opens && old->type == CHARDEV_UNIX && chardev_use(old->type, old->source.mode) == RES_SOCKET_LISTEN)
+		c->old_socket = g_strdup(old->source.path.path);
+}
+
+/* Its log stays as it is: it is open already. */
+static bool open_chardev(struct device_change *c, const struct field *row, struct chardev *dev, GError **err)
+{
+	char *log = g_steal_pointer(&dev->log.file.path);
+	bool ok = open_for(c->launch, c->machine, row, dev, err);
+
+	dev->log.file.path = log;
+	if (ok && dev->type == CHARDEV_PTY)
+		c->pty = g_strdup(dev->source.path.path);
+	return ok;
+}
+
 /* The device as it is to be, in the place of the one that is meant. */
 static bool replace(struct device_change *c, struct machine *m, const struct field **row, void **dev, GError **err)
 {
 	AUTO(report) r = report_new(NULL, false, true);
-	void *old = NULL, *new = c->medium ? medium_device(c->medium, m, row, &old, err) : parse(c, row, err);
+	void *old = NULL, *new = c->medium ? medium_device(c->medium, m, row, &old, err) :
+		c->chardev ? chardev_device(c->chardev, m, row, &old, err) : parse(c, row, err);
+	bool live = m == c->machine;
 
-	if (new && !old)
+	if (new && !old && chardev_is(*row))
+		old = chardev_match(m, row, new, live, &new, err);
+	else if (new && !old)
 		old = device_match(&m->devices, *row, new, err);
 	if (!old) {
 		if (new)
 			schema_free((*row)->sub, new);
 		return false;
 	}
-	if (!c->medium) {
+	if (!c->medium && !chardev_is(*row)) {
+		device_forget(*row, new);
+		device_inherit(*row, new, old);
+	} else if (chardev_is(*row) && !live) {
 		device_forget(*row, new);
 		device_inherit(*row, new, old);
 	}
-	c->opens = (*row)->sub == &disk_schema && disk_removable(old) && disk_has_source(new) && disk_media_differ(old, new);
+	if (live)
+		note_chardev(c, *row, old, new);
+	c->opens |= (*row)->sub == &disk_schema && disk_removable(old) && disk_has_source(new) && disk_media_differ(old, new);
 	device_swap(&m->devices, *row, old, new);
 	schema_free((*row)->sub, old);
 	*dev = new;
@@ -192,7 +223,7 @@ static bool update_live(struct device_change *c, GError **err)
 
 	if (!replace(c, c->machine, &row, &dev, err))
 		return false;
-	if (c->opens && !open_for(c->launch, c->machine, row, dev, err))
+	if (c->opens && !(c->is_chardev ? open_chardev(c, row, dev, err) : open_for(c->launch, c->machine, row, dev, err)))
 		return false;
 	c->kind = row->path;
 	c->found = g_strdup(*device_alias(row, dev));

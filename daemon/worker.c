@@ -109,6 +109,7 @@ static const struct worker_binding *binding_of(const char *name)
 		plug_update_bindings,
 		qmp_device_bindings,
 		qmp_media_bindings,
+		chardev_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

@@ -104,6 +104,8 @@ void waiter_drop(struct waiter *);      /* instead, for RUN_FAILED: from inside 
 /* Builds the machine from the arguments of machine-create; state VM_PAUSED (prelaunch) afterwards. */
 bool worker_machine_create(struct worker *, json_object *args, GError **err);
 json_object *worker_machine_json(const struct worker *);
+/* The host side of the serial port, console or channel of that alias or name; NULL name: of the first that can be a console. */
+struct chr *worker_chr(struct worker *, const char *name);
 /* Takes fd over, also on failure. */
 bool worker_console_attach(struct worker *, const struct args_console *, int fd, GError **err);
 /* The end is near: vCPUs out, devices gone, so that their last words reach the host. Gives up after the time-out. */
@@ -134,6 +136,7 @@ extern const struct worker_binding worker_bindings[];   /* ends with a row witho
 extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
 extern const struct worker_binding qmp_migrate_bindings[];       /* worker_qmp_migrate.c */
 extern const struct worker_binding qmp_dirty_bindings[];        /* worker_qmp_dirty.c */
+extern const struct worker_binding chardev_bindings[];  /* worker_chardev.c: their back ends */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */
 struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */
 const char *worker_alias_of(const struct device *);     /* as the description says; NULL: it has none */

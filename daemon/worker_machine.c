@@ -228,8 +228,7 @@ static struct device *serial_by_name(struct worker *w, const char *name)
 	return NULL;
 }
 
-/* The serial port or virtio console (or channel) of that name; without a name the first that can be a console. */
-static struct chr *chr_by_name(struct worker *w, const char *name)
+struct chr *worker_chr(struct worker *w, const char *name)
 {
 	struct device *d = serial_by_name(w, name);
 	struct chr *chr = d ? serial_chr(d) : NULL;
@@ -244,7 +243,7 @@ static struct chr *chr_by_name(struct worker *w, const char *name)
 
 bool worker_console_attach(struct worker *w, const struct args_console *a, int fd, GError **err)
 {
-	struct chr *chr = chr_by_name(w, a->device);
+	struct chr *chr = worker_chr(w, a->device);
 	unsigned id;
 
 	if (!chr) {
@@ -333,7 +332,7 @@ static bool vcpus_start(struct worker *w, GError **err)
 
 static bool console_log(struct worker *w, GError **err)
 {
-	struct chr *chr = chr_by_name(w, NULL);
+	struct chr *chr = worker_chr(w, NULL);
 	int fd, old = -1;
 
 	if (!chr || !fdset_has(w->fds, "console-log"))

@@ -88,12 +88,6 @@ static QMP(migrate)
 	return kerr_set(err, KERR_UNSUPPORTED, "there is no migration yet: shut the guest down, and start it on the other host"), RUN_FAILED;
 }
 
-static QMP(chardev_change)
-{
-	return kerr_set(err, KERR_UNSUPPORTED, "a machine's process opens nothing: change the definition, it holds from the next start; for one more connection to "
-		"it use 'kvmctl console'"), RUN_FAILED;
-}
-
 const struct worker_binding qmp_migrate_bindings[] = {
 	{ "query-migrate", qmp_query_migrate },
 	{ "query-migrate-parameters", qmp_query_migrate_parameters },
@@ -107,6 +101,5 @@ const struct worker_binding qmp_migrate_bindings[] = {
 	{ "migrate-start-postcopy", qmp_migrate_continue },
 	{ "migrate", qmp_migrate },
 	{ "migrate-incoming", qmp_migrate },
-	{ "chardev-change", qmp_chardev_change },
 	{ NULL },
 };

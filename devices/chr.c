@@ -454,6 +454,7 @@ bool chr_end_join(struct chr_end *e, bool backend, GError **err)
 }
 
 struct join {
+	struct chr *chr;
 	struct chr_end *end;
 	bool backend, ok;
 	GError **err;
@@ -496,15 +497,65 @@ static bool is_silent(int type)
 	return type == CHARDEV_ABSENT || type == CHARDEV_NULL || type == CHARDEV_VC || type == CHARDEV_STDIO;
 }
 
+/* *ops NULL: it has no end; false and *err: there is none such. */
+static bool find_ops(const struct chardev *config, const struct chr_ops **ops, GError **err)
+{
+	*ops = config->type >= 0 && config->type < CHARDEV_N ? backends[config->type] : NULL;
+	return *ops || is_silent(config->type) || kerr_set(err, KERR_UNSUPPORTED, "character devices of this type are not supported");
+}
+
 bool chr_open(struct chr *c, const struct chardev *config, struct fdset *fds, GError **err)
 {
-	const struct chr_ops *ops = config->type >= 0 && config->type < CHARDEV_N ? backends[config->type] : NULL;
+	const struct chr_ops *ops;
 
-	if (!ops && !is_silent(config->type))
-		return kerr_set(err, KERR_UNSUPPORTED, "character devices of this type are not supported");
+	if (!find_ops(config, &ops, err))
+		return false;
 	if (ops && !open_end(c, ops, config, fds, true, err))
 		return false;
 	return !config->log.file.fd || open_end(c, &chr_log, config, fds, false, err);
+}
+
+static void swap_on_loop(void *arg)
+{
+	struct join *j = arg;
+	struct chr *c = j->chr;
+	struct chr_end *old = c->backend;
+
+	flush_all(c);
+	old = c->backend;               /* it may have ended just now */
+	j->ok = true;
+	if (j->end) {
+		g_mutex_lock(&c->lock);
+		j->end->at = old ? old->at : c->ring.head;
+		g_mutex_unlock(&c->lock);
+		j->ok = chr_end_join(j->end, true, j->err);
+	}
+	if (!j->ok)
+		return;
+	if (!j->end)
+		c->backend = NULL;
+	if (old)
+		old->closing = true;
+	chr_sweep(c);
+	tell_opened(c, chr_is_open(c));
+}
+
+bool chr_change(struct chr *c, const struct chardev *config, struct fdset *fds, GError **err)
+{
+	struct join j = { .chr = c, .err = err };
+	const struct chr_ops *ops;
+
+	if (!find_ops(config, &ops, err))
+		return false;
+	if (ops) {
+		j.end = chr_end_new(c, ops);
+		if (!ops->open(j.end, config, fds, err)) {
+			end_free(j.end);
+			return false;
+		}
+	}
+	loop_call(c->loop, swap_on_loop, &j);
+	return j.ok;
 }
 
 bool chr_set_log(struct chr *c, int fd, int backup, GError **err)

@@ -78,6 +78,9 @@ struct chr *chr_new(struct loop *, const struct chr_front *, struct device *);
 /* Opens the back end and the log of the XML; descriptors by the names in its resources («NAME.backup» beside the log's
  * is where the log goes when it is full). *err: UNSUPPORTED, NO_FILE, IO. */
 bool chr_open(struct chr *, const struct chardev *, struct fdset *, GError **err);
+/* Another back end while it is used; the log stays. What the old one has not put out goes to the new one. *err: as chr_open;
+ * then the old one stays. */
+bool chr_change(struct chr *, const struct chardev *, struct fdset *, GError **err);
 /* A log beside that of the XML: fd readable and writable, backup -1 or another; both are taken over. */
 bool chr_set_log(struct chr *, int fd, int backup, GError **err);
 void chr_free(struct chr *);            /* puts out what can be put out at once, then closes all; NULL is fine */

@@ -19,6 +19,7 @@ static const struct command *const tables[] = {
 	devices_commands,
 	agent_commands,
 	media_commands,
+	chardev_commands,
 };
 
 const struct command *command_next(const struct command *at)

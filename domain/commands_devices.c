@@ -75,14 +75,14 @@ ASK(ask_detach_interface, "a network card to detach");
 
 #define T struct device_fd
 static const struct field device_fd_fields[] = { STR(T, name, NULL, REQUIRED, "name of a descriptor"), END };
-S(device_fd, "a name");
+ASK(device_fd, "a name");
 #undef T
 
 #define ANSWER_MS(T) U32(T, timeout, NULL, 100, 3600000, 0, "ms for the guest to answer", .def = 10000)
 #define T struct args_device_attach
 static const struct field args_device_attach_fields[] = {
 	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device, as in the machine's description"),
-	LIST(T, names, NULL, device_fd_schema_of, 200, 0, "names of the descriptors that come along, in order"), ANSWER_MS(T),
+	LIST(T, names, NULL, device_fd_schema, 200, 0, "names of the descriptors that come along, in order"), ANSWER_MS(T),
 	WORD(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
 static ASK(args_device_attach, "a device to plug, and to wait for");
 #undef T
@@ -90,7 +90,7 @@ static ASK(args_device_attach, "a device to plug, and to wait for");
 #define T struct args_device_update
 static const struct field args_device_update_fields[] = {
 	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device as it is to be"),
-	LIST(T, names, NULL, device_fd_schema_of, 200, 0, "names of the descriptors that come along, in order"), END };
+	LIST(T, names, NULL, device_fd_schema, 200, 0, "names of the descriptors that come along, in order"), END };
 static ASK(args_device_update, "a device that changes");
 #undef T
 

@@ -51,12 +51,6 @@ static const struct field args_migrate_continue_schema_fields[] = { STR(T, state
 static S(args_migrate_continue_schema, T, "migrate-continue", "a state");
 #undef T
 
-#define T struct args_chardev_change
-static const struct field args_chardev_change_schema_fields[] = {
-	STR(T, id, NULL, REQUIRED, "its label"), JSON(T, backend, "any", REQUIRED, "what is to stand behind it"), END };
-static S(args_chardev_change_schema, T, "chardev-change", "a character device and its new back end");
-#undef T
-
 #define ASK CMD_READ | CMD_VM
 const struct command qmp_migrate_commands[] = {
 	{ "query-migrate", NULL, "show how a migration goes", IN_WORKER, ASK | CMD_ANY },
@@ -71,6 +65,5 @@ const struct command qmp_migrate_commands[] = {
 	{ "migrate-start-postcopy", NULL, "let the other side run while pages follow", IN_WORKER, CMD_VM },
 	{ "migrate", NULL, "refused: there is no migration yet", IN_WORKER, CMD_VM, &args_migrate_schema },
 	{ "migrate-incoming", NULL, "refused: there is no migration yet", IN_WORKER, CMD_VM, &args_migrate_schema },
-	{ "chardev-change", NULL, "refused: back ends are opened by kvmd, at the start", IN_WORKER, CMD_VM, &args_chardev_change_schema },
 	{ NULL },
 };

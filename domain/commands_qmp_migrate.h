@@ -20,4 +20,3 @@ extern const struct schema qmp_migrate_capability_schema;
 struct args_migrate_capabilities { GPtrArray *capabilities; };
 struct args_migrate { char *uri; };
 struct args_migrate_continue { char *state; };
-struct args_chardev_change { char *id, *backend /* JSON */; };

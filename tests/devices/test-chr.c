@@ -11,6 +11,7 @@
 
 #include "devices/chr.h"
 #include "devices/chr_ring.h"
+#include "domain/error.h"
 #include "tests/fake/fake.h"
 
 /* A front end that takes what it is told to. */
@@ -572,6 +573,58 @@ static void test_hold(void)
 	tear_down(&t);
 }
 
+/* Another back end: nothing is lost on the way, the old one ends, what can't be opened changes nothing. */
+static void test_change(void)
+{
+	struct chardev file = { .type = CHARDEV_FILE, .source.path.fd = (char *)"new" }, none = { .type = CHARDEV_NULL }, bad = { .type = CHARDEV_TCP },
+		sock = { .type = CHARDEV_UNIX, .source.path.fd = (char *)"new" };
+	int first = temp_file(), second = temp_file(), pair[2], log = temp_file();
+	g_autoptr(GError) err = NULL;
+	struct chr_info info;
+	struct test t;
+
+	set_up(&t);
+	open_fd(&t, CHARDEV_FILE, dup(first));
+	g_assert_true(chr_set_log(t.chr, dup(log), -1, NULL));
+	put(&t, "one ");
+	chr_write(t.chr, "two ", 4);            /* not flushed yet */
+	g_assert_true(fdset_add(t.f->fds, "new", dup(second), NULL));
+	g_assert_true(chr_change(t.chr, &file, t.f->fds, &err));
+	put(&t, "three");
+	g_assert_cmpint(lseek(first, 0, SEEK_SET), ==, 0);
+	g_assert_cmpstr(get(first), ==, "one two ");
+	g_assert_cmpint(lseek(second, 0, SEEK_SET), ==, 0);
+	g_assert_cmpstr(get(second), ==, "three");
+	g_assert_false(chr_change(t.chr, &file, t.f->fds, &err));      /* nothing of that name any more */
+	g_clear_error(&err);
+	g_assert_false(chr_change(t.chr, &bad, t.f->fds, &err));
+	g_assert_error(err, kerr_quark(), KERR_UNSUPPORTED);
+	g_clear_error(&err);
+	chr_info(t.chr, &info);
+	g_assert_cmpstr(info.backend, ==, "file");
+	g_assert_true(chr_change(t.chr, &none, t.f->fds, &err));
+	put(&t, " lost");
+	chr_info(t.chr, &info);
+	g_assert_cmpstr(info.backend, ==, "null");
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), ==, 0);
+	g_assert_true(fdset_add(t.f->fds, "new", pair[1], NULL));
+	g_assert_true(chr_change(t.chr, &sock, t.f->fds, &err));
+	put(&t, " four");
+	g_assert_cmpstr(get(pair[0]), ==, " four");
+	g_assert_cmpint(write(pair[0], "in", 2), ==, 2);
+	pass(&t);
+	g_assert_cmpstr(t.sink.got->str, ==, "in");
+	g_assert_true(chr_change(t.chr, &none, t.f->fds, &err));
+	g_assert_cmpint(read(pair[0], &info, 1), ==, 0);                /* the old end is closed */
+	g_assert_cmpint(lseek(log, 0, SEEK_SET), ==, 0);
+	g_assert_cmpstr(get(log), ==, "one two three lost four");
+	tear_down(&t);
+	close(first);
+	close(second);
+	close(log);
+	close(pair[0]);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -588,5 +641,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/chr/backlog", test_backlog);
 	g_test_add_func("/chr/writer-left", test_writer_left);
 	g_test_add_func("/chr/hold", test_hold);
+	g_test_add_func("/chr/change", test_change);
 	return g_test_run();
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rows of the commands about character devices. */
+#include "domain/commands_chardev.h"
+
+#include "domain/commands_devices.h"
+
+#define S(id, T, what, text) static const struct schema id = { .name = what, .doc = text, .size = sizeof(T), .fields = id##_fields }
+
+#define T struct args_chardev_change
+static const struct field args_chardev_change_schema_fields[] = {
+	STR(T, id, NULL, REQUIRED, "its label: the alias of the serial port, console or channel"),
+	JSON(T, backend, "any", REQUIRED, "what is to stand behind it: type (null, pty, file, serial, socket) and data"), END };
+S(args_chardev_change_schema, T, "chardev-change", "a character device and its new back end");
+#undef T
+
+#define T struct args_chardev_update
+static const struct field args_chardev_update_schema_fields[] = {
+	STR(T, id, NULL, REQUIRED, "alias"), JSON(T, device, "any", REQUIRED, "the device with its new type and source"),
+	LIST(T, names, NULL, device_fd_schema, 200, 0, "names of the descriptors that come along, in order"), END };
+S(args_chardev_update_schema, T, "args_chardev_update", "a character device and its new back end");
+#undef T
+
+const struct command chardev_commands[] = {
+	{ "chardev-change", NULL, "put another back end behind a character device", IN_WORKER, CMD_VM | CMD_ANY, &args_chardev_change_schema },
+	{ "chardev-update", NULL, "the same, with what kvmd has opened", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_chardev_update_schema },
+	{ NULL },
+};
