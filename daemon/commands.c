@@ -567,5 +567,6 @@ const struct command_binding *const kvmd_bindings[] = {
 const struct command_binding *const kvmd_opening[] = {
 	media_opening,
 	chardev_opening,
+	chardev_adding,
 	NULL,
 };

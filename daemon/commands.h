@@ -7,7 +7,7 @@
 extern const struct command_binding devices_bindings[]; /* devices_commands.c */
 extern const struct command_binding disk_bindings[];    /* disk_commands.c */
 extern const struct command_binding media_bindings[], media_opening[];  /* media_commands.c */
-extern const struct command_binding chardev_opening[];  /* devices_chardev.c */
+extern const struct command_binding chardev_opening[], chardev_adding[];    /* devices_chardev.c, chardev_add.c */
 extern const struct command_binding memory_bindings[];  /* memory.c */
 extern const struct command_binding net_bindings[];     /* net_commands.c */
 extern const struct command_binding vcpus_bindings[];   /* vcpus.c */

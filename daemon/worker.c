@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* kvmd-vm: options, the fence, control connections, dispatch and events. */
 #include "daemon/worker.h"
+#include "daemon/worker_chardev.h"
 #include "daemon/worker_media.h"
 #include "daemon/worker_plug.h"
 
@@ -110,6 +111,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_device_bindings,
 		qmp_media_bindings,
 		chardev_bindings,
+		chardev_add_bindings,
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(tables); i++)

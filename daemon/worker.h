@@ -55,6 +55,7 @@ struct worker {
 	GPtrArray *later;               /* of struct waiter: all that are open */
 	GPtrArray *confirms;            /* worker_confirm.c */
 	unsigned media;                 /* worker_media.c: how many were put in */
+	GPtrArray *chardevs;            /* worker_chardev_add.c: of QMP clients */
 	GPtrArray *made;                /* worker_qmp_devices.c: block nodes and network back ends of QMP clients */
 	struct plugs *plugs;            /* worker_plug.c; NULL: nothing can be plugged */
 	struct hotplug *hotplug;        /* worker_vcpus.c; NULL: this machine's vCPUs stay */

@@ -4,6 +4,8 @@
  * opened, and QMP's chardev-change at the machine's own socket, which knows what needs no opening: null, a file of add-fd's
  * sets, a socket of getfd.
  */
+#include "daemon/worker_chardev.h"
+
 #include <string.h>
 
 #include "daemon/worker_plug.h"
@@ -86,8 +88,7 @@ static enum run_result cmd_update(struct client *c, json_object *raw, const void
 	return ok ? RUN_DONE : RUN_FAILED;
 }
 
-/* What a client handed over; true: it is in fds, or nothing is needed. */
-static bool take_named(struct client *c, struct chardev *now, struct fdset *fds, GError **err)
+bool chardev_take_named(struct client *c, struct chardev *now, struct fdset *fds, GError **err)
 {
 	const char *path = now->source.path.path;
 	int fd;
@@ -116,7 +117,7 @@ static enum run_result qmp_chardev_change(struct client *c, json_object *raw, co
 		return RUN_FAILED;
 	now = schema_new(&channel_schema);
 	fds = fdset_new();
-	ok = chardev_of_backend(a->backend, now, err) && take_named(c, now, fds, err) && change(c->worker, own, now, fds, err);
+	ok = chardev_of_backend(a->backend, now, err) && chardev_take_named(c, now, fds, err) && change(c->worker, own, now, fds, err);
 	fdset_free(fds);
 	schema_free(&channel_schema, now);
 	if (ok)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/worker_plug.h"
+#include "daemon/worker_chardev.h"
 #include "daemon/worker_qmp.h"
 #include "daemon/worker_vcpus.h"
 #include "domain/cpu_features.h"
@@ -174,7 +175,7 @@ QMP(device_add)
 	if (qmp_plugs(a->driver))
 		return qmp_device_plug(w, a, err) ? RUN_DONE : RUN_FAILED;
 	if (!strcmp(a->driver, "virtserialport"))
-		return kerr_set(err, KERR_UNSUPPORTED, "a channel needs a character device of the host, and there is no chardev-add: use 'kvmctl attach-device'"), RUN_FAILED;
+		return chardev_add_port(w, a, err) ? RUN_DONE : RUN_FAILED;
 	if (device_type(a->driver))
 		return kerr_set(err, KERR_UNSUPPORTED, "a '%s' cannot be plugged while the machine runs: add it to the definition", a->driver), RUN_FAILED;
 	return kerr_set(err, KERR_ARGS, "there is no device type '%s'", a->driver), RUN_FAILED;

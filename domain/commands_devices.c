@@ -125,7 +125,7 @@ static ASK(args_netdev_add, "where a card's frames go");
 
 #define T struct args_netdev_del
 static const struct field args_netdev_del_fields[] = { STR(T, id, NULL, REQUIRED, "its name"), END };
-static ASK(args_netdev_del, "a network back end");
+ASK(args_netdev_del, "a back end");
 #undef T
 
 #define WAITS "Returns when the guest has taken the device (in Linux: its driver runs it), or fails with what the guest said; then nothing of it is left. " \

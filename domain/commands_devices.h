@@ -38,5 +38,5 @@ struct args_node { char *node; };
 struct args_netdev_add { char *type, *id, *fd; };
 struct args_netdev_del { char *id; };
 
-extern const struct schema device_fd_schema, args_blockdev_file_schema, tell_device_schema, ask_attach_device_schema, ask_update_device_schema, ask_detach_device_schema, ask_detach_alias_schema,
+extern const struct schema device_fd_schema, args_netdev_del_schema, args_blockdev_file_schema, tell_device_schema, ask_attach_device_schema, ask_update_device_schema, ask_detach_device_schema, ask_detach_alias_schema,
 	ask_attach_disk_schema, ask_detach_disk_schema, ask_attach_interface_schema, ask_detach_interface_schema;

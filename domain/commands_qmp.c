@@ -87,7 +87,9 @@ static const struct field args_device_add_schema_fields[] = {
 	PLACE(socket, "socket-id", "vCPUs: package"), PLACE(die, "die-id", "vCPUs: die"),
 	PLACE(core, "core-id", "vCPUs: core"), PLACE(thread, "thread-id", "vCPUs: thread"),
 	TEXT(drive, "virtio-blk-pci: its block node"), TEXT(serial, "virtio-blk-pci: serial number"),
-	TEXT(netdev, "virtio-net-pci: its back end"), TEXT(mac, "virtio-net-pci: address"), TEXT(addr, "slot of bus 0: 0xa"), END };
+	TEXT(netdev, "virtio-net-pci: its back end"), TEXT(mac, "virtio-net-pci: address"), TEXT(addr, "slot of bus 0: 0xa"),
+	TEXT(chardev, "virtserialport: its host side, of chardev-add"), TEXT(name, "virtserialport: its name inside"),
+	PLACE(nr, "nr", "virtserialport: number of the port; none: a free one"), END };
 static S(args_device_add_schema, T, "device_add", "a device to plug");
 #undef T
 

@@ -16,7 +16,7 @@ struct qmp_model { char *name, *props; };
 struct ask_expansion { int type; struct qmp_model model; };
 struct tell_expansion { struct qmp_model model; };
 struct qmp_ost { char *device, *slot, *type; uint32_t source, status; };
-struct args_device_add { char *driver, *bus, *id, *drive, *netdev, *mac, *serial, *addr; uint32_t socket, die, core, thread; };
+struct args_device_add { char *driver, *bus, *id, *drive, *netdev, *mac, *serial, *addr, *chardev, *name; uint32_t nr, socket, die, core, thread; };
 struct args_id { char *id; };
 #define QMP_NO_ID UINT32_MAX            /* socket, die, core, thread: not given */
 struct args_vcpus_set { uint32_t count, timeout; char *id; };

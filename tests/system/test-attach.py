@@ -343,7 +343,7 @@ def case_qmp(k):
     fails('getfd|descriptor', 'netdev_add', type='tap', id='n0')
     fails('not there', 'netdev_add', type='user', id='n0')
     fails('no network back end', 'device_add', driver='virtio-net-pci', id='net9', netdev='n0')
-    fails('chardev', 'device_add', driver='virtserialport', id='p')
+    fails('virtio-serial-bus', 'device_add', driver='virtserialport', id='p')
     fails('not found', 'eject', id='x')
     fails('no device', 'device_del', id='nothing')
     fails('cannot be unplugged', 'device_del', id='serial0')

@@ -24,7 +24,7 @@ def xml(path):
   <features><acpi/></features>
   <devices>
     <serial type='unix'><source mode='bind' path='{path}'/><target port='0'/></serial>
-    <controller type='virtio-serial' index='0'/>
+    <controller type='virtio-serial' index='0' ports='8'/>
     <channel type='null'><target type='virtio' name='org.kvmd.one'/></channel>
     <memballoon model='none'/>
   </devices>
@@ -130,4 +130,39 @@ def changes(k):
     assert ask('chardev-change', id='serial0', backend={'type': 'null', 'data': {}}) == {'return': {}}
 
 
-run([('changes', changes)], build)
+def ports(k):
+    """chardev-add, a virtserialport on it by device_add, and both gone again."""
+    out = f'{k.root}/port.txt'
+    k.define(xml(f'{k.root}/s.sock'))
+    k.ctl('start', 'f')
+    before = live(k)
+
+    def qmp(command, **arguments):
+        return k.ctl('qmp', 'f', command, json.dumps(arguments), check=False)
+
+    def fails(want, command, **arguments):
+        p = qmp(command, **arguments)
+        assert p.returncode and re.search(want, p.stderr), (command, p.stdout, p.stderr)
+
+    pty = k.json('qmp', 'f', 'chardev-add', json.dumps({'id': 'c0', 'backend': {'type': 'pty', 'data': {}}}))['pty']
+    assert os.path.exists(pty)
+    fails('already exists', 'chardev-add', id='c0', backend={'type': 'null', 'data': {}})
+    fails("can't find", 'device_add', driver='virtserialport', id='p', chardev='nix')
+    fails('not found', 'chardev-remove', id='nix')
+    fails('not found', 'device_add', driver='virtserialport', id='p', chardev='c0', bus='nix.0')
+    fails('ports', 'device_add', driver='virtserialport', id='p', chardev='c0', nr=60)
+    assert qmp('device_add', driver='virtserialport', id='p', chardev='c0', name='org.kvmd.two').returncode == 0
+    k.until(lambda: 'org.kvmd.two' in live(k) and pty in live(k), 10, 'the description follows')
+    fails('in use', 'device_add', driver='virtserialport', id='p2', chardev='c0')
+    fails('busy', 'chardev-remove', id='c0')
+    assert qmp('device_del', id='p').returncode == 0
+    k.until(lambda: live(k) == before, 10, 'the description is as before')
+    assert qmp('chardev-remove', id='c0').returncode == 0
+    assert qmp('chardev-add', id='c0', backend={'type': 'file', 'data': {'out': out}}).returncode == 0 and os.path.exists(out)
+    assert qmp('device_add', driver='virtserialport', id='p', chardev='c0').returncode == 0
+    change(k, 'p', 'null')
+    assert qmp('device_del', id='p').returncode == 0
+    assert qmp('chardev-add', id='c0', backend={'type': 'null', 'data': {}}).returncode == 0
+
+
+run([('changes', changes), ('ports', ports)], build)

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * chardev-add, chardev-remove, and device_add of a virtserialport on what they made. As with block nodes: what a device has
+ * taken is gone with it. What kvmd has opened for a client comes as chardev-made.
+ */
+#include "daemon/worker_chardev.h"
+
+#include <string.h>
+
+#include "daemon/worker_plug.h"
+#include "devices/virtio_console.h"
+#include "domain/chardev_backend.h"
+#include "domain/commands_chardev.h"
+#include "domain/controller.h"
+#include "domain/json.h"
+#include "domain/machine.h"
+
+#define CHARDEVS_MAX 64
+
+struct made_chardev {
+	char *id, *user;                /* user: alias of the channel that has taken it; NULL: none */
+	struct chardev *like;           /* type and source */
+	struct fdset *fds;              /* NULL: taken */
+};
+
+static void made_free(gpointer data)
+{
+	struct made_chardev *m = data;
+
+	schema_free(&channel_schema, m->like);
+	fdset_free(m->fds);
+	g_free(m->id);
+	g_free(m->user);
+	g_free(m);
+}
+
+static struct made_chardev *made_find(const struct worker *w, const char *id)
+{
+	for (unsigned i = 0; w->chardevs && i < w->chardevs->len; i++)
+		if (!strcmp(((const struct made_chardev *)w->chardevs->pdata[i])->id, id))
+			return w->chardevs->pdata[i];
+	return NULL;
+}
+
+/* Its channel may have gone meanwhile. */
+static bool in_use(struct worker *w, const struct made_chardev *m)
+{
+	const struct plug_kind *k;
+
+	return m->user && plug_find(w, m->user, &k);
+}
+
+static bool may_make(struct worker *w, const char *id, GError **err)
+{
+	struct made_chardev *m = made_find(w, id);
+
+	if (m && m->user && !in_use(w, m))      /* it went with its channel */
+		g_ptr_array_remove(w->chardevs, m);
+	else if (m)
+		return kerr_set(err, KERR_EXISTS, "Chardev with id '%s' already exists", id);
+	return !w->chardevs || w->chardevs->len < CHARDEVS_MAX || kerr_set(err, KERR_LIMIT, "there are %u chardevs already", CHARDEVS_MAX);
+}
+
+/* like and fds are taken. */
+static void make(struct worker *w, const char *id, struct chardev *like, struct fdset *fds)
+{
+	struct made_chardev *m = g_new0(struct made_chardev, 1);
+
+	if (!w->chardevs)
+		w->chardevs = g_ptr_array_new_with_free_func(made_free);
+	*m = (struct made_chardev){ .id = g_strdup(id), .like = like, .fds = fds };
+	g_ptr_array_add(w->chardevs, m);
+}
+
+static enum run_result cmd_made(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_chardev_update *a = args;
+	struct chardev *like;
+	struct fdset *fds;
+	json_object *o = NULL;
+
+	if (!may_make(c->worker, a->id, err))
+		return RUN_FAILED;
+	(void)json_object_object_get_ex(raw, "device", &o);
+	like = schema_new(&channel_schema);
+	fds = json_to_struct(&channel_schema, like, o, err) ? plug_take_fds(c, a->names, err) : NULL;
+	if (!fds) {
+		schema_free(&channel_schema, like);
+		return RUN_FAILED;
+	}
+	make(c->worker, a->id, like, fds);
+	return RUN_DONE;
+}
+
+static enum run_result qmp_chardev_add(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_chardev_change *a = args;
+	struct chardev *like;
+	struct fdset *fds;
+
+	if (!may_make(c->worker, a->id, err))
+		return RUN_FAILED;
+	like = schema_new(&channel_schema);
+	fds = fdset_new();
+	if (!chardev_of_backend(a->backend, like, err) || !chardev_take_named(c, like, fds, err)) {
+		schema_free(&channel_schema, like);
+		fdset_free(fds);
+		return RUN_FAILED;
+	}
+	make(c->worker, a->id, like, fds);
+	*reply = json_object_new_object();
+	return RUN_DONE;
+}
+
+static enum run_result qmp_chardev_remove(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_netdev_del *a = args;
+	struct made_chardev *m = made_find(c->worker, a->id);
+
+	if (!m)
+		return kerr_set(err, KERR_ARGS, "Chardev '%s' not found", a->id), RUN_FAILED;
+	if (in_use(c->worker, m))
+		return kerr_set(err, KERR_BUSY, "Chardev '%s' is busy", a->id), RUN_FAILED;
+	g_ptr_array_remove(c->worker->chardevs, m);
+	return RUN_DONE;
+}
+
+/* --- virtserialport --- */
+
+/* "virtio-serial0.0": the controller's alias and .0; NULL: the first one. */
+static const struct controller *find_controller(struct worker *w, const char *bus, GError **err)
+{
+	list_each(controller, c, w->machine->devices.controllers) {
+		g_autofree char *name = g_strdup_printf("%s.0", c->alias ? c->alias : "");
+
+		if (c->type == CONTROLLER_VIRTIO_SERIAL && (!bus || !strcmp(bus, name) || !g_strcmp0(bus, c->alias)))
+			return c;
+	}
+	return bus ? (kerr_set(err, KERR_ARGS, "Bus '%s' not found", bus), NULL) : (kerr_set(err, KERR_NO_DEVICE,
+		"No 'virtio-serial-bus' bus found for device 'virtserialport': attach a controller first ('kvmctl attach-device' of <controller type='virtio-serial'/>)"), NULL);
+}
+
+/* From 1, as 0 is a console's; the controller says how far. */
+static uint32_t free_port(struct worker *w, uint32_t controller)
+{
+	GPtrArray *lists[] = { w->machine->devices.consoles, w->machine->devices.channels };
+
+	for (uint32_t n = 1;; n++) {
+		bool taken = false;
+
+		for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+			list_each(chardev, c, lists[i])
+				taken |= c->address.type == ADDRESS_VIRTIO_SERIAL && c->address.controller == controller && address_port(&c->address) == n;
+		if (!taken)
+			return n;
+	}
+}
+
+static char *free_alias(struct worker *w)
+{
+	const struct plug_kind *k;
+
+	for (unsigned n = 0;; n++) {
+		char *name = g_strdup_printf("channel%u", n);
+
+		if (!plug_find(w, name, &k))
+			return name;
+		g_free(name);
+	}
+}
+
+static struct chardev *port_config(struct worker *w, const struct args_device_add *a, const struct controller *ctl, const struct made_chardev *m)
+{
+	struct chardev *c = schema_new(&channel_schema);
+	uint32_t index = ctl->index == CONTROLLER_INDEX_NONE ? 0 : ctl->index;
+
+	c->type = m ? m->like->type : CHARDEV_NULL;
+	if (m)
+		schema_copy(&chardev_source_schema, &c->source, &m->like->source);
+	c->target.type = g_strdup("virtio");
+	c->target.name = g_strdup(a->name);
+	c->alias = a->id ? g_strdup(a->id) : free_alias(w);
+	c->address.type = ADDRESS_VIRTIO_SERIAL;
+	c->address.controller = index;
+	c->address.bus = 0;
+	c->address.port = g_strdup_printf("%u", a->nr == QMP_NO_ID ? free_port(w, index) : a->nr);
+	return c;
+}
+
+bool chardev_add_port(struct worker *w, const struct args_device_add *a, GError **err)
+{
+	struct made_chardev *m = a->chardev ? made_find(w, a->chardev) : NULL;
+	const struct controller *ctl;
+	struct chardev *config;
+	struct fdset *none = NULL;
+	bool ok;
+
+	if (a->chardev && !m)
+		return kerr_set(err, KERR_ARGS, "Property 'virtserialport.chardev' can't find value '%s'", a->chardev);
+	if (m && !m->fds)
+		return kerr_set(err, KERR_ARGS, "Property 'virtserialport.chardev' can't take value '%s', it's in use", a->chardev);
+	ctl = find_controller(w, a->bus, err);
+	if (!ctl)
+		return false;
+	config = port_config(w, a, ctl, m);
+	if (!schema_check(&channel_schema, config, err)) {
+		schema_free(&channel_schema, config);
+		return false;
+	}
+	none = m ? NULL : fdset_new();
+	if (m)
+		m->user = g_strdup(config->alias);
+	ok = plug_in(w, plug_kind_of(&channel_schema), config, m ? m->fds : none, err);
+	fdset_free(none);
+	if (ok && m)
+		g_clear_pointer(&m->fds, fdset_free);
+	else if (m)
+		g_clear_pointer(&m->user, g_free);
+	return ok;
+}
+
+const struct worker_binding chardev_add_bindings[] = {
+	{ "chardev-add", qmp_chardev_add },
+	{ "chardev-remove", qmp_chardev_remove },
+	{ "chardev-made", cmd_made },
+	{ NULL },
+};
