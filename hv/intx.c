@@ -131,9 +131,9 @@ void intx_set(struct intx *x, bool level)
 	if (x->level == level)
 		return;
 	__atomic_store_n(&x->level, level, __ATOMIC_SEQ_CST);
-	if (x->fd < 0)
+	if (x->line.vm)
 		irq_set(&x->line, level);
-	else if (level)
+	else if (level && x->fd >= 0)
 		raise_line(x);
 }
 
@@ -146,6 +146,27 @@ static bool line_used(const struct vm *vm, unsigned gsi)
 	return false;
 }
 
+/* What it wants, to an accelerator that knows nothing of it. Without an irqfd, from now on by the line. */
+static void renew(struct intx *x)
+{
+	bool level = __atomic_load_n(&x->level, __ATOMIC_SEQ_CST);
+	GError *err = NULL;
+
+	__atomic_store_n(&x->used, 0, __ATOMIC_SEQ_CST);
+	if (tell(x, true) >= 0) {
+		if (level)
+			raise_line(x);
+		return;
+	}
+	close_fds(x);
+	if (irq_init(&x->line, x->vm, x->gsi, &err)) {
+		irq_set(&x->line, level);
+	} else {
+		g_warning("interrupt line %u: a device cannot raise it any more: %s", x->gsi, err->message);
+		g_error_free(err);
+	}
+}
+
 void intxs_sync(struct vm *vm)
 {
 	for (unsigned gsi = 0; gsi < IRQ_LINES; gsi++) {
@@ -154,17 +175,8 @@ void intxs_sync(struct vm *vm)
 		for (struct intx *x = vm->intxs; x; x = x->next)
 			if (x->gsi == gsi && x->fd >= 0)
 				(void)tell(x, false);           /* none fails that is there; the last one lowers */
-		for (struct intx *x = vm->intxs; x; x = x->next) {
-			int r;
-
-			if (x->gsi != gsi || x->fd < 0)
-				continue;
-			r = tell(x, true);
-			if (r < 0)
-				g_warning("interrupt line %u: %s", gsi, g_strerror(-r));
-			__atomic_store_n(&x->used, 0, __ATOMIC_SEQ_CST);
-			if (__atomic_load_n(&x->level, __ATOMIC_SEQ_CST))
-				raise_line(x);
-		}
+		for (struct intx *x = vm->intxs; x; x = x->next)
+			if (x->gsi == gsi && x->fd >= 0)
+				renew(x);
 	}
 }

@@ -86,7 +86,7 @@ static int fake_irq_fd(struct vm *vm, unsigned gsi, int fd, int resample, bool o
 	f->irqfd_changes++;
 	if (!on)
 		return end_irqfd(f, gsi, fd);
-	if (f->irqfds_n == G_N_ELEMENTS(f->irqfds))
+	if (f->irqfds_n == (f->irqfds_most ? f->irqfds_most : G_N_ELEMENTS(f->irqfds)))
 		return -EMFILE;
 	f->irqfds[f->irqfds_n].gsi = gsi;
 	f->irqfds[f->irqfds_n].fd = fd;

@@ -24,7 +24,7 @@ struct fake {
 	/* irqfds that are resampled, as KVM has them; not there unless the test says so before it adds devices */
 	bool resamples;
 	struct { unsigned gsi; int fd, resample; } irqfds[16];
-	unsigned irqfds_n, irqfd_changes;
+	unsigned irqfds_n, irqfds_most /* 0: all there is room for */, irqfd_changes;
 	bool raised[IRQ_LINES];         /* by them: a source of its own, which only an EOI lowers, and the last one's end */
 	unsigned msis;
 	uint64_t msi_addr;

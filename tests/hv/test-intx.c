@@ -136,6 +136,21 @@ static void test_sync(void)
 	irqs_sync(&f->vm);
 	fake_step(f);
 	g_assert_false(fake_line(f, GSI));
+	/* the accelerator does not take one again: by the line from now on */
+	intx_set(&x[0], true);
+	intx_set(&x[1], true);
+	f->irqfds_most = 1;
+	irqs_sync(&f->vm);
+	g_assert_cmpint((x[0].fd < 0) + (x[1].fd < 0), ==, 1);
+	g_assert_true(fake_line(f, GSI));
+	for (unsigned i = 0; i < 2; i++) {
+		intx_set(&x[i], false);
+		fake_eoi(f, GSI);
+		fake_step(f);
+		g_assert_cmpint(fake_line(f, GSI), ==, !i);
+	}
+	intx_set(&x[0], true);
+	g_assert_true(fake_line(f, GSI));
 	intx_finish(&x[0]);
 	intx_finish(&x[1]);
 	fake_free(f);
