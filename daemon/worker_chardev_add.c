@@ -136,7 +136,7 @@ static const struct controller *find_controller(struct worker *w, const char *bu
 		if (c->type == CONTROLLER_VIRTIO_SERIAL && (!bus || !strcmp(bus, name) || !g_strcmp0(bus, c->alias)))
 			return c;
 	}
-	return bus ? (kerr_set(err, KERR_ARGS, "Bus '%s' not found", bus), NULL) : (kerr_set(err, KERR_NO_DEVICE,
+	return bus ? (kerr_set(err, KERR_ARGS, "Bus '%s' not found", bus), NULL) : (kerr_set(err, KERR_ARGS,
 		"No 'virtio-serial-bus' bus found for device 'virtserialport': attach a controller first ('kvmctl attach-device' of <controller type='virtio-serial'/>)"), NULL);
 }
 

@@ -427,6 +427,53 @@ def blocks(k):
     return f'{len(asked)} questions'
 
 
+def media(k):
+    """Media of drives and back ends of character devices, as QEMU's IDE drive and serial port have them."""
+    iso, hard = f'{k.root}/a.iso', f'{k.root}/h.img'
+    for path in iso, hard:
+        with open(path, 'wb') as f:
+            f.write(bytes(1 << 20))
+    ours = Client(machine(k, disks="<disk type='file' device='cdrom'><target dev='hda' bus='ide'/><readonly/></disk>"
+                          f"<disk><source file='{hard}'/><target dev='vda'/></disk>"))
+    hard2 = hard + '2'
+    shutil.copy(hard, hard2)
+    q = Qemu('-drive', 'if=none,id=drive-ide0-0-0,media=cdrom', '-device', 'ide-cd,drive=drive-ide0-0-0,id=cd', '-drive',
+             f'if=none,id=hd,format=raw,file={hard2}', '-device', 'virtio-blk-pci,drive=hd,id=hd0')
+    wrong, seen = [], set()
+    try:
+        names = [{'DRIVE': 'cd', 'HARD': 'hd0', 'SERIAL': q.client.run('qmp_capabilities') or 'serial0'}]
+        ours.run('qmp_capabilities')
+        names.append({'DRIVE': [b['qdev'] for b in ours.run('query-block') if b['removable']][0], 'HARD': 'vda', 'SERIAL': 'serial0'})
+        for c in q.client, ours:
+            with open(iso, 'rb') as f:
+                c.ask({'execute': 'add-fd', 'arguments': {'fdset-id': 1}}, [f.fileno()])
+        empty = {'type': 'null', 'data': {}}
+        medium = {'filename': '/dev/fdset/1', 'format': 'raw', 'read-only-mode': 'read-only'}
+        for name, command, args in (
+                ('hard', 'eject', {'id': 'HARD'}), ('nix', 'eject', {'id': 'nix'}), ('nix', 'eject', {'device': 'nix'}), ('none', 'eject', {}),
+                ('both', 'eject', {'id': 'a', 'device': 'b'}), ('put in', 'blockdev-change-medium', {'id': 'DRIVE', **medium}), ('out', 'eject', {'id': 'DRIVE'}),
+                ('again', 'eject', {'id': 'DRIVE', 'force': True}), ('in', 'blockdev-change-medium', {'id': 'DRIVE', **medium}),
+                ('hard', 'blockdev-change-medium', {'id': 'HARD', **medium}), ('nix', 'blockdev-change-medium', {'id': 'nix', **medium}),
+                ('no file', 'blockdev-change-medium', {'id': 'DRIVE'}), ('format', 'blockdev-change-medium', {'id': 'DRIVE', **medium, 'format': 'nix'}),
+                ('mode', 'blockdev-change-medium', {'id': 'DRIVE', **medium, 'read-only-mode': 'nix'}),
+                ('', 'chardev-change', {'id': 'SERIAL', 'backend': empty}), ('nix', 'chardev-change', {'id': 'nix', 'backend': empty}),
+                ('type', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'nix', 'data': {}}}), ('no data', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'null'}}),
+                ('', 'chardev-add', {'id': 'c', 'backend': empty}), ('twice', 'chardev-add', {'id': 'c', 'backend': empty}),
+                ('no bus', 'device_add', {'driver': 'virtserialport', 'chardev': 'c'}), ('nix', 'chardev-remove', {'id': 'nix'}), ('', 'chardev-remove', {'id': 'c'})):
+            answers = [c.ask({'execute': command, 'arguments': {n: v if not isinstance(v, str) else who.get(v, v) for n, v in args.items()}})
+                       for c, who in zip((q.client, ours), names)]
+            judge(f'media {command} {name}', *answers, seen, wrong)
+        for c in q.client, ours:
+            block = [b for b in c.run('query-block') if b['removable']][0]
+            assert block['tray_open'] is False and block['inserted']['ro'] and block['inserted']['image']['virtual-size'] == 1 << 20, block
+        events = [[e for e in c.events if e['event'] == 'DEVICE_TRAY_MOVED'] for c in (q.client, ours)]
+        assert [e['data']['tray-open'] for e in events[0]] == [e['data']['tray-open'] for e in events[1]], events
+        judge('event DEVICE_TRAY_MOVED', events[0][0], events[1][0], seen, wrong)
+        assert not wrong, '\n# '.join(wrong)
+    finally:
+        q.close()
+
+
 def schema(k):
     """query-qmp-schema is whole, what commands answer is what it says, and arguments are those of QEMU's."""
     c = Client(machine(k))
@@ -723,5 +770,5 @@ def clients(k):
     return ', '.join(said)
 
 
-cases = {f.__name__: f for f in (conformance, blocks, schema, order, descriptors, dump, nmi, clients)}
+cases = {f.__name__: f for f in (conformance, blocks, media, schema, order, descriptors, dump, nmi, clients)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
