@@ -537,7 +537,7 @@ def schema(k):
     finally:
         q.close()
     # QEMU takes them, its schema does not say so: they are the device's properties
-    extra = {'device_add': {'socket-id', 'die-id', 'core-id', 'thread-id', 'netdev', 'drive', 'mac', 'addr', 'serial'}}
+    extra = {'device_add': {'socket-id', 'die-id', 'core-id', 'thread-id', 'netdev', 'drive', 'mac', 'addr', 'serial', 'chardev', 'name', 'nr'}}
     # QEMU makes a name up when a client gives none, and nobody can use the node then
     needed = {('blockdev-add', 'node-name')}
     wrong = []
