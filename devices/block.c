@@ -19,6 +19,7 @@ const char *const block_op_names[BLOCK_OPS] = { "read", "write", "flush", "disca
 
 enum state {
 	STATE_FLUSH_AFTER = 1 << 0,     /* FUA by a flush, once the write is done */
+	STATE_RELAYED = 1 << 1,         /* not counted */
 };
 
 /* The flush after a write; kept for the next one. */
@@ -79,17 +80,27 @@ static bool on_loop(const struct block *b)
 	return !l || l == b->loop; /* outside of any loop: tests, and the loop is not started */
 }
 
+static bool fits(uint64_t size, const struct block_req *r)
+{
+	return r->offset <= size && r->bytes <= size - r->offset;
+}
+
+static bool is_inside(struct block *b, const struct block_req *r)
+{
+	if (fits(b->can & BLOCK_CAN_GROW ? BLOCK_SIZE_MAX : b->size, r))
+		return true;
+	/* below a format, a device that the operator has made larger, perhaps because it was full */
+	if (b == b->chain->root || !b->ops->measure)
+		return false;
+	b->ops->measure(b);
+	return fits(b->size, r);
+}
+
 /* -errno for what drivers must never see; 0 for the rest. */
 static int check(struct block *b, const struct block_req *r)
 {
 	const struct block_chain *c = b->chain;
-	uint64_t most = b->can & BLOCK_CAN_GROW ? BLOCK_SIZE_MAX : b->size;
 
-	/* below a format, a device that the operator has made larger, perhaps because it was full */
-	if (b != c->root && r->offset + r->bytes > most && b->ops->measure) {
-		b->ops->measure(b);
-		most = MAX(most, b->size);
-	}
 	if ((unsigned)r->op >= BLOCK_OPS)
 		return -EINVAL;
 	if (r->op != BLOCK_READ && !(b->can & BLOCK_CAN_WRITE))
@@ -103,8 +114,7 @@ static int check(struct block *b, const struct block_req *r)
 		       : r->offset % 512 || r->offset < b->size ? -EINVAL
 								: 0;
 	}
-	if (r->offset > most ||
-		r->bytes > most - r->offset) /* a format on a device that is full, or damaged */
+	if (!is_inside(b, r)) /* a format on a device that is full, or damaged */
 		return b == c->root ? -EINVAL : r->op == BLOCK_READ ? -EIO : -ENOSPC;
 	if (b == c->root && (r->offset | r->bytes) & (c->options.align - 1))
 		return -EINVAL;
@@ -177,6 +187,19 @@ void block_submit(struct block *b, struct block_req *r)
 	call(b, r);
 }
 
+void block_relay(struct block *b, struct block_req *r)
+{
+	g_assert(r->done && b != b->chain->root);
+	r->top = b;
+	r->state = STATE_RELAYED;
+	if (r->op == BLOCK_WRITE && !(b->can & BLOCK_CAN_WRITE))
+		block_done_soon(b, r, -EROFS);
+	else if (!is_inside(b, r))
+		block_done_soon(b, r, r->op == BLOCK_READ ? -EIO : -ENOSPC);
+	else
+		call(b, r);
+}
+
 static void grown(struct block_chain *c)
 {
 	for (unsigned i = c->nodes->len; i-- > 0;) {
@@ -229,6 +252,11 @@ void block_done(struct block_req *r, int64_t result)
 	struct block_chain *c = b->chain;
 
 	g_assert(!c->host->submitting);
+	if (r->state & STATE_RELAYED) {
+		r->top = NULL;
+		r->done(r, result);
+		return;
+	}
 	if (r->state & STATE_FLUSH_AFTER && result >= 0) {
 		flush_after(b, r, result);
 		return;

@@ -77,6 +77,9 @@ struct block_host {
 void block_done(struct block_req *, int64_t result);
 /* The same from inside submit: done is called soon. */
 void block_done_soon(struct block *, struct block_req *, int64_t result);
+/* A format's read or write that stands for the whole of one it was given: like block_submit, but not counted once more,
+ * for that one stays in flight until this one's done function ends it. */
+void block_relay(struct block *, struct block_req *);
 /* fn runs when the batch ends, at once outside of one. */
 void block_kick(struct block_host *, struct block_kick *);
 /* From a kick's fn that cannot do its work yet: once more when the batch after this one ends. */

@@ -57,6 +57,7 @@ static void activate(struct file_op *op)
 {
 	struct file *f = op->file;
 
+	f->rmw_n += op->rmw;
 	op->active_next = f->active;
 	op->active_prev = &f->active;
 	if (f->active)
@@ -67,6 +68,8 @@ static void activate(struct file_op *op)
 /* Must op wait for another one that writes the same blocks? */
 static bool is_blocked(const struct file_op *op)
 {
+	if (!op->rmw && !op->file->rmw_n)
+		return false;
 	for (const struct file_op *a = op->file->active; a; a = a->active_next)
 		if ((a->rmw || op->rmw) && a->lo < op->hi && op->lo < a->hi)
 			return true;
@@ -80,6 +83,7 @@ static void deactivate(struct file_op *op)
 	struct file *f = op->file;
 	struct file_op *waiting = f->parked;
 
+	f->rmw_n -= op->rmw;
 	if (op->active_next)
 		op->active_next->active_prev = op->active_prev;
 	*op->active_prev = op->active_next;

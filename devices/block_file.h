@@ -62,6 +62,7 @@ struct file {
 	uint64_t offset;                /* of the slice */
 	struct file_op *active, *parked, **parked_end, *free;
 	unsigned free_n;
+	unsigned rmw_n;                 /* active ones that read and write back edges */
 };
 
 bool file_open(struct file *, const struct block_file_config *, struct fdset *, GError **err);

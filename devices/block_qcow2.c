@@ -133,6 +133,7 @@ static int qcow2_close(struct block *b)
 	g_array_free(q->frees, TRUE);
 	g_hash_table_destroy(q->uses);
 	g_free(q->zeroes);
+	q2_short_finish(q);
 	image_info_clear(&q->info);
 	return rc;
 }

@@ -24,6 +24,8 @@
 #define Q2_ZERO 1ull                    /* L2, v3: reads as zeroes */
 #define Q2_SLICE 4096u
 #define Q2_HEAD 512u                    /* the header's changing part, written at once */
+#define Q2_FRONT 256u
+#define Q2_FILTER (1u << 15)            /* bits */
 
 struct q2;
 struct q2_task { void (*run)(struct q2_task *); struct q2_task *next; int error; };
@@ -49,13 +51,16 @@ struct q2_slice {
 	uint64_t offset;
 	uint8_t *data;          /* big-endian, as on the disk */
 	bool loading, dirty;
+	bool used;              /* has stood in front since it was last looked at for eviction */
 	unsigned writing;       /* a commit writes a copy: not to be evicted */
 	struct q2_wait wait;
-	struct q2_slice *newer, *older;         /* by use */
+	struct q2_slice *newer, *older;         /* by age */
 };
 struct q2_cache {
 	struct q2 *q;
 	GHashTable *slices;     /* offset / slice size → slice */
+	/* Those used last, by the low bits of that, in few cache lines. */
+	struct q2_front { uint64_t offset; uint8_t *data; } front[Q2_FRONT];
 	struct q2_slice *newest, *oldest;
 	unsigned n, max, dirty_n;
 	enum q2_use use;
@@ -100,6 +105,9 @@ struct q2_alloc {
 	struct q2_alloc *next, **prev;
 };
 
+/* A place in the order in which requests came, until they end. */
+struct q2_turn { uint64_t epoch; struct q2_turn *older, *newer; };
+
 /* A request of the guest, or one of our own (cow reads, resize). */
 struct q2_req {
 	struct q2_task task;
@@ -117,8 +125,7 @@ struct q2_req {
 	unsigned work;          /* L2 entries changed since others had their turn */
 	bool walked;            /* over the whole range */
 	int error;
-	uint64_t epoch;
-	struct q2_req *older, *newer;   /* requests under way, by start */
+	struct q2_turn turn;
 };
 
 struct q2_free { uint64_t first, n; };  /* host clusters that lose one reference */
@@ -130,17 +137,33 @@ struct q2_batch {
 	struct q2_batch *next;
 };
 
+/* One that goes the short way (qcow2_short.c). */
+struct q2_short {
+	struct block_req req;
+	struct block_req *guest;
+	struct q2 *q;
+	union {
+		struct q2_turn turn;
+		struct q2_short *next;  /* free */
+	};
+};
+
 struct q2_commit;
 struct q2_zip;
 
 struct q2 {
 	struct block block;
-	struct image_info info;
-	uint8_t head[Q2_HEAD];
 	uint32_t cluster, slice;        /* bytes */
 	unsigned bits, l2_bits;         /* of a cluster; of the entries of an L2 table */
 	unsigned ref_order, ref_bits; /* a count has 2^order bits; a block has 2^ref_bits counts */
 	bool writable, corrupt, repaired, lazy, punch, v3, closing, resizing, opened;
+
+	/* requests; these and those above are what each one touches */
+	struct q2_turn *oldest, *newest;
+	uint64_t epoch;
+	struct q2_short *short_free;
+	struct q2_alloc *allocs;
+	struct q2_batch *durable, **durable_end;        /* committed, oldest first */
 	struct q2_table l1, reft;
 	struct q2_cache l2, refs;
 	GHashTable *uses;               /* host cluster → enum q2_use */
@@ -151,14 +174,9 @@ struct q2 {
 	struct q2_wait ready, later;
 	bool running, posted;
 
-	/* requests */
-	struct q2_req *oldest, *newest;
-	uint64_t epoch;
-	struct q2_alloc *allocs;
+	/* allocation */
 	uint64_t cow_bytes;
 	struct q2_wait cow_wait;
-
-	/* allocation */
 	uint64_t hint;                  /* host cluster to look at next */
 	uint64_t fresh; /* host bytes from here on were never written; UINT64_MAX: can't say */
 	GArray *freed;                  /* clusters known to be free, below hint */
@@ -173,13 +191,16 @@ struct q2 {
 	bool exclusive; /* a commit, or a change of the tables' places, is under way */
 	struct q2_wait exclusive_wait;
 	GArray *frees;                  /* struct q2_free of the present epoch */
-	struct q2_batch *durable, **durable_end;        /* committed, oldest first */
 	struct q2_task release;
 	bool releasing;
 	struct loop_timer timer;        /* background commit */
 	bool timer_set, quiet;
 	bool head_writing, head_again;
 	struct q2_wait head_wait, head_next;
+
+	struct image_info info;
+	uint8_t head[Q2_HEAD];
+	uint64_t uses_filter[Q2_FILTER / 64];   /* by the cluster's low bits: clear, when none of them is in uses */
 };
 
 /* qcow2_cache.c: tasks and slices */
@@ -192,6 +213,8 @@ void q2_later(struct q2 *, struct q2_task *);           /* when the loop has see
 void q2_cache_init(struct q2_cache *, struct q2 *, enum q2_use, unsigned max);
 void q2_cache_finish(struct q2_cache *);
 int q2_slice_get(struct q2_cache *, uint64_t offset, struct q2_task *, struct q2_slice **out);
+/* What stands at an offset, if that slice is in memory, else NULL: nobody waits. */
+const uint8_t *q2_slice_peek(struct q2_cache *, uint64_t offset);
 /* A slice known to be zeroes, without reading. */
 int q2_slice_new(struct q2_cache *, uint64_t offset, struct q2_task *, struct q2_slice **out);
 void q2_slice_dirty(struct q2_slice *);
@@ -219,13 +242,21 @@ int q2_l2_writable(
 	struct q2 *, uint64_t pos, struct q2_task *); /* there is an L2 table of our own for pos */
 int q2_entry(
 	struct q2 *, uint64_t pos, struct q2_task *, struct q2_slice **slice, uint64_t **entry);
+/* The same, from what is in memory: false when something must be read first, or looked at more closely. */
+bool q2_map_now(struct q2 *, uint64_t pos, uint64_t len, struct q2_extent *out);
 /* The clusters that an L2 entry points at lose a reference, at the next commit. */
 void q2_free_entry(struct q2 *, uint64_t entry);
 uint64_t q2_zip_range(
 	const struct q2 *, uint64_t entry, uint64_t *len); /* compressed cluster: where, how long */
 
+/* qcow2_short.c: false when the request must go the long way. */
+bool q2_short_submit(struct q2 *, struct block_req *);
+void q2_short_finish(struct q2 *);
+
 /* qcow2_io.c, qcow2_write.c */
 void q2_submit(struct block *, struct block_req *);
+void q2_turn_begin(struct q2 *, struct q2_turn *);
+void q2_turn_end(struct q2 *, struct q2_turn *);
 void q2_own_request(struct q2_req *, struct q2 *, enum block_op, unsigned flags, uint64_t off,
 	uint64_t len, void *buf, void (*done)(struct q2_req *, int error), void *arg);
 void q2_req_end(struct q2_req *, int error);            /* a part of it ended */

@@ -86,6 +86,26 @@ static gpointer key_of(const struct q2_cache *c, uint64_t offset)
 	return GSIZE_TO_POINTER(offset / c->q->slice);
 }
 
+static struct q2_front *front_of(struct q2_cache *c, uint64_t offset)
+{
+	return &c->front[offset / c->q->slice % Q2_FRONT];
+}
+
+static void enter_front(struct q2_slice *s)
+{
+	*front_of(s->cache, s->offset) = (struct q2_front){ s->offset, s->data };
+	s->used = true;
+}
+
+static void leave_front(struct q2_slice *s)
+{
+	struct q2_front *f = front_of(s->cache, s->offset);
+
+	if (f->data == s->data)
+		*f = (struct q2_front){ 0, NULL };
+	s->used = false;
+}
+
 static void unlink_slice(struct q2_slice *s)
 {
 	struct q2_cache *c = s->cache;
@@ -111,6 +131,7 @@ static void free_slice(struct q2_slice *s)
 
 	unlink_slice(s);
 	g_hash_table_remove(c->slices, key_of(c, s->offset));
+	leave_front(s);
 	c->n--;
 	c->dirty_n -= s->dirty;
 	free(s->data);
@@ -127,13 +148,24 @@ void q2_cache_finish(struct q2_cache *c)
 	c->slices = NULL;
 }
 
+/* The oldest goes that was not used since we last came by; each comes by twice at most. */
 static bool make_room(struct q2_cache *c)
 {
+	struct q2_slice *next;
+
 	if (c->n < c->max)
 		return true;
-	for (struct q2_slice *s = c->oldest; s; s = s->newer) {
+	for (struct q2_slice *s = c->oldest; s; s = next) {
+		next = s->newer;
 		if (s->loading || s->dirty || s->writing)
 			continue;
+		if (s->used) {
+			leave_front(s);
+			unlink_slice(s);
+			link_newest(s);
+			next = next ? next : s;
+			continue;
+		}
 		free_slice(s);
 		return true;
 	}
@@ -181,11 +213,23 @@ static int find(struct q2_cache *c, uint64_t offset, struct q2_task *t, struct q
 		q2_wait_on(&s->wait, t);
 		return -EAGAIN;
 	}
-	if (c->newest != s) {
-		unlink_slice(s);
-		link_newest(s);
-	}
+	enter_front(s);
 	return 0;
+}
+
+const uint8_t *q2_slice_peek(struct q2_cache *c, uint64_t offset)
+{
+	uint64_t in = offset & (c->q->slice - 1), start = offset - in;
+	const struct q2_front *f = front_of(c, start);
+	struct q2_slice *s;
+
+	if (f->offset == start && f->data)
+		return f->data + in;
+	s = g_hash_table_lookup(c->slices, key_of(c, start));
+	if (!s || s->loading)
+		return NULL;
+	enter_front(s);
+	return s->data + in;
 }
 
 int q2_slice_get(struct q2_cache *c, uint64_t offset, struct q2_task *t, struct q2_slice **out)

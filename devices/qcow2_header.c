@@ -15,6 +15,8 @@
 
 enum q2_use q2_use(const struct q2 *q, uint64_t cluster)
 {
+	if (!(q->uses_filter[cluster % Q2_FILTER / 64] >> cluster % 64 & 1))
+		return USE_DATA;
 	return (enum q2_use)GPOINTER_TO_UINT(
 		g_hash_table_lookup(q->uses, GSIZE_TO_POINTER(cluster)));
 }
@@ -22,10 +24,12 @@ enum q2_use q2_use(const struct q2 *q, uint64_t cluster)
 void q2_use_set(struct q2 *q, uint64_t first, uint64_t n, enum q2_use use)
 {
 	for (uint64_t i = first; i < first + n; i++)
-		if (use == USE_DATA)
+		if (use == USE_DATA) {
 			g_hash_table_remove(q->uses, GSIZE_TO_POINTER(i));
-		else
+		} else {
 			g_hash_table_insert(q->uses, GSIZE_TO_POINTER(i), GUINT_TO_POINTER(use));
+			q->uses_filter[i % Q2_FILTER / 64] |= 1ull << i % 64;
+		}
 }
 
 bool q2_may_write(struct q2 *q, uint64_t off, uint64_t len, enum q2_use use)

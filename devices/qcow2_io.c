@@ -111,12 +111,26 @@ static int step_read(struct q2_req *r)
 
 /* --- a request --- */
 
+void q2_turn_begin(struct q2 *q, struct q2_turn *t)
+{
+	t->epoch = q->epoch;
+	t->newer = NULL;
+	t->older = q->newest;
+	*(t->older ? &t->older->newer : &q->oldest) = t;
+	q->newest = t;
+}
+
+void q2_turn_end(struct q2 *q, struct q2_turn *t)
+{
+	*(t->older ? &t->older->newer : &q->oldest) = t->newer;
+	*(t->newer ? &t->newer->older : &q->newest) = t->older;
+}
+
 static void finish(struct q2_req *r)
 {
 	struct q2 *q = r->q;
 
-	*(r->older ? &r->older->newer : &q->oldest) = r->newer;
-	*(r->newer ? &r->newer->older : &q->newest) = r->older;
+	q2_turn_end(q, &r->turn);
 	if (r->guest) {
 		block_done_soon(
 			&q->block, r->guest, r->error ? r->error : (int64_t)r->guest->bytes);
@@ -168,10 +182,7 @@ static void begin(struct q2_req *r, struct q2 *q)
 {
 	r->q = q;
 	r->task.run = run_req;
-	r->epoch = q->epoch;
-	r->older = q->newest;
-	*(q->newest ? &q->newest->newer : &q->oldest) = r;
-	q->newest = r;
+	q2_turn_begin(q, &r->turn);
 	r->pos = r->off;
 }
 
@@ -202,6 +213,8 @@ void q2_submit(struct block *b, struct block_req *guest)
 	bool data = guest->op == BLOCK_READ || guest->op == BLOCK_WRITE;
 	struct q2_req *r;
 
+	if (data && q2_short_submit(q, guest))
+		return;
 	if (guest->op == BLOCK_FLUSH) {
 		struct flush *f = g_new(struct flush, 1);
 

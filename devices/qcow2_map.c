@@ -79,20 +79,11 @@ static bool continues(const struct q2 *q, const struct q2_extent *x, uint64_t fi
 	}
 }
 
-int q2_map(struct q2 *q, uint64_t pos, uint64_t len, struct q2_task *t, struct q2_extent *out)
+/* What the entries from e on, those of pos and behind it in a slice, say. */
+static int extent_at(struct q2 *q, const uint64_t *e, uint64_t pos, uint64_t len, struct q2_extent *out)
 {
-	uint64_t in = pos & (q->cluster - 1), per_slice = q->slice / 8, n = 1, most, host, *e;
-	struct q2_slice *s;
-	int rc = q2_entry(q, pos, t, &s, &e);
+	uint64_t in = pos & (q->cluster - 1), per_slice = q->slice / 8, n = 1, most, host;
 
-	if (rc < 0)
-		return rc;
-	if (!s) {               /* the L1 entry's whole range is a hole */
-		uint64_t span = 1ull << (q->bits + q->l2_bits);
-
-		*out = (struct q2_extent){ .kind = KIND_HOLE, .len = MIN(len, span - (pos & (span - 1))) };
-		return 0;
-	}
 	*out = (struct q2_extent){ .entry = q2_be(e) };
 	out->kind = kind_of(q, out->entry);
 	out->in_place = out->entry & Q2_COPIED && out->kind == KIND_DATA;
@@ -108,6 +99,33 @@ int q2_map(struct q2 *q, uint64_t pos, uint64_t len, struct q2_task *t, struct q
 		n++;
 	out->len = MIN(len, (n << q->bits) - in);
 	return 0;
+}
+
+int q2_map(struct q2 *q, uint64_t pos, uint64_t len, struct q2_task *t, struct q2_extent *out)
+{
+	struct q2_slice *s;
+	uint64_t *e;
+	int rc = q2_entry(q, pos, t, &s, &e);
+
+	if (rc < 0)
+		return rc;
+	if (!s) {               /* the L1 entry's whole range is a hole */
+		uint64_t span = 1ull << (q->bits + q->l2_bits);
+
+		*out = (struct q2_extent){ .kind = KIND_HOLE, .len = MIN(len, span - (pos & (span - 1))) };
+		return 0;
+	}
+	return extent_at(q, e, pos, len, out);
+}
+
+bool q2_map_now(struct q2 *q, uint64_t pos, uint64_t len, struct q2_extent *out)
+{
+	uint64_t i = l1_index(q, pos), l2 = i < q->l1.n ? q->l1.e[i] & Q2_OFFSET : 0;
+	uint64_t at = l2 + (pos >> q->bits & ((1ull << q->l2_bits) - 1)) * 8;
+	const uint8_t *e = is_cluster(q, l2) ? q2_slice_peek(&q->l2, at) : NULL;
+
+	/* what is damaged, the long way finds out */
+	return e && extent_at(q, (const uint64_t *)(const void *)e, pos, len, out) == 0;
 }
 
 /* --- freeing what an entry points at --- */
