@@ -65,6 +65,10 @@ bool file_open(struct file *f, const struct block_file_config *c, struct fdset *
 	f->align = f->mem_align = f->hole_align = 1;
 	if (f->direct)
 		probe_align(f);
+	/* direct writes over pages that a copy or conversion left in the cache can't be done without waiting: a thread would
+	 * make each (io_uring); nobody reads them there any more */
+	if (f->direct && f->regular && !b->readonly)
+		(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
 	f->offset = c->offset;
 	f->slice = c->size;
 	if (c->offset > (uint64_t)end || c->size > (uint64_t)end - c->offset)

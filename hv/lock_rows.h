@@ -66,6 +66,7 @@ static const struct row {
 	{ SCMP_SYS(newfstatat), M | L, 0, {}, "fstat; the root is empty, so a path leads nowhere" },
 	{ SCMP_SYS(fstat), M | L, 0, {}, "sizes and kinds of descriptors" },
 	{ SCMP_SYS(fstatfs), M, 0, {}, "which images lie in memory" },
+	{ SCMP_SYS(fadvise64), M, 0, {}, "an image opened past the page cache leaves it" },
 	{ SCMP_SYS(close), ALL, 0, {}, "descriptors" },
 	{ SCMP_SYS(close_range), M, 0, {}, "surplus descriptors" },
 	{ SCMP_SYS(fcntl), M | L, 1, { SCMP_A1_64(SCMP_CMP_EQ, F_GETFL) }, "non-blocking descriptors" },

@@ -2,6 +2,7 @@
 /* The block core and its leaves: the door, batches, FUA, drain, chains; files through io_uring and threads. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -614,6 +615,53 @@ out:
 	rig_finish(&r);
 }
 
+/* Pages of the file in the page cache; fd is not written by anybody. */
+static unsigned cached(int fd, size_t size)
+{
+	void *at = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	g_autofree unsigned char *in = g_malloc0(size / 4096);
+	unsigned n = 0;
+
+	g_assert_true(at != MAP_FAILED && mincore(at, size, in) == 0);
+	for (size_t i = 0; i < size / 4096; i++)
+		n += in[i] & 1;
+	munmap(at, size);
+	return n;
+}
+
+/* What a copy left in the page cache would stand in the way of direct writes. */
+static void test_cached(void)
+{
+	static const char zeroes[1 << 20];
+	struct block_file_config file = { .fd = "disk" };
+	struct block_row row = { "threads", &file };
+	struct rig rig;
+	struct block *b;
+	g_autofree char *path = NULL;
+	g_autofree char *all = g_malloc(sizeof(zeroes));
+	int fd, direct;
+
+	rig_init(&rig, false, false);
+	path = rig_path(&rig, "file");
+	rig_save(path, zeroes, sizeof(zeroes));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	direct = open(path, O_RDWR | O_CLOEXEC | O_DIRECT);
+	g_assert_true(fd >= 0 && fsync(fd) == 0);
+	if (direct < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) || cached(fd, sizeof(zeroes)) ||
+		pread(fd, all, sizeof(zeroes), 0) != sizeof(zeroes) || !cached(fd, sizeof(zeroes))) {
+		g_test_skip("no O_DIRECT on this file system, or nothing leaves its cache");
+		if (direct >= 0)
+			close(direct);
+	} else {
+		g_assert_true(fdset_add(rig.fds, "disk", direct, NULL));
+		b = rig_open(&rig, &row, 1, NULL);
+		g_assert_cmpuint(cached(fd, sizeof(zeroes)), ==, 0);
+		rig_close(&rig, b, false);
+	}
+	close(fd);
+	rig_finish(&rig);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -630,6 +678,7 @@ int main(int argc, char **argv)
 
 		g_test_add_data_func(path, &file_cases[i], test_file);
 	}
+	g_test_add_func("/block/cached", test_cached);
 	g_test_add_data_func("/block/thread/threads", "threads", test_thread);
 	g_test_add_data_func("/block/thread/uring", "uring", test_thread);
 	return g_test_run();
