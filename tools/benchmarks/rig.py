@@ -112,9 +112,9 @@ class Console:
             yield data[at + 16:at + 16 + length].rstrip(b'\0').decode()
             at += 16 + length
 
-    def more(self):
+    def more(self, seconds=0.2):
         """Waits a moment for something to be written."""
-        select.select([self.fd], [], [], 0.2)
+        select.select([self.fd], [], [], seconds)
         self.forget()
 
     def forget(self):
