@@ -343,10 +343,16 @@ static bool console_log(struct worker *w, GError **err)
 	return chr_set_log(chr, fd, old, err);
 }
 
+static bool boot(struct worker *w, GError **err)
+{
+	plugs_limit(w);
+	return vm_boot(&w->vm, w->fds, err);
+}
+
 static bool make(struct worker *w, GError **err)
 {
 	return ram_make(w, err) && w->vm.accel->open(&w->vm, w->fds, err) && vm_add_vcpus(&w->vm, err) && loops_make(w, err) &&
-		devices_make(w, err) && console_log(w, err) && vm_boot(&w->vm, w->fds, err) && vcpus_start(w, err);
+		devices_make(w, err) && console_log(w, err) && boot(w, err) && vcpus_start(w, err);
 }
 
 static bool parse(struct worker *w, json_object *args, bool *run, GError **err)

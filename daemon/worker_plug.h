@@ -35,7 +35,8 @@ GPtrArray **plug_list(struct worker *, const struct plug_kind *);
 /* What an alias stands for among all that can be plugged; NULL: nothing. */
 void *plug_find(struct worker *, const char *alias, const struct plug_kind **kind);
 
-/* After devices are made. */
+/* After devices are made, before the guest's tables are. */
+void plugs_limit(struct worker *);
 void plugs_listen(struct worker *);
 /* All are parked and the guest begins a new life: changes under way are settled. Before devices_reset. */
 void plugs_reset(struct worker *);

@@ -145,6 +145,7 @@ void pci_free_saved(struct pci *);
 
 /* --- between pci.c, pci_msix.c and pci_host.c --- */
 struct pci_bus *pci_bus_of(struct vm *);        /* NULL: the machine has none */
+bool pci_bus_slot_free(const struct pci_bus *, unsigned slot);
 bool pci_bus_join(struct pci_bus *, struct pci *, const struct address *, GError **err);
 void pci_bus_leave(struct pci *);
 bool pci_bus_place(struct pci_bus *, uint64_t size, uint64_t *base, GError **err);

@@ -58,7 +58,7 @@ struct pci_bus *pci_bus_of(struct vm *vm)
 	return NULL;
 }
 
-static bool slot_is_free(const struct pci_bus *b, unsigned slot)
+bool pci_bus_slot_free(const struct pci_bus *b, unsigned slot)
 {
 	for (unsigned f = 0; f < PCI_FUNCTIONS; f++)
 		if (b->functions[slot][f])
@@ -82,7 +82,7 @@ bool pci_bus_join(struct pci_bus *b, struct pci *p, const struct address *a, GEr
 			return kerr_set(err, KERR_BUSY, "PCI address 0000:00:%02x.%x belongs to '%s'", slot, function,
 				b->functions[slot][function]->dev->id);
 	} else {
-		while (slot < PCI_SLOTS && !slot_is_free(b, slot))
+		while (slot < PCI_SLOTS && !pci_bus_slot_free(b, slot))
 			slot++;
 		if (slot == PCI_SLOTS)
 			return kerr_set(err, KERR_LIMIT, "no PCI slot is free");

@@ -15,7 +15,7 @@
 #include "hv/vm.h"
 #include "hv/x86/ports.h"
 
-#define FIXED 1u                /* the host bridge's slot */
+#define FIXED (~PCIHP_ALL)      /* the host bridge's slot */
 
 struct pcihp {
 	struct device dev;
@@ -26,7 +26,7 @@ struct pcihp {
 	void *arg;
 
 	/* state */
-	uint32_t up, down, ost_slot, ost_event;
+	uint32_t slots, up, down, ost_slot, ost_event;
 };
 
 static struct pcihp *pcihp_of(struct device *d)
@@ -156,6 +156,23 @@ static void set_event(struct device *d, unsigned slot, bool up)
 	g_mutex_unlock(&d->lock);
 }
 
+/* What the tables of d->vm will tell, now and after each reset. */
+static void tell_of(struct device *d, uint32_t slots)
+{
+	pcihp_of(d)->slots = d->vm->plug_slots = slots;
+}
+
+void pcihp_limit(struct device *d, uint32_t slots)
+{
+	g_assert(slots && !(slots & FIXED));
+	tell_of(d, slots);
+}
+
+uint32_t pcihp_slots(const struct device *d)
+{
+	return ((const struct pcihp *)d)->slots;
+}
+
 void pcihp_insert(struct device *d, unsigned slot)
 {
 	set_event(d, slot, true);
@@ -191,24 +208,28 @@ static void hp_reset(struct device *d)
 
 static bool hp_realize(struct device *d, struct fdset *fds, GError **err)
 {
+	tell_of(d, PCIHP_ALL);
 	return device_map_pio(d, &pcihp_of(d)->region, &hp_ops, "pci-hotplug", PORT_PCIHP, PORT_PCIHP_LEN, err);
 }
 
 static void hp_unrealize(struct device *d)
 {
 	bus_unmap(&pcihp_of(d)->region);
+	d->vm->plug_slots = 0;
 }
 
 static bool hp_post_load(void *obj, GError **err)
 {
 	struct pcihp *p = obj;
 
+	tell_of(&p->dev, p->slots & PCIHP_ALL);
 	p->up &= ~FIXED;
 	p->down &= ~(FIXED | p->up);
 	return true;
 }
 
 static const struct field state_fields[] = {
+	U32(struct pcihp, slots, NULL, 2, UINT32_MAX, 0, "slots that the guest's tables name", .def = PCIHP_ALL),
 	U32(struct pcihp, up, NULL, 0, UINT32_MAX, 0, "slots filled that the guest has yet to look at"),
 	U32(struct pcihp, down, NULL, 0, UINT32_MAX, 0, "slots the guest is asked for"),
 	U32(struct pcihp, ost_slot, NULL, 0, UINT32_MAX, 0, "slot of the report under way"),

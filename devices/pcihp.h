@@ -23,6 +23,13 @@ void pcihp_listen(struct device *, void (*posted)(void *arg), void *arg);
 /* Main: the next report; false when there is none. What one guest can queue is one report per slot. */
 bool pcihp_take(struct device *, struct pcihp_report *);
 
+/*
+ * Main: the slots (bits, of PCIHP_ALL) that the guest is told of: devices can come to these and go from them. It is told when
+ * its tables are written, so they are limited before it first runs, and stay what they are; all, where they are not limited.
+ */
+void pcihp_limit(struct device *, uint32_t slots);
+uint32_t pcihp_slots(const struct device *);
+
 /* Main: the slot has been filled. */
 void pcihp_insert(struct device *, unsigned slot);
 /* Main: asks the guest to give the slot up. */

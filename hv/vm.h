@@ -44,6 +44,7 @@ struct vm {
 	enum vm_state state;            /* written by the state driver only */
 	struct { GMutex lock; uint64_t sources[IRQ_LINES], held[IRQ_LINES]; } irqs;   /* hv/irq.c */
 	struct intx *intxs;             /* hv/intx.c */
+	uint32_t plug_slots;            /* PCI slots that the guest is told devices may come to and go from (devices/pcihp.h); 0: none */
 	struct msis *msis;              /* hv/msi.c; NULL: none yet */
 	/* Runs on any thread; must only post. detail is copied by the receiver, may be NULL. */
 	void (*on_request)(struct vm *, enum vm_request, unsigned value, const char *detail);

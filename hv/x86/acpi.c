@@ -441,7 +441,9 @@ static bool check_cpus(const struct acpi_params *p, GError **err)
 static bool check_pci(const struct acpi_params *p, GError **err)
 {
 	if (!p->pci)
-		return !p->pci_hotplug || kerr_set(err, KERR_ARGS, "PCI hot-plug in a machine without PCI");
+		return !p->plug_slots || kerr_set(err, KERR_ARGS, "PCI hot-plug in a machine without PCI");
+	if (p->plug_slots & 1)
+		return kerr_set(err, KERR_ARGS, "the host bridge's slot can't be for hot-plug");
 	if (p->ecam_buses > 256)
 		return kerr_set(err, KERR_ARGS, "%u PCI buses are more than 256", p->ecam_buses);
 	if (p->mmio32_size && !p->mmio32_base)

@@ -48,7 +48,11 @@ struct acpi_params {
 	unsigned ecam_buses;		/* 0: none; up to 256 */
 	uint64_t mmio32_base, mmio32_size;	/* for BARs; pages, below 4 GiB; size 0: no window */
 	uint64_t mmio64_base, mmio64_size;	/* pages, anywhere */
-	bool pci_hotplug;		/* the machine has the block at PORT_PCIHP and GPE_PCI_HOTPLUG; needs pci */
+	/*
+	 * The slots (bits, not 0) that devices may come to and go from; others get no interrupt lines. 0: the machine has no
+	 * block at PORT_PCIHP and GPE_PCI_HOTPLUG, all slots stay as they are. Needs pci. Each costs an emulated guest boot time.
+	 */
+	uint32_t plug_slots;
 
 	/* devices; each describes itself in the DSDT and, where it has a bit there, in the FADT */
 	bool com[4];			/* PORT_COM1.. */

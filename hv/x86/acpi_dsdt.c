@@ -10,7 +10,7 @@
  * guest is told, _EJ0 clears it. _MAT is the slot's MADT entry as it is once present. CPUs that can't
  * be unplugged have no methods at all.
  *
- * PCI slots have no _STA: the guest looks into configuration space. All but the host bridge's can be
+ * PCI slots have no _STA: the guest looks into configuration space. All that are told of can be
  * ejected, empty ones too; what follows is the host's decision.
  */
 #include "hv/x86/acpi.h"
@@ -105,13 +105,15 @@ static void store_arg(struct aml *a, unsigned arg, const char *target)
 /* --- PCI --- */
 
 /* INTx pins are wired straight to I/O APIC lines: no link devices to program */
-static void pci_routes(struct aml *a)
+static void pci_routes(struct aml *a, uint32_t slots)
 {
-	const unsigned slots = 32, pins = 4;
+	const unsigned pins = 4;
 
 	aml_name(a, "_PRT");
-	aml_package(a, slots * pins);
-	for (unsigned slot = 0; slot < slots; slot++) {
+	aml_package(a, (unsigned)__builtin_popcount(slots) * pins);
+	for (unsigned slot = 0; slot < PCIHP_SLOTS; slot++) {
+		if (!(slots & 1u << slot))
+			continue;
 		for (unsigned pin = 0; pin < pins; pin++) {
 			aml_package(a, 4);
 			aml_int(a, slot << 16 | 0xffff);	/* any function */
@@ -124,9 +126,6 @@ static void pci_routes(struct aml *a)
 	aml_close(a);
 }
 
-/* Slots that devices may come to and go from: all but the host bridge's. */
-#define PLUG_FIRST 1
-
 static const char *pci_slot_name(char name[5], unsigned slot)
 {
 	g_snprintf(name, 5, "S%02X", slot & 0xff);
@@ -134,7 +133,7 @@ static const char *pci_slot_name(char name[5], unsigned slot)
 }
 
 /* The walk of one register's bits: cleared first, so that what comes meanwhile raises the event again; then told. */
-static void pci_walk(struct aml *a, const char *bits, unsigned event)
+static void pci_walk(struct aml *a, uint32_t slots, const char *bits, unsigned event)
 {
 	char name[5];
 
@@ -144,7 +143,9 @@ static void pci_walk(struct aml *a, const char *bits, unsigned event)
 	aml_op(a, AML_STORE);
 	aml_local(a, 0);
 	aml_path(a, bits);
-	for (unsigned slot = PLUG_FIRST; slot < PCIHP_SLOTS; slot++) {
+	for (unsigned slot = 0; slot < PCIHP_SLOTS; slot++) {
+		if (!(slots & 1u << slot))
+			continue;
 		aml_if(a);
 		aml_op(a, AML_AND);
 		aml_local(a, 0);
@@ -157,11 +158,13 @@ static void pci_walk(struct aml *a, const char *bits, unsigned event)
 	}
 }
 
-static void pci_slots(struct aml *a)
+static void pci_slots(struct aml *a, uint32_t slots)
 {
 	char name[5];
 
-	for (unsigned slot = PLUG_FIRST; slot < PCIHP_SLOTS; slot++) {
+	for (unsigned slot = 0; slot < PCIHP_SLOTS; slot++) {
+		if (!(slots & 1u << slot))
+			continue;
 		aml_device(a, pci_slot_name(name, slot));
 		aml_name_int(a, "_ADR", slot << 16);
 		aml_name_int(a, "_SUN", slot);
@@ -178,7 +181,7 @@ static void pci_slots(struct aml *a)
 	}
 }
 
-static void pci_hotplug(struct aml *a)
+static void pci_hotplug(struct aml *a, uint32_t slots)
 {
 	aml_io_region(a, "PHPR", PORT_PCIHP, PORT_PCIHP_LEN);
 	aml_field(a, "PHPR", AML_ACC_DWORD, AML_WRITE_ZEROS);
@@ -189,10 +192,10 @@ static void pci_hotplug(struct aml *a)
 	aml_field_bits(a, "POEV", 32);
 	aml_field_bits(a, "POST", 32);
 	aml_close(a);
-	pci_slots(a);
+	pci_slots(a, slots);
 	aml_method(a, "PSCN", 0, true);
-	pci_walk(a, "PUP", EVENT_DEVICE_CHECK);
-	pci_walk(a, "PDWN", EVENT_EJECT);
+	pci_walk(a, slots, "PUP", EVENT_DEVICE_CHECK);
+	pci_walk(a, slots, "PDWN", EVENT_EJECT);
 	aml_close(a);
 	aml_method(a, "PRPT", 3, true);		/* slot, event, status: one report at a time */
 	store_arg(a, 0, "POSL");
@@ -205,7 +208,7 @@ static void events_pci(struct aml *a, const struct acpi_params *p)
 {
 	char method[5];
 
-	if (!p->pci_hotplug)
+	if (!p->plug_slots)
 		return;
 	g_snprintf(method, sizeof(method), "_E%02X", GPE_PCI_HOTPLUG);
 	aml_method(a, method, 0, false);
@@ -235,9 +238,9 @@ static void part_pci(struct aml *a, const struct acpi_params *p)
 	if (p->mmio64_size)
 		aml_res_window(a, AML_MEM, 8, true, p->mmio64_base, p->mmio64_size);
 	aml_close(a);
-	pci_routes(a);
-	if (p->pci_hotplug)
-		pci_hotplug(a);
+	pci_routes(a, p->plug_slots ? p->plug_slots : UINT32_MAX);
+	if (p->plug_slots)
+		pci_hotplug(a, p->plug_slots);
 	aml_close(a);
 
 	if (p->ecam_buses) {

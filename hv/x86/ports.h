@@ -106,6 +106,7 @@
 #define PCIHP_OST_EVENT		16
 #define PCIHP_OST_STATUS	20
 #define PCIHP_SLOTS		32
+#define PCIHP_ALL		0xfffffffeu	/* all but the host bridge's */
 
 /* memory-mapped, fixed by KVM's in-kernel chips */
 #define LAPIC_BASE		0xfee00000u

@@ -114,7 +114,7 @@ static void add_numa(const struct vm *vm, struct acpi_params *p, struct numa *n)
 	p->n_mems = n->n_mems;
 }
 
-static void add_device(struct acpi_params *p, const struct device *d)
+static void add_device(const struct vm *vm, struct acpi_params *p, const struct device *d)
 {
 	const char *type = d->ops->name;
 
@@ -139,7 +139,7 @@ static void add_device(struct acpi_params *p, const struct device *d)
 	} else if (!strcmp(type, "cpuhp")) {
 		p->cpu_hotplug = true;
 	} else if (!strcmp(type, "pcihp")) {
-		p->pci_hotplug = true;
+		p->plug_slots = vm->plug_slots;
 	}
 }
 
@@ -171,7 +171,7 @@ static bool place_acpi(struct vm *vm, uint64_t *rsdp, GError **err)
 	struct numa numa = { 0 };
 
 	for (unsigned i = 0; i < vm->devices->len; i++)
-		add_device(&p, g_ptr_array_index(vm->devices, i));
+		add_device(vm, &p, g_ptr_array_index(vm->devices, i));
 	add_cpus(vm, &p, n, ids, flags);
 	add_numa(vm, &p, &numa);
 	blob = acpi_build(&p, TABLES_BASE, TABLES_SMBIOS, rsdp, err);

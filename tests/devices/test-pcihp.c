@@ -143,6 +143,11 @@ static void test_move(void)
 
 	rig_init(&a);
 	rig_init(&b);
+	g_assert_cmphex(pcihp_slots(a.d), ==, PCIHP_ALL);
+	g_assert_cmphex(a.d->vm->plug_slots, ==, PCIHP_ALL);
+	pcihp_limit(a.d, 0x3fe);
+	device_reset(a.d);
+	g_assert_cmphex(a.d->vm->plug_slots, ==, 0x3fe);
 	pcihp_insert(a.d, 2);
 	pcihp_remove(a.d, 9);
 	put(&a, PCIHP_OST_SLOT, 9);
@@ -155,6 +160,7 @@ static void test_move(void)
 	g_assert_no_error(err);
 	g_assert_cmphex(reg(&b, PCIHP_UP), ==, 1u << 2);
 	g_assert_cmphex(reg(&b, PCIHP_DOWN), ==, 1u << 9);
+	g_assert_cmphex(b.d->vm->plug_slots, ==, 0x3fe);        /* the tables it finds name these */
 	put(&b, PCIHP_OST_STATUS, 0x84);
 	g_assert_true(pcihp_take(b.d, &got));
 	g_assert_true(got.slot == 9 && got.event == 3 && got.status == 0x84);

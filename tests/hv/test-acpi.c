@@ -137,8 +137,8 @@ static const uint8_t mixed_flags[] = {
 
 static const struct machine_case cases[] = {
 	{ "bare-1", { .cpus = 1, .max_cpus = 1 } },
-	{ "pci-hotplug", { .cpus = 1, .max_cpus = 1, PCI, .pci_hotplug = true } },
-	{ "usual-2", { .cpus = 2, .max_cpus = 2, PCI, .pci_hotplug = true, .ecam_base = 0xb0000000, .ecam_buses = 1, DEVICES } },
+	{ "pci-hotplug", { .cpus = 1, .max_cpus = 1, PCI, .plug_slots = PCIHP_ALL } },
+	{ "usual-2", { .cpus = 2, .max_cpus = 2, PCI, .plug_slots = 0x80000022, .ecam_base = 0xb0000000, .ecam_buses = 1, DEVICES } },
 	{ "all-4", { .cpus = 2, .max_cpus = 4, .cpu_hotplug = true, PCI, .ecam_base = 0xb0000000,
 		.ecam_buses = 256, .com = { true, true, true, true }, .rtc = true, .i8042 = true,
 		.pm_timer = true, .pvpanic = true, .pvpanic_port = 0x510, .irq0_override = true,
@@ -315,7 +315,8 @@ static void test_refused(void)
 		{ .cpus = 1, .max_cpus = 2, .cpu_hotplug = true, .cpu_flags = odd_flag },
 		{ .cpus = 1, .max_cpus = 4, .cpu_hotplug = true, .cpu_flags = mixed_flags },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = 0xb0000000, .ecam_buses = 257 },
-		{ .cpus = 1, .max_cpus = 1, .pci_hotplug = true },
+		{ .cpus = 1, .max_cpus = 1, .plug_slots = 2 },
+		{ .cpus = 1, .max_cpus = 1, .plug_slots = 3, PCI },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = 0xb0000001, .ecam_buses = 1 },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .ecam_base = UINT64_MAX << 20, .ecam_buses = 2 },
 		{ .cpus = 1, .max_cpus = 1, .pci = true, .mmio32_base = 0, .mmio32_size = 0x100000000 },
@@ -565,8 +566,8 @@ static void test_interpreter(void)
 /* The ports are memory full of ones: each slot has both events; an ejection leaves its bit there. */
 static void test_pci_hotplug(void)
 {
-	struct acpi_params p = { .cpus = 1, .max_cpus = 1, .pci_hotplug = true, PCI };
-	g_autofree char *out = NULL, *none = NULL;
+	struct acpi_params p = { .cpus = 1, .max_cpus = 1, .plug_slots = PCIHP_ALL, PCI };
+	g_autofree char *out = NULL, *none = NULL, *some = NULL;
 
 	if (!have("acpiexec"))
 		return;
@@ -577,6 +578,12 @@ static void test_pci_hotplug(void)
 	expect_in_order(out, (const char *const[]){ "PEJT returned", "0000000000000020\n", "POSL returned", "9\n", "POEV returned", "3\n", NULL });
 	none = interpret(&p, "0", "execute \\_GPE._E01;" PAUSE);
 	g_assert_null(strstr(none, "Notify"));
+	p.plug_slots = 1u << 2 | 1u << 31;      /* the others are neither told of nor wired */
+	some = interpret_notifies(&p, "255", "execute \\_GPE._E01;" PAUSE ";execute \\_SB.PCI0._PRT", "S%02X_", 31, 31,
+			(const char *const[]){ "Device Check", "Eject Request", NULL });
+	g_assert_true(tells(some, "S02_", "Device Check"));
+	expect_in_order(some, (const char *const[]){ "Contains 8 Elements", NULL });
+	g_assert_null(strstr(some, "[S03_]"));
 }
 
 int main(int argc, char **argv)

@@ -20,7 +20,7 @@ from ours import Kvmd
 from peers import LIBVIRTD, QEMU, Libvirt
 from rig import Console, Trouble, markdown_table, text_table
 
-ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, one.touch, one.idle, many.rate, many.xml, disk.blk, disk.blknull,
+ROWS = {f.__name__: f for f in (one.start, one.worker, one.memory, many.fleet, one.exits, one.touch, one.idle, one.linux, many.rate, many.xml, disk.blk, disk.blknull,
                                 disk.qcow2, nets.net, control.qmp, control.plug, control.events, control.domstats)}
 
 

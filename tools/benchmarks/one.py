@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import time
 
 from ours import Worker, guest_xml
@@ -229,6 +230,45 @@ def idle(rig):
     what = 'idle, with disks, console, channel, rng, balloon'
     return [Line(what + ': of a processor', Figures('%', percent, 3), None, '', ('≤', 0.1), True),
             Line(what + ': PSS beyond the guest\'s memory', Figures('MiB', pss), None, '', ('≤', 6), True)]
+
+
+LINUX = {       # what: arguments of cmdline.sh
+    "the tests' command line": ('suite', '4'),
+    "the tests', time not slowed": ('suite', '1'),
+    'console=ttyS0': ('product',),
+}
+
+
+def linux(rig):
+    """the tests' Linux with ACPI, PCI and its hot-plug, one vCPU, 128 MiB: `kvmctl start` → its userland"""
+    con, kvmd, folder, lines = rig.console, rig.kvmd(), f'{rig.build}/linux', []
+    if not os.path.exists(f'{folder}/vmlinux'):
+        raise Trouble(f'no {folder}/vmlinux: `tests/guest/linux/build.sh {folder}` makes it in some minutes')
+    api = kvmd.ready()
+    for what, words in LINUX.items():
+        command = subprocess.run(['bash', 'tests/guest/linux/cmdline.sh', *words], env=dict(os.environ, OUTDIR=folder), check=True,
+                                 capture_output=True, text=True).stdout.strip()
+        xml = guest_xml('linux', os.path.abspath(f'{folder}/vmlinux'), con.path('linux'), MIB, command)
+        api.call('define', xml=xml.replace('</kernel>', f"</kernel><initrd>{os.path.abspath(folder)}/initramfs.cpio</initrd>", 1))
+        seconds = []
+        for _ in range(rig.rounds(4)):
+            con.fresh('linux')
+            before = time.perf_counter()
+            api.call('start', 'linux')
+            until = time.monotonic() + 300
+            with open(con.path('linux'), encoding='ascii', errors='replace') as f:
+                text = ''
+                while 'KVMD-GUEST-UP' not in text:
+                    if time.monotonic() > until:
+                        raise Trouble(f'Linux did not come up; its console ended with: {text[-200:]!r}')
+                    con.more()
+                    text += f.read()
+            seconds.append(time.perf_counter() - before)
+            api.call('destroy', 'linux')
+        api.call('undefine', 'linux')
+        lines.append(Line(f'Linux to its userland, {what}', Figures('s', seconds), None, '', ('≤', 20) if not lines else None, True))
+    api.close()
+    return lines
 
 
 def _cycles(text):
