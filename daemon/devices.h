@@ -37,6 +37,7 @@ struct device_change {
 	/* and out: */
 	const char *kind;               /* the device's element */
 	char *found, *mac;              /* live: its alias; what a new card got */
+	GPtrArray *notes;               /* char *: what it says in vain */
 	json_object *device;            /* live attach, update: the device as the machine will have it */
 	bool opens;                     /* live: what it needs is opened */
 	bool is_chardev;                /* its host side is what changes */

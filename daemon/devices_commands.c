@@ -17,6 +17,7 @@
 #include "domain/device_xml.h"
 
 #define PATIENCE 9              /* times the time-out that a guest may take, with signs of progress */
+#define EMPTYING 65             /* more of them for a device that it empties first */
 
 static void device_change_free(void *arg)
 {
@@ -33,6 +34,7 @@ static void device_change_free(void *arg)
 	g_free(c->old_socket);
 	g_free(c->found);
 	g_free(c->mac);
+	g_clear_pointer(&c->notes, g_ptr_array_unref);
 	machine_free(c->machine);
 	launch_free(c->launch);
 	json_object_put(c->device);
@@ -42,6 +44,7 @@ static void device_change_free(void *arg)
 static void answer(struct request *r, bool live, void *arg)
 {
 	const struct device_change *c = arg;
+	g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
 
 	if (c->chardev) {
 		json_object *o = json_object_new_object();
@@ -51,7 +54,13 @@ static void answer(struct request *r, bool live, void *arg)
 		request_reply_json(r, o, NULL, 0);
 		return;
 	}
-	request_reply(r, r->command->reply ? &(struct tell_device){ .alias = c->found } : NULL);
+	for (unsigned i = 0; c->notes && i < c->notes->len; i++) {
+		struct device_note *n = g_new(struct device_note, 1);
+
+		n->text = c->notes->pdata[i];   /* borrowed */
+		g_ptr_array_add(notes, n);
+	}
+	request_reply(r, r->command->reply ? &(struct tell_device){ .alias = c->found, .notes = notes } : NULL);
 }
 
 static void applied(struct dom *d, bool done, void *arg)
@@ -112,7 +121,8 @@ static void apply(struct change *change, struct dom *d, void *arg)
 	else if (c->verb == DEVICE_UPDATE)
 		change_ask_fds(change, c->is_chardev ? "chardev-update" : "device-update", call_args(c), fds, n);
 	else
-		change_ask_guest(change, c->verb == DEVICE_ATTACH ? "device-attach" : "device-detach", call_args(c), c->timeout, PATIENCE, fds, n);
+		change_ask_guest(change, c->verb == DEVICE_ATTACH ? "device-attach" : "device-detach", call_args(c), c->timeout,
+			PATIENCE + (c->verb == DEVICE_DETACH && !strcmp(c->kind, "memory") ? EMPTYING : 0), fds, n);
 	if (c->launch)
 		launch_close_fds(c->launch);
 }
@@ -143,6 +153,7 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 		c->launch->paths = r->kvmd->paths;
 		c->launch->config = r->kvmd->config;
 		c->launch->null_fd = r->kvmd->null_fd;
+		c->launch->ram_fs = r->kvmd->ram_fs;
 		c->launch->name = g_strdup(d->name);
 		c->launch->uuid = g_strdup(d->uuid);
 		c->launch->machines = doms_by_pid(r->kvmd->doms);

@@ -20,6 +20,48 @@ static void *parse(const struct device_change *c, const struct field **row, GErr
 	return device_from_xml(c->xml, strlen(c->xml), r, row, err);
 }
 
+/* The same of a device that will be part of the machine: what it says in vain is noted, once for machine and definition. */
+static void *parse_new(struct device_change *c, const struct field **row, GError **err)
+{
+	AUTO(report) r = report_new(NULL, false, false);
+	void *dev = device_from_xml(c->xml, strlen(c->xml), r, row, err);
+
+	if (!dev || c->notes)
+		return dev;
+	c->notes = g_ptr_array_new_with_free_func(g_free);
+	schema_unused((*row)->sub, dev, r);
+	for (unsigned i = 0; i < r->findings->len; i++)
+		g_ptr_array_add(c->notes, finding_text(r, r->findings->pdata[i]));
+	return dev;
+}
+
+/* Memory devices are in a machine's <memory>, as with libvirt. */
+static bool count_memory(struct machine *m, const struct memdev *d, GError **err)
+{
+	struct memory *mem = &m->memory;
+	uint64_t size;
+
+	if (!mem->max)
+		return kerr_set(err, KERR_UNSUPPORTED, "memory devices need <maxMemory slots='…'> in the definition, since the machine's start");
+	if (list_len(m->devices.memdevs) > mem->slots)          /* this one among them */
+		return kerr_set(err, KERR_LIMIT, "all %u slots of <maxMemory> are in use", mem->slots);
+	if (__builtin_add_overflow(mem->size, d->target.size, &size) || size > mem->max)
+		return kerr_set(err, KERR_LIMIT, "with %" G_GUINT64_FORMAT " KiB more than its %" G_GUINT64_FORMAT " KiB the machine would have more than its "
+			"<maxMemory> of %" G_GUINT64_FORMAT " KiB", d->target.size >> 10, mem->size >> 10, mem->max >> 10);
+	if (mem->current == mem->size)
+		mem->current = size;
+	mem->size = size;
+	return true;
+}
+
+static void uncount_memory(struct machine *m, const struct memdev *d)
+{
+	struct memory *mem = &m->memory;
+
+	mem->size -= MIN(d->target.size, mem->size);
+	mem->current = MIN(mem->current, mem->size);
+}
+
 /* The machine with one device more, as it would start. dev is taken. */
 static bool add(struct machine *m, const struct field *row, void *dev, GError **err)
 {
@@ -29,9 +71,21 @@ static bool add(struct machine *m, const struct field *row, void *dev, GError **
 		schema_free(row->sub, dev);
 		return false;
 	}
+	if (row->sub == &memdev_schema && !count_memory(m, dev, err))
+		return false;
 	if (machine_fill(m, r))
 		machine_check(m, r);
 	return report_ok(r, err) && launch_supported(m, NULL, err);
+}
+
+static bool open_memory(struct launch *l, const struct machine *m, const struct memdev *d, GError **err)
+{
+	g_autofree char *name = g_strdup_printf("memory:%s", d->alias);
+
+	if (launch_memory(l, m, name, d->target.size))
+		return true;
+	g_propagate_error(err, g_steal_pointer(&l->err));
+	return false;
 }
 
 /* Opens what the device needs, into l. */
@@ -41,6 +95,8 @@ static bool open_for(struct launch *l, struct machine *m, const struct field *ro
 	g_autofree char *dir = g_build_filename(l->paths->vms, m->uuid, NULL);
 	bool ok;
 
+	if (row->sub == &memdev_schema)
+		return open_memory(l, m, dev, err);
 	alone->name = g_strdup(m->name);
 	alone->uuid = g_strdup(m->uuid);
 	alone->id = m->id;
@@ -62,7 +118,7 @@ static bool is_controller(const struct field *row)
 static bool attach_live(struct device_change *c, GError **err)
 {
 	const struct field *row = NULL;
-	void *dev = parse(c, &row, err);
+	void *dev = parse_new(c, &row, err);
 	unsigned controllers = list_len(c->machine->devices.controllers);
 
 	if (!dev)
@@ -86,7 +142,7 @@ static bool attach_live(struct device_change *c, GError **err)
 static bool attach_config(struct device_change *c, struct machine *m, GError **err)
 {
 	const struct field *row = NULL;
-	void *dev = parse(c, &row, err);
+	void *dev = parse_new(c, &row, err);
 
 	if (!dev)
 		return false;
@@ -155,6 +211,8 @@ static bool detach_config(struct device_change *c, struct machine *m, GError **e
 	if (!dev)
 		return false;
 	device_take(&m->devices, row, dev);
+	if (row->sub == &memdev_schema)
+		uncount_memory(m, dev);
 	schema_free(row->sub, dev);
 	return true;
 }
@@ -186,7 +244,7 @@ static bool replace(struct device_change *c, struct machine *m, const struct fie
 {
 	AUTO(report) r = report_new(NULL, false, true);
 	void *old = NULL, *new = c->medium ? medium_device(c->medium, m, row, &old, err) :
-		c->chardev ? chardev_device(c->chardev, m, row, &old, err) : parse(c, row, err);
+		c->chardev ? chardev_device(c->chardev, m, row, &old, err) : parse_new(c, row, err);
 	bool live = m == c->machine;
 
 	if (new && !old && chardev_is(*row))
@@ -209,6 +267,13 @@ static bool replace(struct device_change *c, struct machine *m, const struct fie
 		note_chardev(c, *row, old, new);
 	c->opens |= (*row)->sub == &disk_schema && disk_removable(old) && disk_has_source(new) && disk_media_differ(old, new);
 	device_swap(&m->devices, *row, old, new);
+	if ((*row)->sub == &memdev_schema) {
+		uncount_memory(m, old);
+		if (!count_memory(m, new, err)) {
+			schema_free((*row)->sub, old);
+			return false;
+		}
+	}
 	schema_free((*row)->sub, old);
 	*dev = new;
 	if (machine_fill(m, r))

@@ -166,9 +166,8 @@ static int hugetlb_fd(const struct machine *m, GError **err)
 	return fd;
 }
 
-static bool give_ram(struct launch *l)
+bool launch_memory(struct launch *l, const struct machine *m, const char *name, uint64_t bytes)
 {
-	const struct machine *m = l->machine;
 	int fd;
 
 	if (!memory_fits(l, m->memory.size))
@@ -184,9 +183,9 @@ static bool give_ram(struct launch *l)
 	}
 	if (fd < 0)
 		return false;
-	give(l, "ram", fd);
-	if (ftruncate(fd, (off_t)m->memory.size) < 0)
-		return kerr_errno(&l->err, errno, "make %" G_GUINT64_FORMAT " MiB of guest memory", m->memory.size >> 20);
+	give(l, name, fd);
+	if (ftruncate(fd, (off_t)bytes) < 0)
+		return kerr_errno(&l->err, errno, "make %" G_GUINT64_FORMAT " MiB of guest memory", bytes >> 20);
 	return true;
 }
 
@@ -410,7 +409,7 @@ void launch_run(struct launch *l)
 		return;
 	give(l, "kvm", kvm);
 	resources_place_sockets(l->machine, dir);
-	if (!give_ram(l) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err) ||
+	if (!launch_memory(l, l->machine, "ram", l->machine->memory.size) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err) ||
 		!net_launch(l, &l->err))
 		return;
 	link_qmp(l);
@@ -438,7 +437,7 @@ struct launch *launch_new(void)
 {
 	struct launch *l = g_new0(struct launch, 1);
 
-	l->sock = l->pid = l->pidfd = l->seen_fd = -1;
+	l->sock = l->pid = l->pidfd = l->seen_fd = l->ram_fs = -1;
 	l->fds = g_ptr_array_new_with_free_func(launch_fd_free);
 	l->sockets = g_ptr_array_new_with_free_func(g_free);
 	l->notes = g_ptr_array_new_with_free_func(g_free);

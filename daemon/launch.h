@@ -45,6 +45,8 @@ struct launch *launch_new(void);
 void launch_run(struct launch *);       /* fills `out`; on failure sets err, pid tells whether a worker must be waited for */
 void launch_close_fds(struct launch *); /* after they are sent */
 void launch_free(struct launch *);
+/* Makes memory for a guest, of the kind that m says, and gives it by this name; nothing of it is taken yet. false: l->err. */
+bool launch_memory(struct launch *, const struct machine *m, const char *name, uint64_t bytes);
 /* How many I/O rings a worker of this definition makes. */
 unsigned launch_rings(const char *text);
 /* Makes run/vm/UUID and takes its lock; -1 and BUSY naming the holder when a worker holds it. */

@@ -57,6 +57,7 @@ struct worker {
 	unsigned media;                 /* worker_media.c: how many were put in */
 	GPtrArray *chardevs;            /* worker_chardev_add.c: of QMP clients */
 	GPtrArray *made;                /* worker_qmp_devices.c: block nodes and network back ends of QMP clients */
+	unsigned nodes_made;            /* and how many names of nodes it gave itself */
 	struct plugs *plugs;            /* worker_plug.c; NULL: nothing can be plugged */
 	struct hotplug *hotplug;        /* worker_vcpus.c; NULL: this machine's vCPUs stay */
 	struct worker_memory *memory;   /* worker_memory.c; NULL: before the devices are made */

@@ -13,3 +13,12 @@ char *disk_qdev(const struct device *);
 char *disk_node_name(const struct device *, unsigned i, bool storage);
 /* By any of these, its id, alias or target name; NULL: none. */
 struct device *disk_by_name(struct worker *, const char *name);
+
+/* --- worker_qmp_devices.c: nodes that clients made --- */
+
+/* The name that a client gave to the top of a device's chain, or (storage) to what is below; NULL: none. Borrowed. */
+const char *made_node_name(const struct device *, bool storage);
+/* Is the top of its chain a bare file? */
+bool made_node_bare(const struct device *);
+/* Adds those that no device has, as query-named-block-nodes shows them. */
+void made_nodes(struct worker *, json_object *list);

@@ -24,7 +24,9 @@
 #define TELL_MS 1000
 
 struct memory_set {
-	struct waiter *waiter;
+	struct waiter *waiter;  /* NULL: done gets the end, and nobody is told */
+	void (*done)(void *arg, const GError *err);
+	void *arg;
 	char *id;
 	uint64_t step;          /* bytes that count as progress */
 	uint64_t best;          /* the least distance so far */
@@ -42,11 +44,11 @@ struct source {
 	guint throttle;         /* no event before it fires */
 	bool pending;
 	struct memory_set *set; /* under way; NULL: none */
+	bool leaving;           /* it is to be empty */
 };
 
 struct worker_memory {
-	struct source *sources;
-	unsigned n;
+	GPtrArray *sources;     /* of struct source */
 };
 
 struct level { uint64_t actual, target; bool driver; };
@@ -76,16 +78,21 @@ static bool ask(struct device *d, uint64_t bytes, GError **err)
 
 static struct source *source_of(const struct worker *w, const struct device *d)
 {
-	for (unsigned i = 0; i < w->memory->n; i++)
-		if (w->memory->sources[i].device == d)
-			return &w->memory->sources[i];
+	for (unsigned i = 0; i < w->memory->sources->len; i++)
+		if (((struct source *)w->memory->sources->pdata[i])->device == d)
+			return w->memory->sources->pdata[i];
 	return NULL;
+}
+
+static struct device *device_at(const struct worker *w, unsigned i)
+{
+	return ((const struct source *)w->memory->sources->pdata[i])->device;
 }
 
 struct device *memory_device(struct worker *w, const char *name)
 {
-	for (unsigned i = 0; i < w->memory->n; i++) {
-		struct device *d = w->memory->sources[i].device;
+	for (unsigned i = 0; i < w->memory->sources->len; i++) {
+		struct device *d = device_at(w, i);
 
 		if (!is_balloon(d) && (!g_strcmp0(((const struct memdev *)d->config)->alias, name) || !strcmp(d->id, name)))
 			return d;
@@ -97,9 +104,9 @@ uint64_t memory_plugged(struct worker *w)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < w->memory->n; i++)
-		if (!is_balloon(w->memory->sources[i].device))
-			sum += level(w->memory->sources[i].device).actual;
+	for (unsigned i = 0; i < w->memory->sources->len; i++)
+		if (!is_balloon(device_at(w, i)))
+			sum += level(device_at(w, i)).actual;
 	return sum;
 }
 
@@ -109,8 +116,8 @@ static void describe(struct worker *w)
 	struct device *balloon = device_by_type(w, "virtio-balloon");
 
 	w->machine->memory.current = (balloon ? level(balloon).actual : w->vm.ram.size) + memory_plugged(w);
-	for (unsigned i = 0; i < w->memory->n; i++) {
-		struct device *d = w->memory->sources[i].device;
+	for (unsigned i = 0; i < w->memory->sources->len; i++) {
+		struct device *d = device_at(w, i);
 		struct virtio_mem_info v;
 		struct memdev *m = d->config;
 
@@ -185,6 +192,7 @@ static void device_changed(void *arg, struct device *d)
 	source_changed(arg);
 }
 
+/* Of s->set. */
 static json_object *command_data(const struct source *s, struct level l)
 {
 	const char *alias = is_balloon(s->device) ? NULL : ((const struct memdev *)s->device->config)->alias;
@@ -219,11 +227,17 @@ static void finish(struct source *s, const GError *err)
 {
 	struct level l = level(s->device);
 	struct tell_memory t = { .actual = l.actual, .wanted = l.target };
-	json_object *o = command_data(s, l);
 	struct memory_set *set = s->set;
+	json_object *o = command_data(s, l);
 
 	s->set = NULL;
 	describe(s->worker);
+	if (!set->waiter) {
+		json_object_put(o);
+		set->done(set->arg, err);
+		set_free(set);
+		return;
+	}
 	json_object_object_add(o, "ok", json_object_new_boolean(!err));
 	if (err) {
 		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
@@ -241,9 +255,9 @@ static void give_up(struct source *s)
 	const char *alias = is_balloon(s->device) ? NULL : ((const struct memdev *)s->device->config)->alias;
 
 	kerr_set(&err, KERR_GUEST, "%s%sthe guest has %" G_GUINT64_FORMAT " KiB and was to have %" G_GUINT64_FORMAT " KiB: %s "
-		"within %u s; it stays at what it has now", alias ? alias : "", alias ? ": " : "", l.actual >> 10, l.target >> 10,
+		"within %u s; %s", alias ? alias : "", alias ? ": " : "", l.actual >> 10, l.target >> 10,
 		!l.driver ? "its driver has gone, and said nothing" : l.actual > l.target ? "it can spare no more, or did not" : "it took no more",
-		s->set->timeout_ms / 1000);
+		s->set->timeout_ms / 1000, s->leaving ? "the device stays" : "it stays at what it has now");
 	/* below what can be asked for it stays as it was asked */
 	(void)ask(s->device, is_balloon(s->device) ? MAX(l.actual, 1u << 20) : l.actual, NULL);
 	finish(s, err);
@@ -258,7 +272,8 @@ static void look(struct source *s)
 	if (!set)
 		return;
 	l = level(s->device);
-	if (l.driver && l.actual == l.target) {
+	/* a device without memory needs no driver to be empty */
+	if ((l.driver || (s->leaving && !l.target)) && l.actual == l.target) {
 		finish(s, NULL);
 		return;
 	}
@@ -290,7 +305,7 @@ static gboolean tick(gpointer arg)
 		return G_SOURCE_REMOVE;
 	}
 	l = level(s->device);
-	if (now - set->progress_at >= TELL_MS * 1000 && l.actual != set->told) {
+	if (set->waiter && now - set->progress_at >= TELL_MS * 1000 && l.actual != set->told) {
 		set->told = l.actual;
 		set->progress_at = now;
 		worker_event(s->worker, "COMMAND_PROGRESS", command_data(s, l));
@@ -304,60 +319,130 @@ bool memory_ask(struct worker *w, struct device *d, uint64_t bytes, GError **err
 
 	if (s->set)
 		return kerr_set(err, KERR_BUSY, "the guest is just giving or taking memory for an earlier command");
+	if (s->leaving)
+		return kerr_set(err, KERR_BUSY, "the device is on its way out");
 	if (!ask(d, bytes, err))
 		return false;
 	describe(w);
 	return true;
 }
 
-enum run_result memory_wait(struct client *c, struct device *d, const struct args_memory_set *a, GError **err)
+/* The guest is asked, and what comes of it is waited for. The set gets its waiter, or what it has instead. */
+static struct memory_set *begin(struct worker *w, struct device *d, uint64_t bytes, unsigned timeout, GError **err)
 {
-	struct worker *w = c->worker;
 	struct source *s = source_of(w, d);
 	struct memory_set *set;
 	struct level l = level(d);
 
 	if (w->vm.state != VM_RUNNING)
-		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give memory"), RUN_FAILED;
+		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot take or give memory"), NULL;
 	if (!l.driver)
 		return kerr_set(err, KERR_GUEST, "no driver in the guest works with the device (in Linux: %s); has it booted?",
-			is_balloon(d) ? "virtio_balloon" : "virtio_mem"), RUN_FAILED;
-	if (!memory_ask(w, d, a->size, err))
-		return RUN_FAILED;
+			is_balloon(d) ? "virtio_balloon" : "virtio_mem"), NULL;
+	if (!memory_ask(w, d, bytes, err))
+		return NULL;
 	l = level(d);
 	set = g_new0(struct memory_set, 1);
-	*set = (struct memory_set){ .waiter = waiter_new(c), .id = g_strdup(a->id), .best = distance(l), .step = MAX(distance(l) / STEPS, 4096),
-		.timeout_ms = a->timeout, .left_ms = a->timeout, .told = l.actual, .ticked = g_get_monotonic_time() };
+	*set = (struct memory_set){ .best = distance(l), .step = MAX(distance(l) / STEPS, 4096), .timeout_ms = timeout, .left_ms = timeout,
+		.told = l.actual, .ticked = g_get_monotonic_time() };
 	set->progress_at = set->ticked;
-	set->timer = g_timeout_add(MIN(a->timeout, TELL_MS) / 4, tick, s);
+	set->timer = g_timeout_add(MIN(timeout, TELL_MS) / 4, tick, s);
 	s->set = set;
-	worker_event(w, "COMMAND_BEGUN", command_data(s, l));
+	return set;
+}
+
+enum run_result memory_wait(struct client *c, struct device *d, const struct args_memory_set *a, GError **err)
+{
+	struct worker *w = c->worker;
+	struct memory_set *set = begin(w, d, a->size, a->timeout, err);
+	struct source *s = source_of(w, d);
+
+	if (!set)
+		return RUN_FAILED;
+	set->waiter = waiter_new(c);
+	set->id = g_strdup(a->id);
+	worker_event(w, "COMMAND_BEGUN", command_data(s, level(d)));
 	look(s);
 	return RUN_LATER;
+}
+
+/* --- devices that come and go --- */
+
+bool memory_empty(struct worker *w, struct device *d, unsigned timeout, void (*done)(void *arg, const GError *err), void *arg, GError **err)
+{
+	struct source *s = source_of(w, d);
+	struct memory_set *set;
+	struct level l = level(d);
+
+	if (!l.actual && !l.target && !s->set) {        /* no driver is needed for that */
+		s->leaving = true;
+		done(arg, NULL);
+		return true;
+	}
+	set = begin(w, d, 0, timeout, err);
+	if (!set)
+		return false;
+	set->done = done;
+	set->arg = arg;
+	s->leaving = true;
+	look(s);
+	return true;
+}
+
+void memory_refill(struct worker *w, struct device *d, uint64_t bytes)
+{
+	struct source *s = source_of(w, d);
+
+	s->leaving = false;
+	(void)ask(d, bytes, NULL);      /* it was so before */
+	describe(w);
+}
+
+void memory_came(struct worker *w, struct device *d)
+{
+	struct source *s = g_new0(struct source, 1);
+
+	*s = (struct source){ .worker = w, .device = d };
+	if (is_balloon(d))
+		balloon_set_watch(d, balloon_changed, s);
+	else
+		virtio_mem_set_watch(d, device_changed, s);
+	g_ptr_array_add(w->memory->sources, s);
+	if (!is_balloon(d))
+		describe(w);
+}
+
+void memory_gone(struct worker *w, struct device *d)
+{
+	struct source *s = source_of(w, d);
+	g_autoptr(GError) err = NULL;
+
+	virtio_mem_set_watch(d, NULL, NULL);
+	if (s->set) {                   /* the guest has ejected it unasked */
+		kerr_set(&err, KERR_GUEST, "the guest has given the device away");
+		finish(s, err);
+	}
+	if (s->throttle)
+		g_source_remove(s->throttle);
+	g_ptr_array_remove(w->memory->sources, s);
+	g_free(s);
+	describe(w);
 }
 
 void memory_listen(struct worker *w)
 {
 	struct worker_memory *m = w->memory = g_new0(struct worker_memory, 1);  /* lives as long as the process */
 
-	m->sources = g_new0(struct source, w->vm.devices->len);
+	m->sources = g_ptr_array_new();
 	for (unsigned i = 0; i < w->vm.devices->len; i++) {
 		struct device *d = w->vm.devices->pdata[i];
-		struct source *s = &m->sources[m->n];
 
-		*s = (struct source){ .worker = w, .device = d };
-		if (is_balloon(d))
-			balloon_set_watch(d, balloon_changed, s);
-		else if (!strcmp(d->ops->name, "virtio-mem"))
-			virtio_mem_set_watch(d, device_changed, s);
-		else
-			continue;
-		m->n++;
+		if (is_balloon(d) || !strcmp(d->ops->name, "virtio-mem"))
+			memory_came(w, d);
 	}
 	if (list_len(w->machine->devices.memdevs)) {
 		json_object *o = json_object_new_object();
 
-		describe(w);
 		json_object_object_add(o, "changed", json_object_new_string("memory"));
 		worker_event(w, "KVMD_MACHINE", o);
 	}

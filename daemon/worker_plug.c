@@ -33,6 +33,8 @@ struct plug {
 	unsigned slot;
 	bool leaving;
 	bool over;                      /* the guest has answered, or never did */
+	uint64_t held;                  /* what it had to give back before it leaves */
+	unsigned timeout_ms;
 	GError *err;                    /* what it came to */
 	struct waiter *waiter;          /* NULL: nobody waits */
 };
@@ -180,8 +182,11 @@ static void retired(struct done *done, int result)
 	struct retiring *r = done->arg;
 	struct worker *w = r->worker;
 	g_autofree char *alias = g_strdup(r->device->id);
-	struct plug *p = change_of(w, alias);
+	struct plug *p;
 
+	if (r->kind->gone)
+		r->kind->gone(w, r->device);
+	p = change_of(w, alias);
 	device_free(r->device);
 	forget(w, r->kind, r->config);
 	g_ptr_array_remove(w->plugs->retiring, r);
@@ -314,10 +319,12 @@ static bool undo_attach(struct worker *w, const char *key, void *arg)
 static bool undo_detach(struct worker *w, const char *key, void *arg)
 {
 	struct plug *p = arg;
-	const struct device *d = device_find(&w->vm, p->alias);
+	struct device *d = device_find(&w->vm, p->alias);
 
 	if (!d || is_retiring(w, d))
 		return true;
+	if (p->kind->refill)
+		p->kind->refill(w, d, p->held);
 	pcihp_withdraw(w->plugs->block, p->slot);
 	device_event(w, "DEVICE_UNPLUG_GUEST_ERROR", p->alias);
 	return false;
@@ -474,6 +481,8 @@ static bool insert(struct worker *w, const struct plug_kind *k, void *config, st
 	} else if ((d = make(w, k, config, fds, err))) {
 		*slot = pci_of(d)->slot;
 		*waits = true;
+		if (k->came)
+			k->came(w, d);
 		__atomic_store_n(&d->awaited, 1, __ATOMIC_SEQ_CST);
 		pcihp_insert(w->plugs->block, *slot);
 		tell_guest(w);
@@ -505,14 +514,61 @@ static struct plug *change_new(struct worker *w, const struct plug_kind *k, cons
 	return p;
 }
 
-/* The guest is asked. A waiter gets the answer; NULL: events tell. */
-static bool begin_detach(struct worker *w, const char *alias, bool force, unsigned timeout, const char *id, struct client *client, GError **err)
+/* The guest is asked for it. */
+static void leave(struct plug *p)
+{
+	struct worker *w = p->worker;
+	struct confirm *c = confirm_new(w, p->timeout_ms, &detach_ops, p);
+	void *config;
+	const struct plug_kind *k;
+
+	if (!confirm_part(c, p->alias, &p->err)) {
+		confirm_cancel(c);
+		plug_end(p);
+		return;
+	}
+	if (p->kind->type) {
+		p->slot = pci_of(device_find(&w->vm, p->alias))->slot;
+		pcihp_remove(w->plugs->block, p->slot);
+		tell_guest(w);
+	} else {
+		config = plug_find(w, p->alias, &k);
+		k->remove(w, config);
+		forget(w, k, config);
+		device_event(w, "DEVICE_DELETED", p->alias);
+		plug_changed(w);
+		confirm_told(w, p->alias, CONFIRM_DONE, NULL);
+	}
+	confirm_start(c);
+}
+
+/* What is in it has been given back, or not. */
+static void emptied(void *arg, const GError *err)
+{
+	struct plug *p = arg;
+	struct worker *w = p->worker;
+	struct device *d = device_find(&w->vm, p->alias);
+
+	if (is_retiring(w, d)) {        /* the guest has ejected it meanwhile */
+		p->over = true;
+		return;
+	}
+	if (err)
+		p->err = g_error_copy(err);
+	else if (can_change(w, &p->err)) {
+		leave(p);
+		return;
+	}
+	p->kind->refill(w, d, p->held);
+	plug_end(p);
+}
+
+/* May it leave, for all we know? */
+static bool may_leave(struct worker *w, const char *alias, bool force, const struct plug_kind **kind, GError **err)
 {
 	const struct plug_kind *k = NULL;
 	void *config = plug_find(w, alias, &k);
 	struct device *d = device_find(&w->vm, alias);
-	struct confirm *c;
-	struct plug *p;
 
 	if (!can_change(w, err))
 		return false;
@@ -525,12 +581,28 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 		return kerr_set(err, KERR_BUSY, "'%s' is on its way out", alias);
 	if (k->type && shares_slot(d, err))
 		return false;
-	if (change_of(w, alias))
+	if (change_of(w, alias) || confirm_waits(w, alias))
 		return kerr_set(err, KERR_BUSY, "%s: the guest has not yet answered to an earlier change of it", alias);
+	*kind = k;
+	return true;
+}
+
+/* A waiter gets the answer; NULL: events tell. */
+static bool begin_detach(struct worker *w, const char *alias, bool force, unsigned timeout, const char *id, struct client *client, GError **err)
+{
+	const struct plug_kind *k = NULL;
+	struct device *d;
+	struct plug *p;
+
+	if (!may_leave(w, alias, force, &k, err))
+		return false;
+	d = device_find(&w->vm, alias);
+	if (!client && k->holds && k->holds(d))         /* as QEMU */
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s' is not empty: set its requested-size to 0 and wait until the guest has given it back", alias);
 	p = change_new(w, k, alias, id, true);
-	c = confirm_new(w, timeout, &detach_ops, p);
-	if (!confirm_part(c, alias, err)) {
-		confirm_cancel(c);
+	p->timeout_ms = timeout;
+	p->held = k->holds ? k->holds(d) : 0;
+	if (k->empty && !k->empty(w, d, timeout, emptied, p, err)) {
 		plug_free(p);
 		return false;
 	}
@@ -538,18 +610,8 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 		p->waiter = waiter_new(client);
 		command_event(p, false);
 	}
-	if (k->type) {
-		p->slot = pci_of(d)->slot;
-		pcihp_remove(w->plugs->block, p->slot);
-		tell_guest(w);
-	} else {
-		k->remove(w, config);
-		forget(w, k, config);
-		device_event(w, "DEVICE_DELETED", alias);
-		plug_changed(w);
-		confirm_told(w, alias, CONFIRM_DONE, NULL);
-	}
-	confirm_start(c);
+	if (!k->empty)
+		leave(p);
 	return true;
 }
 

@@ -24,6 +24,18 @@ struct plug_kind {
 	/* May it come, may it go? NULL: always. */
 	bool (*may_come)(struct worker *, const void *config, GError **err);
 	bool (*may_go)(struct worker *, const void *config, bool force, GError **err);
+	/* Its device has come; it is just about to be freed. NULL: nothing is to be done. */
+	void (*came)(struct worker *, struct device *);
+	void (*gone)(struct worker *, struct device *);
+	/*
+	 * What must be empty before it goes: what is in it or shall be (0: nothing), the request to give it all back (as
+	 * memory_empty), and the word that it stays and is to have so much again. NULL: nothing.
+	 */
+	uint64_t (*holds)(struct device *);
+	bool (*empty)(struct worker *, struct device *, unsigned timeout_ms, void (*done)(void *arg, const GError *err), void *arg, GError **err);
+	void (*refill)(struct worker *, struct device *, uint64_t);
+	/* What is in `live` is to be as in config; NULL: its device does it (ops->update). */
+	bool (*update)(struct worker *, struct device *, const void *config, GError **err);
 	const char *const *live;        /* rows that may change while it is used, ends with NULL; NULL: none */
 };
 extern const struct plug_kind plug_kinds[];             /* ends with a row without a schema */
@@ -59,6 +71,16 @@ bool plug_detach(struct client *, const char *alias, bool force, unsigned timeou
 extern const struct worker_binding plug_bindings[];
 /* device-update. */
 extern const struct worker_binding plug_update_bindings[];
+
+/* worker_plug_memory.c: the row of <memory>. */
+#define PLUG_MEMORY { &memdev_schema, "virtio-mem", .may_come = plug_memory_may_come, .came = plug_memory_came, .gone = plug_memory_gone, \
+	.holds = plug_memory_holds, .empty = memory_empty, .refill = memory_refill, .update = plug_memory_update, .live = plug_memory_live }
+bool plug_memory_may_come(struct worker *, const void *config, GError **err);
+void plug_memory_came(struct worker *, struct device *);
+void plug_memory_gone(struct worker *, struct device *);
+uint64_t plug_memory_holds(struct device *);
+bool plug_memory_update(struct worker *, struct device *, const void *config, GError **err);
+extern const char *const plug_memory_live[];
 
 /* --- worker_qmp_devices.c --- */
 extern const struct worker_binding qmp_device_bindings[];

@@ -2,6 +2,7 @@
 /* What can be plugged: the table, and what is special about some rows. */
 #include <string.h>
 
+#include "daemon/worker_memory.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_channels.h"
 #include "devices/virtio_console.h"
@@ -114,8 +115,8 @@ static void channel_remove(struct worker *w, const void *config)
 
 /* --- the table --- */
 
-static const char *const disk_live[] = { "iotune", "source/index", "target/tray", NULL };
-static const char *const iface_live[] = { "link", "bandwidth", NULL };
+static const char *const disk_live[] = { "iotune", "source/index", "target/tray", "boot_order", "source/startup_policy", NULL };
+static const char *const iface_live[] = { "link", "bandwidth", "boot_order", NULL };
 static const char *const rng_live[] = { "rate_bytes", "rate_period", NULL };
 
 const struct plug_kind plug_kinds[] = {
@@ -123,6 +124,7 @@ const struct plug_kind plug_kinds[] = {
 	{ &iface_schema, "virtio-net", .live = iface_live },
 	{ &rng_schema, "virtio-rng", .live = rng_live },
 	{ &controller_schema, "virtio-console", .may_come = controller_may_come, .may_go = controller_may_go },
+	PLUG_MEMORY,
 	{ &channel_schema, NULL, channel_add, channel_remove, .may_come = channel_may_come },
 	{ NULL },
 };

@@ -34,15 +34,23 @@ static bool only_live(const struct plug_kind *k, const void *old, const void *ne
 	return !names->len || kerr_set(err, KERR_UNSUPPORTED, "while the machine runs it keeps %s: change the definition (--config)", names->str);
 }
 
-/* Only what may change is written: the rest is read by other threads. */
-static void take_over(const struct plug_kind *k, void *old, const void *new)
+/* Only what may change is written: the rest is read by other threads. up: what leads to these rows, "" or "target/". */
+static void take_over(const struct plug_kind *k, const struct schema *s, const char *up, void *old, const void *new)
 {
-	for (const struct field *f = k->schema->fields; f->name; f++) {
+	for (const struct field *f = s->fields; f->name; f++) {
+		g_autofree char *path = g_strconcat(up, f->name, NULL);
 		void *to = field_at(f, old);
 		const void *from = field_at(f, new);
 
-		if (f->kind->shape == SHAPE_NONE || !may_change(k, f->name) || f->kind->equal(f, to, from))
+		if (f->kind->shape == SHAPE_NONE || f->kind->equal(f, to, from))
 			continue;
+		if (!may_change(k, path)) {
+			g_autofree char *below = g_strconcat(path, "/", NULL);
+
+			if (f->kind->shape == SHAPE_STRUCT)
+				take_over(k, f->sub, below, to, from);
+			continue;
+		}
 		f->kind->clear(f, to);
 		f->kind->copy(f, to, from);
 	}
@@ -57,11 +65,11 @@ static bool update(struct worker *w, const struct plug_kind *k, void *old, const
 		return false;
 	if (!any)
 		return true;
-	if (!d || !d->ops->update)
+	if (!d || !(k->update || d->ops->update))
 		return kerr_set(err, KERR_UNSUPPORTED, "nothing of it can be changed while the machine runs");
-	if (!d->ops->update(d, new, err))
+	if (k->update ? !k->update(w, d, new, err) : !d->ops->update(d, new, err))
 		return false;
-	take_over(k, old, new);
+	take_over(k, k->schema, "", old, new);
 	plug_changed(w);
 	return true;
 }
@@ -90,7 +98,7 @@ static enum run_result cmd_update(struct client *client, json_object *raw, const
 	const struct plug_kind *k = plug_kind_named(a->kind), *found = NULL;
 	struct worker *w = client->worker;
 	enum run_result res = RUN_FAILED;
-	struct tell_device t;
+	struct tell_device t = { 0 };
 	struct fdset *fds;
 	void *old, *new;
 

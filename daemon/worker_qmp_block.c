@@ -2,7 +2,8 @@
 /*
  * QMP about disks: what there is, its counters, its size and its limits.
  *
- * Each image of a chain is two nodes, as with QEMU: TARGET-N-format and, below it, TARGET-N-storage; N counts from the top.
+ * Each image of a chain is two nodes, as with QEMU: TARGET-N-format and, below it, TARGET-N-storage; N counts from the top. What
+ * a client made by blockdev-add keeps its name.
  * What kvmd puts above (throttle, zero detection) is no node for clients.
  */
 #include <errno.h>
@@ -36,8 +37,12 @@ char *disk_qdev(const struct device *d)
 char *disk_node_name(const struct device *d, unsigned i, bool storage)
 {
 	const struct disk *disk = d->config;
-	g_autofree char *nth = disk->source.index ? g_strdup_printf(".%u", disk->source.index) : g_strdup("");  /* which medium */
+	const char *made = i || disk->source.index ? NULL : made_node_name(d, storage);
+	g_autofree char *nth = NULL;
 
+	if (made)
+		return g_strdup(made);
+	nth = disk->source.index ? g_strdup_printf(".%u", disk->source.index) : g_strdup("");  /* which medium */
 	return g_strdup_printf("%s%s-%u-%s", disk->target.dev, nth, i, storage ? "storage" : "format");
 }
 
@@ -172,7 +177,7 @@ static QMP(query_block)
 
 		bad = virtio_blk_trouble(dev);
 		if (t->n)
-			node_of(&node, d, t, 0, false);
+			node_of(&node, d, t, 0, made_node_bare(dev));
 		node.tune = d->iotune;
 		if (iotune_any(&d->iotune) && !node.tune.group_name)
 			node.tune.group_name = name;
@@ -200,7 +205,7 @@ static QMP(query_named_block_nodes)
 			continue;
 		struct chain_told *t = look_at(dev);
 
-		for (unsigned k = 0; k < 2 * t->n; k++) {
+		for (unsigned k = made_node_bare(dev); k < 2 * t->n; k++) {
 			struct qmp_node node;
 
 			node_of(&node, d, t, k / 2, k % 2);
@@ -208,6 +213,7 @@ static QMP(query_named_block_nodes)
 		}
 		chain_told_free(t);
 	}
+	made_nodes(c->worker, *reply);
 	return RUN_DONE;
 }
 

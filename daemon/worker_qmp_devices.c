@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP's way to plug devices: nodes and network back ends are made first, then device_add names them. The worker opens nothing:
- * a node's file is a set of add-fd ("/dev/fdset/N"), a tap is a descriptor of getfd. What a device has taken is gone with it.
+ * a node's file is a set of add-fd ("/dev/fdset/N"), a tap is a descriptor of getfd. A tap that a device has taken is gone with
+ * it; nodes stay until blockdev-del, and another device may have them then.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/worker_disks.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_qmp.h"
 #include "domain/commands_devices.h"
+#include "domain/commands_qmp_block.h"
+#include "domain/image.h"
 #include "domain/json.h"
 #include "hv/fdset.h"
 
@@ -22,9 +27,12 @@ struct made {
 	bool net;
 	int format;                     /* node: enum disk_format; ABSENT: the bare file */
 	bool readonly;
-	int fd;                         /* -1: a device has it, or it is `file`'s */
+	int fd;                         /* -1: a device has taken it (a tap), or it is `file`'s */
 	char *user;                     /* alias of the device that has taken it; NULL: none */
 	struct made *file;              /* node on another one */
+	char *filename;                 /* node with a descriptor: as it was named */
+	bool device;                    /* that is a block device */
+	char *below;                    /* node of a format with a descriptor: name of the node under it, made here */
 };
 
 static struct made *made_find(const struct worker *w, bool net, const char *name)
@@ -38,12 +46,16 @@ static struct made *made_find(const struct worker *w, bool net, const char *name
 	return NULL;
 }
 
-static bool in_use(struct worker *w, const struct made *m)
+static bool is_used(struct worker *w, const struct made *m)
 {
 	const struct plug_kind *k;
 
-	if (m->user && plug_find(w, m->user, &k))
-		return true;
+	return m->user && plug_find(w, m->user, &k);
+}
+
+/* Does a node of a format stand on it? */
+static bool has_above(const struct worker *w, const struct made *m)
+{
 	for (unsigned i = 0; i < w->made->len; i++)
 		if (((const struct made *)w->made->pdata[i])->file == m)
 			return true;
@@ -58,7 +70,29 @@ static void made_free(gpointer data)
 		close(m->fd);
 	g_free(m->name);
 	g_free(m->user);
+	g_free(m->filename);
+	g_free(m->below);
 	g_free(m);
+}
+
+/* Is it a name of a disk's chain, or of a node that was made along with another? */
+static bool node_taken(struct worker *w, const char *name)
+{
+	for (unsigned i = 0; w->made && i < w->made->len; i++)
+		if (!g_strcmp0(((const struct made *)w->made->pdata[i])->below, name))
+			return true;
+	for (unsigned i = 0; i < w->vm.devices->len; i++) {
+		const struct device *d = w->vm.devices->pdata[i];
+		g_autofree char *top = NULL, *storage = NULL;
+
+		if (!disk_of_device(d))
+			continue;
+		top = disk_node_name(d, 0, false);
+		storage = disk_node_name(d, 0, true);
+		if (!strcmp(top, name) || !strcmp(storage, name))
+			return true;
+	}
+	return false;
 }
 
 static struct made *made_new(struct worker *w, bool net, const char *name, GError **err)
@@ -69,7 +103,7 @@ static struct made *made_new(struct worker *w, bool net, const char *name, GErro
 		w->made = g_ptr_array_new_with_free_func(made_free);
 	if (!name || !*name)
 		return kerr_set(err, KERR_ARGS, net ? "the back end needs an 'id'" : "the node needs a 'node-name'"), NULL;
-	if (made_find(w, net, name))
+	if (made_find(w, net, name) || (!net && node_taken(w, name)))
 		return kerr_set(err, KERR_EXISTS, "the name '%s' is taken", name), NULL;
 	if (w->made->len >= MADE_MAX)
 		return kerr_set(err, KERR_LIMIT, "there are %u nodes and back ends already", MADE_MAX), NULL;
@@ -85,8 +119,8 @@ static enum run_result made_remove(struct worker *w, bool net, const char *name,
 
 	if (!m)
 		return kerr_set(err, KERR_NO_DEVICE, net ? "there is no network back end '%s'" : "there is no block node '%s' of blockdev-add", name), RUN_FAILED;
-	if (in_use(w, m))
-		return kerr_set(err, KERR_BUSY, "'%s' is in use%s%s", name, m->user ? " by device " : "", m->user ? m->user : ""), RUN_FAILED;
+	if (is_used(w, m) || has_above(w, m))
+		return kerr_set(err, KERR_BUSY, "'%s' is in use%s%s", name, is_used(w, m) ? " by device " : "", is_used(w, m) ? m->user : ""), RUN_FAILED;
 	g_ptr_array_remove(w->made, m);
 	return RUN_DONE;
 }
@@ -100,6 +134,8 @@ static bool file_node(struct worker *w, struct made *m, const struct args_blockd
 	if (a->file)
 		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", a->driver);
 	m->fd = qmp_fd_of_set(w, a->filename, a->readonly, err);
+	m->filename = g_strdup(a->filename);
+	m->device = !strcmp(a->driver, "host_device");
 	return m->fd >= 0;
 }
 
@@ -113,11 +149,13 @@ static bool below(struct worker *w, struct made *m, const struct args_blockdev_a
 	if (raw)
 		(void)json_object_object_get_ex(raw, "file", &o);
 	if (json_object_is_type(o, json_type_string)) {
-		m->file = made_find(w, false, json_object_get_string(o));
-		if (!m->file || m->file == m || m->file->format)
+		struct made *file = made_find(w, false, json_object_get_string(o));
+
+		if (!file || file == m || file->format)
 			return kerr_set(err, KERR_NO_DEVICE, "'file' names no node of a file: '%s'", json_object_get_string(o));
-		if (m->file->user || m->file->fd < 0)
-			return kerr_set(err, KERR_BUSY, "'%s' is in use", m->file->name);
+		if (is_used(w, file) || has_above(w, file))
+			return kerr_set(err, KERR_BUSY, "'%s' is in use", file->name);
+		m->file = file;
 		return true;
 	}
 	if (!json_object_is_type(o, json_type_object))
@@ -126,6 +164,8 @@ static bool below(struct worker *w, struct made *m, const struct args_blockdev_a
 	ok = json_to_struct(&args_blockdev_file_schema, inner, o, err);
 	inner->readonly |= a->readonly;
 	ok = ok && file_node(w, m, inner, err);
+	if (ok)                 /* as QEMU names them */
+		m->below = inner->node ? g_strdup(inner->node) : g_strdup_printf("#block%03u", w->nodes_made++);
 	schema_free(&args_blockdev_file_schema, inner);
 	return ok;
 }
@@ -154,6 +194,80 @@ static enum run_result blockdev_add(struct client *c, json_object *raw, const vo
 static enum run_result blockdev_del(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
 {
 	return made_remove(c->worker, false, ((const struct args_node *)args)->node, err);
+}
+
+/* --- what there is --- */
+
+const char *made_node_name(const struct device *d, bool storage)
+{
+	const struct worker *w = d->vm->owner;
+
+	for (unsigned i = 0; w->made && i < w->made->len; i++) {
+		const struct made *m = w->made->pdata[i];
+
+		if (m->net || g_strcmp0(m->user, d->id))
+			continue;
+		return !storage || !m->format ? m->name : m->file ? m->file->name : m->below;
+	}
+	return NULL;
+}
+
+bool made_node_bare(const struct device *d)
+{
+	const char *top = made_node_name(d, false);
+
+	return top && top == made_node_name(d, true);
+}
+
+static void add_node(json_object *list, const struct made *m, const struct made *holder, bool storage, const struct stat *st)
+{
+	const char *driver = storage ? holder->device ? "host_device" : "file" : m->format == FORMAT_QCOW2 ? "qcow2" : "raw";
+	struct image_info info = { .size = (uint64_t)st->st_size };
+	struct qmp_node n = { .file = holder->filename, .node = storage && m->format ? m->below : m->name, .drv = (char *)driver, .ro = m->readonly,
+		.detect = ZEROES_OFF, .cache = { .writeback = true } };
+	g_autofree uint8_t *head = NULL;
+	ssize_t got;
+
+	if (!storage && m->format == FORMAT_QCOW2) {    /* what it says of itself; a damaged one is told of when a device gets it */
+		head = g_malloc(IMAGE_PROBE_BYTES);
+		got = pread(holder->fd, head, IMAGE_PROBE_BYTES, 0);
+		if (got <= 0 || !image_probe(head, (size_t)got, (uint64_t)st->st_size, FORMAT_QCOW2, &info, NULL, NULL))
+			info = (struct image_info){ .size = (uint64_t)st->st_size };
+	}
+	n.image = (struct qmp_image){ .filename = holder->filename, .format = (char *)driver, .size = info.size, .actual = (uint64_t)st->st_blocks * 512,
+		.cluster = info.cluster_bits ? 1u << info.cluster_bits : 0, .dirty = info.incompatible & IMAGE_DIRTY, .backing_name = info.backing };
+	json_object_array_add(list, json_from_struct(&qmp_node_schema, &n, JSON_ALL));
+	image_info_clear(&info);
+}
+
+/* Does a device have it by the node above? */
+static bool below_used(struct worker *w, const struct made *m)
+{
+	for (unsigned i = 0; i < w->made->len; i++) {
+		const struct made *above = w->made->pdata[i];
+
+		if (above->file == m && is_used(w, above))
+			return true;
+	}
+	return false;
+}
+
+void made_nodes(struct worker *w, json_object *list)
+{
+	for (unsigned i = 0; w->made && i < w->made->len; i++) {
+		const struct made *m = w->made->pdata[i], *holder = m->file ? m->file : m;
+		struct stat st;
+
+		/* a device's are its own */
+		if (m->net || is_used(w, m) || holder->fd < 0 || fstat(holder->fd, &st))
+			continue;
+		if (below_used(w, m))
+			continue;
+		if (m->format)
+			add_node(list, m, holder, false, &st);
+		if (!m->file)
+			add_node(list, m, holder, true, &st);
+	}
 }
 
 /* --- network back ends --- */
@@ -196,7 +310,7 @@ static struct made *take(struct worker *w, bool net, const char *name, GError **
 		return kerr_set(err, KERR_ARGS, net ? "the card needs a 'netdev'" : "the disk needs a 'drive'"), NULL;
 	if (!m)
 		return kerr_set(err, KERR_NO_DEVICE, net ? "there is no network back end '%s'" : "there is no block node '%s'", name), NULL;
-	if (m->user || (m->fd < 0 && (!m->file || m->file->fd < 0)))
+	if (is_used(w, m) || (!net && has_above(w, m)) || (m->fd < 0 && !m->file))
 		return kerr_set(err, KERR_BUSY, "'%s' was given to a device already", name), NULL;
 	return m;
 }
@@ -217,14 +331,14 @@ static char *free_target(const struct machine *m)
 	return g_strdup("vdaa");
 }
 
-static void *make_disk(struct worker *w, const struct args_device_add *a, struct made *m)
+static void *make_disk(struct worker *w, const struct args_device_add *a, const struct made *m)
 {
 	struct disk *d = schema_new(&disk_schema);
 
 	d->type = DISK_FILE;
 	d->device = DISK_DEVICE_DISK;
 	d->driver.format = m->format ? m->format : FORMAT_RAW;
-	d->source.file.path = g_strdup_printf("/dev/fdset/%s", m->name);
+	d->source.file.path = g_strdup(m->file ? m->file->filename : m->filename);
 	d->source.file.fd = g_strdup("drive");
 	d->backing = schema_new(&disk_backing_schema);
 	d->target.dev = free_target(w->machine);
@@ -326,8 +440,11 @@ bool qmp_device_plug(struct worker *w, const struct args_device_add *a, GError *
 	ok = !m || (fd < 0 ? kerr_set(err, KERR_LIMIT, "no descriptors are left") : fdset_add(fds, name, fd, err));
 	ok = ok ? plug_in(w, k, config, fds, err) : (schema_free(k->schema, config), false);
 	fdset_free(fds);
-	if (ok && m) {          /* it is the device's, and goes with it */
+	if (ok && m) {
+		g_free(m->user);
 		m->user = g_strdup(alias);
+	}
+	if (ok && net) {        /* it is the device's, and goes with it */
 		close(holder->fd);
 		holder->fd = -1;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How fast the guest changes its memory: KVM notes each page that is written for the time of the measurement; what devices write
- * for the guest is not in it. Logging costs the guest a fault per page, and large pages until they are made again: so it is on for
+ * How fast the guest changes its memory: KVM notes each page that is written for the time of the measurement, and guest RAM each that
+ * a device writes (ram_track); a page counts once. Logging costs the guest a fault per page, and large pages until they are made again: so it is on for
  * that time only.
  */
 #include <errno.h>
@@ -68,8 +68,8 @@ static uint64_t dirty_pages(struct vm *vm)
 		if (!words || s.size != dirty.sizes[i])
 			continue;
 		bits = g_new0(unsigned long, words);
-		if (vm->accel->dirty(vm, &s, bits) < 0)
-			continue;
+		(void)vm->accel->dirty(vm, &s, bits);   /* what devices wrote counts all the same */
+		ram_tracked(&vm->ram, i, bits);
 		for (size_t w = 0; w < words; w++)
 			n += (unsigned)__builtin_popcountl(bits[w]);
 	}
@@ -83,6 +83,7 @@ static gboolean measured(gpointer arg)
 	uint64_t pages = dirty_pages(vm);
 
 	(void)log_pieces(vm, false);
+	(void)ram_track(&vm->ram, false, NULL);
 	dirty.rate = (uint64_t)((double)pages * PAGE / seconds) >> 20;
 	dirty.status = MEASURED;
 	publish(vm);
@@ -99,7 +100,11 @@ static QMP(calc_dirty_rate)
 		return kerr_set(err, KERR_UNSUPPORTED, "calc-dirty-rate: kvmd counts with KVM's dirty bitmap: leave 'mode' out"), RUN_FAILED;
 	if (dirty.status == MEASURING)
 		return kerr_set(err, KERR_BUSY, "calc-dirty-rate: it is being measured already"), RUN_FAILED;
+	if (!ram_track(&w->vm.ram, true, err))
+		return RUN_FAILED;
 	r = w->vm.accel->dirty ? log_pieces(&w->vm, true) : -ENOTSUP;
+	if (r < 0)
+		(void)ram_track(&w->vm.ram, false, NULL);
 	if (r < 0)
 		return kerr_errno(err, -r, "calc-dirty-rate: note which pages are written"), RUN_FAILED;
 	dirty.status = MEASURING;

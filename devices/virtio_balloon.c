@@ -109,7 +109,7 @@ static void give_back(struct balloon_device *b, void *host, uint64_t len)
 	const struct ram *ram = &b->virtio.head.dev.vm->ram;
 
 	/* fails for parts of huge pages, which then simply stay */
-	(void)madvise(host, len, ram->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
+	(void)madvise(host, len, ram_discard_advice(ram));
 }
 
 static gint by_number(gconstpointer a, gconstpointer b, gpointer unused)

@@ -114,7 +114,7 @@ static bool discard(struct mem_device *m, uint64_t first, uint64_t n)
 	struct ram *ram = &m->virtio.head.dev.vm->ram;
 	uint64_t at = first * m->space.block_size, len = n * m->space.block_size;
 
-	if (madvise(m->host + at, len, ram->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED))
+	if (madvise(m->host + at, len, ram_discard_advice(ram)))
 		return false;
 	ram_mark(ram, m->space.addr + at, len);
 	return true;
@@ -335,8 +335,9 @@ static bool mem_realize(struct virtio *v, struct fdset *fds, GError **err)
 	const struct memdev_target *t = &config->target;
 	struct vm *vm = v->head.dev.vm;
 	uint64_t block = t->block ? t->block : 2ull << 20;
+	g_autofree char *own = g_strdup_printf("memory:%s", config->alias ? config->alias : "");
 	const struct ram_piece *p;
-	int rc;
+	int rc, fd = -1;
 
 	m->piece = -1;
 	if (config->model != MEMDEV_VIRTIO_MEM || block < BLOCK_MIN || (block & (block - 1)) || !t->size || t->size % block || t->requested > t->size || t->requested % block)
@@ -345,9 +346,12 @@ static bool mem_realize(struct virtio *v, struct fdset *fds, GError **err)
 	if (t->size / block > BLOCKS_MAX)
 		return kerr_set(err, KERR_LIMIT, "virtio-mem of %" G_GUINT64_FORMAT " KiB has more than %u blocks of %" G_GUINT64_FORMAT " KiB: write a larger <block>",
 			t->size >> 10, BLOCKS_MAX, block >> 10);
-	m->piece = ram_add(&vm->ram, t->size, MAX(ALIGN, block), err);
+	if (fds && fdset_has(fds, own))         /* it comes while the machine runs */
+		fd = fdset_take(fds, own, NULL);
+	m->piece = ram_add(&vm->ram, t->size, MAX(ALIGN, block), fd, err);
 	if (m->piece < 0)
 		return false;
+	vm->ram.pieces[m->piece].node = t->node == UINT32_MAX ? 0 : t->node;
 	p = &vm->ram.pieces[m->piece];
 	rc = vm->accel->map(vm, &(struct slot){ .id = (unsigned)m->piece, .gpa = p->gpa, .size = p->size, .host = p->host });
 	if (rc < 0)

@@ -466,9 +466,11 @@ uint64_t virtq_gpa(const struct ram *ram, const void *host)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(ram->pieces); i++) {
 		const struct ram_piece *p = &ram->pieces[i];
-		uintptr_t at = (uintptr_t)host - (uintptr_t)p->host;
+		/* regions stay where they are also when they have gone */
+		const uint8_t *base = p->base ? p->base : p->host;
+		uintptr_t at = (uintptr_t)host - (uintptr_t)base;
 
-		if (p->host && (uintptr_t)host >= (uintptr_t)p->host && at < p->size)
+		if (base && (uintptr_t)host >= (uintptr_t)base && at < MAX(p->size, p->room))
 			return p->gpa + at;
 	}
 	g_assert_not_reached();

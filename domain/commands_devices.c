@@ -10,8 +10,14 @@
 #define WORD(m, text, ...) STR(T, m, NULL, 0, text, ##__VA_ARGS__)
 #define XML_FILE(text) F_NUM(T, xml, char *, NULL, kind_str, 1, 16u << 20, REQUIRED | POSITIONAL | FILE_TEXT, text)
 
+#define T struct device_note
+static const struct field device_note_fields[] = { WORD(text, "a sentence"), END };
+S(device_note, "something to know");
+#undef T
+
 #define T struct tell_device
-static const struct field tell_device_fields[] = { WORD(alias, "the device's alias"), END };
+static const struct field tell_device_fields[] = { WORD(alias, "the device's alias"),
+	LIST(T, notes, NULL, device_note_schema_of, 100, 0, "what is kept of it and has no effect yet"), END };
 ASK(tell_device, "a device");
 #undef T
 

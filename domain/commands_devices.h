@@ -24,7 +24,8 @@ struct ask_attach_interface {
 	uint32_t timeout;
 };
 struct ask_detach_interface { char *type, *mac; ASK_WHERE; uint32_t timeout; bool force; };
-struct tell_device { char *alias; };
+struct device_note { char *text; };
+struct tell_device { char *alias; GPtrArray *notes; /* struct device_note */ };
 
 /* --- kvmd to the machine --- */
 struct device_fd { char *name; };

@@ -188,6 +188,15 @@ static void disk_inherit(struct disk *new, const struct disk *old)
 		new->driver.format = old->driver.format;
 }
 
+static void memdev_inherit(struct memdev *new, const struct memdev *old)
+{
+	if (!new->target.block)
+		new->target.block = old->target.block;
+	if (new->target.node == UINT32_MAX)
+		new->target.node = old->target.node;
+	new->target.current = old->target.current;
+}
+
 void device_inherit(const struct field *row, void *new, const void *old)
 {
 	struct device_base *a = device_base(row, new), *b = device_base(row, (void *)(uintptr_t)old);
@@ -204,6 +213,8 @@ void device_inherit(const struct field *row, void *new, const void *old)
 	} else if (row->sub == &iface_schema) {
 		inherit_text(&((struct iface *)new)->mac, ((const struct iface *)old)->mac);
 		inherit_text(&((struct iface *)new)->target, ((const struct iface *)old)->target);
+	} else if (row->sub == &memdev_schema) {
+		memdev_inherit(new, old);
 	} else if (row->sub == &channel_schema && ((struct chardev *)new)->type == ((const struct chardev *)old)->type) {
 		inherit_text(&((struct chardev *)new)->source.path.path, ((const struct chardev *)old)->source.path.path);
 	}
@@ -267,9 +278,17 @@ static bool rng_fits(const void *like, const void *dev)
 	return !a->backend.model || a->backend.model == b->backend.model;
 }
 
+static bool memdev_fits(const void *like, const void *dev)
+{
+	const struct memdev *a = like, *b = dev;
+
+	return a->model == b->model && a->target.size == b->target.size && (a->target.node == UINT32_MAX || a->target.node == b->target.node) &&
+		(!a->target.block || a->target.block == b->target.block);
+}
+
 static const struct { const struct schema *schema; bool (*fits)(const void *like, const void *dev); } matches[] = {
 	{ &disk_schema, disk_fits }, { &iface_schema, iface_fits }, { &channel_schema, chardev_fits }, { &console_schema, chardev_fits },
-	{ &controller_schema, controller_fits }, { &rng_schema, rng_fits },
+	{ &controller_schema, controller_fits }, { &rng_schema, rng_fits }, { &memdev_schema, memdev_fits },
 };
 
 static bool fits(const struct field *row, void *like, void *dev)

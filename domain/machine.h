@@ -111,6 +111,7 @@ void machine_place(struct machine *, struct report *);
 void machine_place_pci(struct devices *, struct report *);
 /* Warns of each element that says more than its defaults and has no effect yet (NOT_YET). The machine as read, before machine_fill. */
 void machine_unused(const struct machine *, struct report *);
+void schema_unused(const struct schema *, const void *obj, struct report *);    /* the same for a part of one */
 /* Something that a start refuses (harmless: that the guest can do without), of which kvmd has no device yet. */
 struct lack {
 	const void *obj;                /* struct it is about; places of reports know it */

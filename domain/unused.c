@@ -120,9 +120,14 @@ static void look(const struct schema *s, const void *obj, struct report *r, GHas
 	}
 }
 
-void machine_unused(const struct machine *m, struct report *r)
+void schema_unused(const struct schema *s, const void *obj, struct report *r)
 {
 	g_autoptr(GHashTable) cache = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_ptr_array_unref);
 
-	look(&machine_schema, m, r, cache);
+	look(s, obj, r, cache);
+}
+
+void machine_unused(const struct machine *m, struct report *r)
+{
+	schema_unused(&machine_schema, m, r);
 }

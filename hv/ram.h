@@ -14,24 +14,44 @@
 #define RAM_BOOT_PIECES 2       /* what is there when the guest boots */
 #define RAM_PIECES 18           /* and regions of memory devices */
 
-struct ram_piece { uint64_t gpa, size; uint8_t *host; uint64_t offset; /* in the file */ };
+struct ram_piece {
+	uint64_t gpa, size;
+	uint8_t *host;                  /* NULL: nothing is there (now); published last, so that other threads may look at any time */
+	uint64_t offset;                /* of its pages among all; in the file, where it is a part of that */
+	int fd;                         /* a file of its own; -1: a part of the machine's */
+	uint32_t node;                  /* of the guest; of memory devices */
+	/* A region's place outlives it: whoever comes next and fits gets it. */
+	uint8_t *base;                  /* NULL: no place */
+	uint64_t room;
+};
 struct ram {
 	int fd;
 	uint64_t size;                  /* bytes of RAM at boot, multiple of 4 KiB */
-	uint64_t total;                 /* bytes of the file that are in use, regions included */
-	struct ram_piece pieces[RAM_PIECES];    /* sorted; the second may be empty, those without host hold nobody's place */
-	unsigned long *dirty;           /* bit per page of the file (not of GPA); NULL: not tracked. Set atomically */
+	uint64_t total;                 /* bytes that have bits in `dirty`: RAM and the places of regions */
+	struct ram_piece pieces[RAM_PIECES];    /* sorted; the second may be empty */
+	unsigned long *dirty;           /* bit per page by its offset (not GPA); NULL: not tracked. Set atomically */
+	unsigned long *kept;            /* `dirty` while it is not wanted, or the same; NULL: never was */
+	uint64_t kept_pages;
 };
 /* Maps fd (taken over) of at least size bytes. *err: NO_MEMORY, ARGS. */
 bool ram_init(struct ram *, int fd, uint64_t size, GError **err);
 /* Private anonymous memory instead, for tests. */
 bool ram_init_anon(struct ram *, uint64_t size, GError **err);
 void ram_finish(struct ram *);
-/* One more region of the file, above all others, at a multiple of align (a power of two): the number of its piece, -1 and
- * *err (LIMIT, ARGS, NO_MEMORY). Equal regions that are added again after ram_remove get their places again. Main thread;
- * vCPUs and loops do not use guest memory meanwhile. */
-int ram_add(struct ram *, uint64_t size, uint64_t align, GError **err);
+/*
+ * One more region, above all others, at a multiple of align (a power of two): the number of its piece, -1 and *err (LIMIT,
+ * ARGS, NO_MEMORY, BUSY: pages are tracked just now). fd: its file (taken over, also on failure); -1: the next part of the
+ * machine's. Regions that are added after ram_remove get the first place that fits. Main thread; others may use memory meanwhile.
+ */
+int ram_add(struct ram *, uint64_t size, uint64_t align, int fd, GError **err);
+/* The accelerator has it no more. Who still holds an address in it (a request in flight) finds memory there that is nobody's. */
 void ram_remove(struct ram *, int piece);
+/* Whether files stand behind a piece: such pages go back to the host by MADV_REMOVE, others by MADV_DONTNEED. */
+int ram_discard_advice(const struct ram *);
+/* Begins (all is clean) or ends to note which pages are written other than by vCPUs. false: *err. Main thread. */
+bool ram_track(struct ram *, bool on, GError **err);
+/* Adds what was noted of a piece to a bitmap of it (bit 0: its first page), as KVM's log is one. Main thread. */
+void ram_tracked(const struct ram *, unsigned piece, unsigned long *bits);
 /* false when any byte is outside RAM; nothing is copied then. */
 bool ram_read(const struct ram *, uint64_t gpa, void *to, uint64_t len);
 bool ram_write(struct ram *, uint64_t gpa, const void *from, uint64_t len);

@@ -169,12 +169,27 @@ static void print_define(const struct call *c, json_object *o)
 		printf("domain '%s' %s, uuid %s\n", str(o, "name"), flag(o, "created") ? "defined" : "redefined", str(o, "uuid"));
 }
 
-static void print_start(const struct call *c, json_object *o)
+static void print_notes(json_object *o)
 {
 	json_object *notes = list(o, "notes");
 
-	for (size_t i = 0; notes && i < json_object_array_length(notes); i++)
-		fprintf(stderr, "note: %s\n", str(json_object_array_get_idx(notes, i), "text"));
+	for (size_t i = 0; notes && i < json_object_array_length(notes); i++) {
+		fputs("note: ", stderr);
+		put_text(stderr, str(json_object_array_get_idx(notes, i), "text"));
+		fputc('\n', stderr);
+	}
+}
+
+static void print_device(const struct call *c, json_object *o)
+{
+	print_notes(o);
+	json_object_object_del(o, "notes");
+	print_struct(o, 0);
+}
+
+static void print_start(const struct call *c, json_object *o)
+{
+	print_notes(o);
 	if (!c->quiet)
 		printf("domain '%s' started\n", c->vm);
 }
@@ -336,6 +351,8 @@ static const struct {
 	{ "domstats", print_domstats },
 	{ "define", print_define },
 	{ "start", print_start },
+	{ "attach-device", print_device },
+	{ "update-device", print_device },
 	{ "dommemstat", print_memstat },
 	{ "setmem", .said = "domain '%s': the amount of memory is changed\n" },
 	{ "update-memory-device", .said = "domain '%s': the memory device's size is changed\n" },

@@ -15,6 +15,8 @@
 #include "hv/x86/smbios.h"
 
 #define COM_PORTS 4
+#define REGION_ALIGN (1ull << 30)
+#define REGION_END (1ull << 46)
 #define DISTANCE_LOCAL 10
 #define DISTANCE_REMOTE 20
 
@@ -49,6 +51,26 @@ static bool in_set(const char *set, unsigned n)
 	return false;
 }
 
+/*
+ * Where regions may come to that are not there yet: behind those that are, as much as <maxMemory> allows, with each at a whole
+ * GiB. Linux learns from it how far memory may ever reach.
+ */
+static void add_room(const struct vm *vm, struct numa *n, uint32_t node)
+{
+	const struct memory *m = &vm->def->memory;
+	uint64_t base = RAM_HOLE_END, room;
+
+	if (m->max <= m->size)
+		return;
+	for (unsigned i = 1; i < RAM_PIECES; i++)
+		base = MAX(base, vm->ram.pieces[i].gpa + MAX(vm->ram.pieces[i].size, vm->ram.pieces[i].room));
+	base = (base + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1);
+	room = m->max - m->size + MIN(m->slots, RAM_PIECES) * REGION_ALIGN;
+	room = (room + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1);
+	if (base < REGION_END && room <= REGION_END - base)
+		n->mems[n->n_mems++] = (struct acpi_mem){ .base = base, .size = room, .node = node, .hotplug = true };
+}
+
 /* Cells take their memory from the pieces of RAM in order; what cells leave over goes to the last. */
 static void share_memory(const struct vm *vm, struct numa *n)
 {
@@ -56,7 +78,7 @@ static void share_memory(const struct vm *vm, struct numa *n)
 	unsigned cell = 0;
 	uint64_t left = ((const struct numa_cell *)g_ptr_array_index(cells, 0))->memory;
 
-	n->mems = g_new0(struct acpi_mem, cells->len + RAM_PIECES);
+	n->mems = g_new0(struct acpi_mem, cells->len + RAM_PIECES + 1);
 	for (unsigned i = 0; i < RAM_BOOT_PIECES; i++) {
 		const struct ram_piece *p = &vm->ram.pieces[i];
 
@@ -73,14 +95,13 @@ static void share_memory(const struct vm *vm, struct numa *n)
 				left = ((const struct numa_cell *)g_ptr_array_index(cells, ++cell))->memory;
 		}
 	}
-	/* regions of memory devices: they were made in the definition's order */
-	for (unsigned i = RAM_BOOT_PIECES; i < RAM_PIECES && vm->ram.pieces[i].host; i++) {
-		const struct memdev *d = i - RAM_BOOT_PIECES < list_len(vm->def->devices.memdevs) ?
-			list_at(memdev, vm->def->devices.memdevs, i - RAM_BOOT_PIECES) : NULL;
+	for (unsigned i = RAM_BOOT_PIECES; i < RAM_PIECES; i++) {
+		const struct ram_piece *p = &vm->ram.pieces[i];
 
-		n->mems[n->n_mems++] = (struct acpi_mem){ .base = vm->ram.pieces[i].gpa, .size = vm->ram.pieces[i].size,
-			.node = d && d->target.node < cells->len ? d->target.node : 0, .hotplug = true };
+		if (p->host)
+			n->mems[n->n_mems++] = (struct acpi_mem){ .base = p->gpa, .size = p->size, .node = p->node < cells->len ? p->node : 0, .hotplug = true };
 	}
+	add_room(vm, n, cells->len - 1);
 }
 
 static void add_numa(const struct vm *vm, struct acpi_params *p, struct numa *n)

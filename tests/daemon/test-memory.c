@@ -61,7 +61,7 @@ static struct rig *rig_new(const char *type, const char *json, uint64_t features
 	struct rig *r = the = &rigs[rigs_n++];
 
 	r->f = fake_vm();
-	g_clear_pointer(&r->f->vm.ram.dirty, g_free);
+	(void)ram_track(&r->f->vm.ram, false, NULL);
 	ram_finish(&r->f->vm.ram);
 	g_assert_true(ram_init_anon(&r->f->vm.ram, 8 * MIB, NULL));
 	fake_add(r->f, "pci-host", NULL);

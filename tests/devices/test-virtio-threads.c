@@ -24,7 +24,7 @@ struct rig {
 static void rig_make(struct rig *r)
 {
 	*r = (struct rig){ .f = fake_vm() };
-	g_clear_pointer(&r->f->vm.ram.dirty, g_free);
+	(void)ram_track(&r->f->vm.ram, false, NULL);
 	r->loop = loop_new("io", r->f->clock);
 	g_assert_true(loop_start(r->loop, NULL));
 	r->f->vm.loops[0] = r->loop;

@@ -101,7 +101,7 @@ static void test_target(void)
 	struct vdrv d;
 
 	/* 1 MiB of RAM leaves no room for a target below: this one has more */
-	g_clear_pointer(&f->vm.ram.dirty, g_free);
+	(void)ram_track(&f->vm.ram, false, NULL);
 	ram_finish(&f->vm.ram);
 	g_assert_true(ram_init_anon(&f->vm.ram, 8 << 20, NULL));
 	fake_add(f, "pci-host", NULL);

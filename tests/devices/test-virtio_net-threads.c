@@ -62,7 +62,7 @@ static int new_network(struct rig *r)
 static void rig_make(struct rig *r)
 {
 	*r = (struct rig){ .f = fake_vm() };
-	g_clear_pointer(&r->f->vm.ram.dirty, g_free);
+	(void)ram_track(&r->f->vm.ram, false, NULL);
 	r->loop = loop_new("io", r->f->clock);
 	loop_set_polling(r->loop, 2000, 0, 2);
 	g_assert_true(loop_start(r->loop, NULL));

@@ -38,14 +38,14 @@ struct fake *fake_vm(void)
 	f->vm.owner = f;
 	f->vm.on_request = on_request;
 	g_assert(ram_init_anon(&f->vm.ram, FAKE_RAM, NULL));
-	f->vm.ram.dirty = g_new0(unsigned long, FAKE_RAM / 4096 / (8 * sizeof(long)));
+	g_assert_true(ram_track(&f->vm.ram, true, NULL));
 	return f;
 }
 
 void fake_free(struct fake *f)
 {
 	fake_step(f);
-	g_clear_pointer(&f->vm.ram.dirty, g_free);
+	(void)ram_track(&f->vm.ram, false, NULL);
 	vm_finish(&f->vm);
 	fdset_free(f->fds);
 	loop_free(f->loop);

@@ -128,51 +128,130 @@ static void test_regions(void)
 	int a, b;
 
 	g_assert_true(ram_init(&r, memfd(size + 2 * more), size, NULL));
-	r.dirty = g_new0(unsigned long, 1);
 	g_assert_null(ram_host(&r, RAM_HOLE_END, 1));
-	a = ram_add(&r, more, GIB, &err);
+	a = ram_add(&r, more, GIB, -1, &err);
 	g_assert_no_error(err);
-	b = ram_add(&r, more, GIB, &err);
+	b = ram_add(&r, more, GIB, -1, &err);
 	g_assert_cmpint(a, ==, 2);
 	g_assert_cmpint(b, ==, 3);
 	g_assert_cmpuint(r.pieces[a].gpa, ==, RAM_HOLE_END);
 	g_assert_cmpuint(r.pieces[b].gpa, ==, RAM_HOLE_END + GIB);
 	g_assert_cmpuint(r.size, ==, size);
 	g_assert_cmpuint(r.total, ==, size + 2 * more);
+	g_assert_true(ram_track(&r, true, NULL));
 	g_assert_true(ram_write(&r, RAM_HOLE_END + GIB + more - 1, &c, 1));
 	g_assert_false(ram_write(&r, RAM_HOLE_END + GIB + more, &c, 1));
 	g_assert_null(ram_host(&r, RAM_HOLE_END + more - 1, 2));
 	g_assert_true(is_dirty(&r, (size + 2 * more) / 4096 - 1));
 	g_assert_cmpint(pread(r.fd, &c, 1, (off_t)(size + 2 * more - 1)), ==, 1);
 	g_assert_cmpint(c, ==, 'y');
-	/* no more in the file; no more places */
-	g_assert_cmpint(ram_add(&r, more, GIB, &err), ==, -1);
+	/* while pages are noted there is no place for what has no bits */
+	g_assert_cmpint(ram_add(&r, more, GIB, -1, &err), ==, -1);
 	g_assert_error(err, kerr_quark(), KERR_ARGS);
 	g_clear_error(&err);
-	g_assert_cmpint(ram_add(&r, 4097, GIB, NULL), ==, -1);
+	g_assert_cmpint(ram_add(&r, 128 * GIB, GIB, memfd(128 * GIB), &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_BUSY);
+	g_clear_error(&err);
+	g_assert_true(ram_track(&r, false, NULL));
+	g_assert_null(r.dirty);
+	/* no more in the file; no more places */
+	g_assert_cmpint(ram_add(&r, more, GIB, -1, &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_ARGS);
+	g_clear_error(&err);
+	g_assert_cmpint(ram_add(&r, 4097, GIB, -1, NULL), ==, -1);
 	ram_remove(&r, a);
 	g_assert_null(ram_host(&r, RAM_HOLE_END, 1));
 	g_assert_nonnull(ram_host(&r, RAM_HOLE_END + GIB, 1));
-	g_assert_cmpint(ram_add(&r, more, GIB, NULL), ==, a);
+	g_assert_cmpint(ram_add(&r, more, GIB, -1, NULL), ==, a);
 	g_assert_cmpuint(r.pieces[a].gpa, ==, RAM_HOLE_END);
 	/* who comes again finds zeroes */
 	ram_remove(&r, b);
-	g_assert_cmpint(ram_add(&r, more, GIB, NULL), ==, b);
+	g_assert_cmpint(ram_add(&r, more, GIB, -1, NULL), ==, b);
 	g_assert_true(ram_read(&r, RAM_HOLE_END + GIB + more - 1, &c, 1));
 	g_assert_cmpint(c, ==, 0);
 	ram_finish(&r);
 	g_assert_true(ram_init_anon(&r, size, NULL));
 	for (int i = RAM_BOOT_PIECES; i < RAM_PIECES; i++)
-		g_assert_cmpint(ram_add(&r, more, 4096, NULL), ==, i);
-	g_assert_cmpint(ram_add(&r, more, 4096, &err), ==, -1);
+		g_assert_cmpint(ram_add(&r, more, 4096, -1, NULL), ==, i);
+	g_assert_cmpint(ram_add(&r, more, 4096, -1, &err), ==, -1);
 	g_assert_error(err, kerr_quark(), KERR_LIMIT);
 	ram_finish(&r);
+}
+
+/* Regions in files of their own, which come while others look. */
+static void test_own_files(void)
+{
+	g_autoptr(GError) err = NULL;
+	uint64_t size = 64 * KIB, more = 128 * KIB;
+	int a, b, fd = memfd(more);
+	struct ram r;
+	uint8_t *late;
+	char c = 'y';
+
+	g_assert_true(ram_init(&r, memfd(size), size, NULL));
+	a = ram_add(&r, more, GIB, dup(fd), &err);
+	g_assert_no_error(err);
+	b = ram_add(&r, 2 * GIB, GIB, memfd(2 * GIB), NULL);
+	g_assert_cmpuint(r.pieces[a].gpa, ==, RAM_HOLE_END);
+	g_assert_cmpuint(r.pieces[b].gpa, ==, RAM_HOLE_END + GIB);
+	g_assert_true(ram_write(&r, RAM_HOLE_END + more - 1, &c, 1));
+	g_assert_cmpint(pread(fd, &c, 1, (off_t)more - 1), ==, 1);
+	g_assert_cmpint(c, ==, 'y');
+	g_assert_null(ram_host(&r, RAM_HOLE_END + more, 1));
+	/* a file that is too small, or none */
+	g_assert_cmpint(ram_add(&r, more, GIB, memfd(more - 4096), &err), ==, -1);
+	g_assert_error(err, kerr_quark(), KERR_ARGS);
+	g_clear_error(&err);
+	/* who wrote there when it went away writes to nobody's memory, and it costs the file nothing */
+	late = ram_host(&r, RAM_HOLE_END, more);
+	ram_remove(&r, a);
+	late[0] = late[more - 1] = 1;
+	g_assert_null(ram_host(&r, RAM_HOLE_END, 1));
+	g_assert_cmpint(pread(fd, &c, 1, (off_t)more - 1), ==, 1);
+	g_assert_cmpint(c, ==, 0);
+	/* the place has room for more than was there, and not for anything */
+	g_assert_cmpint(ram_add(&r, GIB, GIB, memfd(GIB), NULL), ==, a);
+	g_assert_true(ram_host(&r, RAM_HOLE_END, GIB) == late && !late[0]);
+	ram_remove(&r, a);
+	g_assert_cmpint(ram_add(&r, 2 * GIB, GIB, memfd(2 * GIB), NULL), ==, b + 1);
+	g_assert_cmpuint(r.pieces[b + 1].gpa, ==, RAM_HOLE_END + 3 * GIB);
+	/* as a bitmap of a piece that begins amidst a word, without its neighbours */
+	{
+		g_autofree unsigned long *bits = g_new0(unsigned long, 2 * GIB / 4096 / 64);
+
+		g_assert_true(ram_track(&r, true, NULL));
+		g_assert_true(ram_fill(&r, 64 * KIB - 4096, 1, 4096));
+		g_assert_true(ram_fill(&r, RAM_HOLE_END + GIB, 1, 1));
+		g_assert_true(ram_fill(&r, RAM_HOLE_END + GIB + 127 * 4096, 1, 1));
+		g_assert_true(ram_fill(&r, RAM_HOLE_END + 3 * GIB, 1, 1));
+		bits[1] = 1;            /* KVM's */
+		ram_tracked(&r, (unsigned)b, bits);
+		g_assert_cmphex(bits[0], ==, 1);
+		g_assert_cmphex(bits[1], ==, 1ul | 1ul << 63);
+		g_assert_cmphex(bits[2 * GIB / 4096 / 64 - 1], ==, 0);
+		bits[0] = bits[1] = 0;
+		ram_tracked(&r, 0, bits);
+		g_assert_cmphex(bits[0], ==, 1ul << 15);
+		g_assert_true(ram_track(&r, false, NULL));
+	}
+	/* what is noted covers all, and again in the next round */
+	for (int i = 0; i < 2; i++) {
+		g_assert_true(ram_track(&r, true, NULL));
+		g_assert_false(is_dirty(&r, (r.pieces[b].offset + GIB) / 4096));
+		g_assert_true(ram_fill(&r, RAM_HOLE_END + 2 * GIB, 1, 1));
+		g_assert_true(is_dirty(&r, (r.pieces[b].offset + GIB) / 4096));
+		g_assert_true(ram_track(&r, false, NULL));
+		ram_mark(&r, RAM_HOLE_END + 2 * GIB, 1);
+	}
+	ram_finish(&r);
+	close(fd);
 }
 
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/ram/small", test_small);
+	g_test_add_func("/ram/own-files", test_own_files);
 	g_test_add_func("/ram/hole", test_hole);
 	g_test_add_func("/ram/dirty", test_dirty);
 	g_test_add_func("/ram/refused", test_refused);

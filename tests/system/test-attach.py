@@ -333,13 +333,34 @@ def case_qmp(k):
     fails('not there', 'blockdev-add', driver='nbd', node_name='x')
     fails('no node', 'blockdev-add', driver='raw', node_name='x', file='nothing')
     fails('set 999', 'blockdev-add', driver='raw', node_name='x', file={'driver': 'file', 'filename': '/dev/fdset/999'})
+
+    def nodes():
+        return {x['node-name']: x for x in q.ask('query-named-block-nodes')['return']}
+    others = set(nodes())
     assert q.ask('blockdev-add', driver='raw', node_name='d0', file={'driver': 'file', 'filename': f'/dev/fdset/{n}'}) == {'return': {}}
+    # two nodes, of which one got its name by itself; a device that has them shows the same ones
+    seen = nodes()
+    auto = (set(seen) - others - {'d0'}).pop()
+    assert auto.startswith('#block') and (seen['d0']['drv'], seen[auto]['drv']) == ('raw', 'file'), seen
+    assert seen['d0']['file'] == f'/dev/fdset/{n}' and seen['d0']['image']['virtual-size'] == os.path.getsize(img), seen['d0']
+    keys = seen['d0'].keys()
+    fails('taken', 'blockdev-add', driver='file', node_name=auto, filename=f'/dev/fdset/{n}')
+    assert q.ask('blockdev-add', driver='file', node_name='bare', filename=f'/dev/fdset/{n}') == {'return': {}}
+    assert q.ask('blockdev-add', driver='raw', node_name='on', file='bare') == {'return': {}}
+    fails('in use', 'blockdev-del', node_name='bare')
+    fails('in use', 'blockdev-add', driver='raw', node_name='too', file='bare')
+    assert set(nodes()) - others == {'d0', auto, 'bare', 'on'}, nodes()
+    for name in 'on', 'bare':
+        assert q.ask('blockdev-del', node_name=name) == {'return': {}}
+    assert set(nodes()) - others == {'d0', auto}, nodes()
     fails('taken', 'blockdev-add', driver='raw', node_name='d0', file={'driver': 'file', 'filename': f'/dev/fdset/{n}'})
     fails('no block node', 'device_add', driver='virtio-blk-pci', id='disk9', drive='d1')
     fails('addr', 'device_add', driver='virtio-blk-pci', id='disk9', drive='d0', addr='0x20')
     fails('no id', 'device_add', driver='virtio-blk-pci', id='9', drive='d0')
     assert q.ask('device_add', driver='virtio-blk-pci', id='disk9', drive='d0', addr='0x7') == {'return': {}}
     assert [d for d in q.ask('query-pci')['return'][0]['devices'] if d['slot'] == 7]
+    assert set(nodes()) - others == {'d0', auto} and nodes()['d0'].keys() == keys, (nodes(), keys)
+    assert [b['inserted']['node-name'] for b in q.ask('query-block')['return'] if b['device'] == 'drive-disk9'] == ['d0']
     fails('already|taken', 'device_add', driver='virtio-blk-pci', id='disk8', drive='d0')
     fails('taken', 'device_add', driver='virtio-rng-pci', id='disk9')
     fails('in use', 'blockdev-del', node_name='d0')
@@ -358,9 +379,42 @@ def case_qmp(k):
     q.ask('system_reset')
     q.wait('DEVICE_DELETED')
     k.until(lambda: k.ctl('dumpxml', 'f').stdout == before, 10, 'the machine is as before')
+    # the node stays, and another device may have it
+    assert set(nodes()) - others == {'d0', auto}, nodes()
+    assert q.ask('device_add', driver='virtio-blk-pci', id='disk9', drive='d0') == {'return': {}}
+    assert q.ask('device_del', id='disk9') == {'return': {}}
+    q.ask('system_reset')
+    q.wait('DEVICE_DELETED')
     assert q.ask('blockdev-del', node_name='d0') == {'return': {}}
+    assert set(nodes()) == others
     q.ask('remove-fd', fdset_id=n)
     assert img not in open_files(k, 'f')
+
+
+def case_order(k):
+    """Boot order and startup policy: recorded in machine and definition, with the word that nothing reads the order yet."""
+    a, b = image(k, 'a.img'), image(k, 'b.img')
+
+    def disk(img, target, order='', policy='', more=''):
+        return f"""<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{img}'{policy and f" startupPolicy='{policy}'"}/>
+                   <target dev='{target}' bus='virtio'/>{order and f"<boot order='{order}'/>"}{more}</disk>"""
+    start(k, flat('f', disk(a, 'vda', 1) + disk(b, 'vdb', 2)), 'f')
+    pid = k.json('dominfo', 'f')['pid']
+    p = k.ctl('update-device', 'f', '-', '--live', '--config', stdin=disk(b, 'vdb', 3, 'optional'))
+    assert 'no effect yet' in p.stderr and 'boot' in p.stderr and 'virtio-disk1' in p.stdout, p
+    for x in k.ctl('dumpxml', 'f').stdout, k.ctl('dumpxml', 'f', '--inactive').stdout:
+        assert "<boot order='3'/>" in x and "startupPolicy='optional'" in x and "<boot order='2'/>" not in x, x
+    p = k.ctl('update-device', 'f', '-', stdin=disk(b, 'vdb', 1), check=False)
+    assert p.returncode and 'given twice' in p.stderr, p
+    k.ctl('update-device', 'f', '-', stdin=disk(b, 'vdb'))          # none: only of the machine
+    assert k.ctl('dumpxml', 'f').stdout.count('<boot order') == 1 and k.ctl('dumpxml', 'f', '--inactive').stdout.count('<boot order') == 2
+    p = k.ctl('update-device', 'f', '-', '--config', stdin=disk(b, 'vdb', 7, 'mandatory'))
+    assert 'no effect yet' in p.stderr, p
+    assert "<boot order='7'/>" in k.ctl('dumpxml', 'f', '--inactive').stdout and "<boot order='7'/>" not in k.ctl('dumpxml', 'f').stdout
+    # what else it says must be as it is
+    p = k.ctl('update-device', 'f', '-', stdin=disk(b, 'vdb', 4, more='<serial>other</serial>'), check=False)
+    assert p.returncode and "'serial'" in p.stderr and "<boot order='4'/>" not in k.ctl('dumpxml', 'f').stdout, p
+    assert k.json('dominfo', 'f')['pid'] == pid
 
 
 def case_killed(k):

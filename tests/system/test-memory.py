@@ -81,8 +81,8 @@ def meminfo(k, key):
     return int(guest_says(k, 'l', f'while read a b c; do [ $a != {key}: ] || echo $b; done </proc/meminfo'))
 
 
-def refused(k, want, *args, code=None):
-    p = k.ctl(*args, check=False)
+def refused(k, want, *args, code=None, **kw):
+    p = k.ctl(*args, check=False, **kw)
     assert p.returncode and re.search(want, p.stderr), f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stdout}{p.stderr}'
     assert code is None or p.returncode == code, f'kvmctl {" ".join(args)}: exit {p.returncode}, not {code}: {p.stderr}'
 
@@ -300,6 +300,70 @@ def virtio_mem(k):
     return f'{used} MiB on the host in use, {small} MiB after it was given back'
 
 
+def plugged(k):
+    """A device of 256 MiB comes while Linux runs, grows, shrinks and goes; what the guest does not give back stays."""
+    def device(size=256, requested=128, more=''):
+        return f"""<memory model='virtio-mem'><target><size unit='MiB'>{size}</size><block unit='MiB'>2</block>
+                   <requested unit='MiB'>{requested}</requested></target>{more}</memory>"""
+
+    def attach(xml, *more):
+        return json.loads(k.ctl('attach-device', 'l', '-', '--timeout', '60', '-o', 'json', *more, stdin=xml, timeout=600).stdout)['alias']
+
+    # boot memory is what the definition says without devices
+    shell(k, linux(64, "<memballoon model='none'/>", "<maxMemory slots='2' unit='MiB'>704</maxMemory>", more='acpiphp.disable=0 memhp_default_state=online_movable'))
+    pid = k.json('dominfo', 'l')['pid']
+    before, q = meminfo(k, 'MemTotal'), Qmp(k, 'l')
+    refused(k, 'more than its', 'attach-device', 'l', '-', stdin=device(size=642), code=8)
+    refused(k, "only model='virtio-mem'", 'attach-device', 'l', '-', stdin=device().replace('virtio-mem', 'dimm'), code=6)
+    refused(k, 'whole number|multiple', 'attach-device', 'l', '-', stdin=device(requested=3), code=2)
+    assert attach(device()) == 'virtiomem0'
+    k.until(lambda: meminfo(k, 'MemTotal') >= before + 120 * 1024, 120, 'MemTotal has grown')
+    d = q.ask('query-memory-devices')['return']
+    assert len(d) == 1 and d[0]['data']['max-size'] == 256 * MIB and d[0]['data']['size'] == 128 * MIB and d[0]['data']['memaddr'] >= 1 << 32, d
+    assert q.ask('query-memory-size-summary')['return'] == {'base-memory': 64 * MIB, 'plugged-memory': 128 * MIB}
+    x = k.ctl('dumpxml', 'l').stdout
+    assert "<current unit='KiB'>131072<" in x and "<memory unit='KiB'>327680<" in x and "<currentMemory unit='KiB'>196608<" in x, x
+    assert 'virtio-mem' not in k.ctl('dumpxml', 'l', '--inactive').stdout
+    k.ctl('update-memory-device', 'l', '--requested-size', '192MiB', '--timeout', '60', timeout=600)
+    k.until(lambda: meminfo(k, 'MemTotal') >= before + 184 * 1024, 120, 'MemTotal has grown again')
+    # by its XML too; and the second slot, with its place and the definition
+    k.ctl('update-device', 'l', '-', stdin=device(requested=64))
+    k.until(lambda: q.ask('query-memory-devices')['return'][0]['data']['size'] == 64 * MIB, 120, 'the guest gave it')
+    refused(k, "'target/block'", 'update-device', 'l', '-', stdin=device(more="<alias name='virtiomem0'/>").replace("<block unit='MiB'>2<", "<block unit='MiB'>4<"))
+    assert attach(device(size=64, requested=32), '--persistent') == 'virtiomem1'
+    assert "<memory unit='KiB'>131072<" in k.ctl('dumpxml', 'l', '--inactive').stdout
+    refused(k, 'slots', 'attach-device', 'l', '-', stdin=device(size=2, requested=0), code=8)
+    fill(k, 48)
+    used = rss(k)
+    guest_says(k, 'l', 'rm /fill; echo done')
+    assert 'error' in q.ask('device_del', id='virtiomem0')
+    # what is taken away is given back first
+    k.ctl('detach-device-alias', 'l', 'virtiomem1', '--persistent', '--timeout', '60', timeout=900)
+    assert k.ctl('dumpxml', 'l', '--inactive').stdout.count('virtio-mem') == 0
+    k.ctl('detach-device', 'l', '-', '--timeout', '60', stdin=device(), timeout=900)
+    assert q.ask('query-memory-devices')['return'] == []
+    assert 'virtio-mem' not in k.ctl('dumpxml', 'l').stdout and k.json('dominfo', 'l')['memory'] == 64 * MIB
+    assert meminfo(k, 'MemTotal') <= before + 1024
+    assert rss(k) <= used - 20, f'{used} MiB on the host with it, {rss(k)} MiB without'
+    # a guest that needs it keeps it
+    k.ctl('attach-device', 'l', '-', '--timeout', '60', stdin=device(), timeout=600)
+    k.until(lambda: meminfo(k, 'MemTotal') >= before + 120 * 1024, 120, 'MemTotal has grown')
+    fill(k, 110)
+    p = k.ctl('detach-device-alias', 'l', 'virtiomem0', '--timeout', '8', check=False, timeout=900)
+    assert p.returncode == 12 and 'was to have 0 KiB' in p.stderr and 'the device stays' in p.stderr, p.stderr
+    d = q.ask('query-memory-devices')['return'][0]['data']
+    assert d['requested-size'] == 128 * MIB and d['size'] > 0, d
+    guest_says(k, 'l', 'rm /fill; echo done')
+    k.until(lambda: q.ask('query-memory-devices')['return'][0]['data']['size'] == 128 * MIB, 120, 'the guest takes again what it had')
+    k.ctl('detach-device-alias', 'l', 'virtiomem0', '--timeout', '60', timeout=900)
+    # only the definition, and a machine without room for any
+    k.ctl('attach-device', 'l', '-', '--config', stdin=device())
+    assert q.ask('query-memory-devices')['return'] == [] and "<memory unit='KiB'>327680<" in k.ctl('dumpxml', 'l', '--inactive').stdout
+    k.ctl('detach-device', 'l', '-', '--config', stdin=device())
+    assert "<memory unit='KiB'>65536<" in k.ctl('dumpxml', 'l', '--inactive').stdout
+    assert k.json('dominfo', 'l')['pid'] == pid and not [e for e in k.events() if e['event'] == 'KVMD_FENCE']
+
+
 def flat_mem(name, n=1):
     x = flat(name, ''.join(MEMDEV.format(size=64, requested=4) for _ in range(n)))
     return x.replace("<memory unit='MiB'>32</memory>", f"<maxMemory slots='4' unit='MiB'>512</maxMemory><memory unit='MiB'>{32 + 64 * n}</memory>")
@@ -363,5 +427,5 @@ def mem_input(k):
     refused(k, "only model='virtio-mem'", 'start', 'o', code=6)
 
 
-cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'mem_input', 'balloon', 'balloon_talk', 'reporting', 'oom', 'virtio_mem']]
+cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'mem_input', 'balloon', 'balloon_talk', 'reporting', 'oom', 'virtio_mem', 'plugged']]
 run(cases, build)
