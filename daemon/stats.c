@@ -4,6 +4,7 @@
  *
  * A machine's process counts in run/vm/UUID/stats (domain/statpage.h). It is opened, read and closed at each question: there is
  * nothing to keep, so nothing to find again when kvmd has begun anew, and a copy that is read can do no harm whatever is in it.
+ * KVM's own counters are read through the descriptors that it holds for that (kvm_stats.h).
  * Times come from /proc: they go on being true while the process is stopped or hangs. Main thread; nothing here blocks.
  */
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 
 #include "daemon/commands.h"
 #include "daemon/dom.h"
+#include "daemon/kvm_stats.h"
 #include "daemon/kvmd.h"
 #include "domain/commands_watch.h"
 #include "domain/json.h"
@@ -165,6 +167,22 @@ static void put_thread(json_object *o, unsigned vcpu, int pid, uint64_t tid)
 	put(o, KEY("vcpu.%u.delay", vcpu), delay);
 }
 
+/* What only KVM knows. Of what both count the larger number is true: the machine's process sees a part of the exits, and a KVM that
+ * emulates guest kernel code does not count what that does. */
+static void put_kvm(json_object *o, unsigned vcpu, const struct dom *d, uint64_t fd)
+{
+	uint64_t values[KVMSTAT_N];
+	json_object *ours;
+	char key[64];
+
+	if (!fd || fd > INT_MAX || !kvm_stats_read(d->pidfd, (int)fd - 1, values))
+		return;
+	for (unsigned i = 0; i < KVMSTAT_N; i++)
+		if (values[i] != STAT_UNKNOWN && (!json_object_object_get_ex(o, KEY("vcpu.%u.%s.sum", vcpu, kvmstat_rows[i].name), &ours) ||
+		    json_object_get_uint64(ours) < values[i]))
+			json_object_object_add(o, key, json_object_new_uint64(values[i]));
+}
+
 static void put_vcpus(struct reading *r, struct subject *s)
 {
 	const struct machine *m = s->dom->live;
@@ -187,6 +205,7 @@ static void put_vcpus(struct reading *r, struct subject *s)
 		put(s->out, key, 1);
 		put_thread(s->out, (unsigned)index, s->dom->pid, stat_slot_word(&slot, STAT_VCPU_TID));
 		put_counters(s->out, KEY("vcpu.%u.", (unsigned)index), STAT_VCPU, &slot, false);
+		put_kvm(s->out, (unsigned)index, s->dom, stat_slot_word(&slot, STAT_VCPU_KVM));
 	}
 }
 

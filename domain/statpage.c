@@ -55,6 +55,7 @@ static const struct stat_counter vcpu_counters[] = {
 	ROW(STAT_VCPU_COUNTS + 8, "other_exits.sum", "", "other exits"),
 	ROW(STAT_VCPU_INDEX, NULL, "", "number of the vCPU"),
 	ROW(STAT_VCPU_TID, NULL, "", "its thread: kvmd looks up time, delay and state in /proc"),
+	ROW(STAT_VCPU_KVM, NULL, "", "its process' descriptor of KVM's own counters, plus 1; 0: there are none (domain/kvmstat.h)"),
 	{ 0 },
 };
 

@@ -46,6 +46,8 @@ struct accel_ops {
 	int (*nmi)(struct vcpu *);      /* the NMI button: goes to vCPUs whose LINT1 the guest has set up for it */
 	/* General and system registers, read or (set) written; the same threads as above. May be NULL in a fake. */
 	int (*regs)(struct vcpu *, struct kvm_regs *, struct kvm_sregs *, bool set);
+	/* Descriptor of KVM's counters (domain/kvmstat.h), which stays its own; -1: this kernel has none. May be NULL in a fake. */
+	int (*stats_fd)(const struct vcpu *);
 	/* For reports, from the vCPU's thread: rip, the instruction there, registers, on one line. NULL: cannot. Caller frees. */
 	char *(*describe)(struct vcpu *);
 };

@@ -288,4 +288,5 @@ const struct accel_ops accel_kvm = {
 	.nmi = kvm_vcpu_nmi,
 	.regs = kvm_vcpu_regs,
 	.describe = kvm_vcpu_describe,
+	.stats_fd = kvm_vcpu_stats_fd,
 };

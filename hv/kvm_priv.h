@@ -63,6 +63,7 @@ struct kvm_vm {
 
 struct kvm_vcpu {
 	int fd;
+	int stats;                      /* of KVM's counters; -1: none */
 	int tid;                        /* atomic: kernel's id of the thread that runs it; 0: none yet */
 	void *fresh;                    /* kvm_state.c: power-on state */
 	bool ran;                       /* since the last reset */
@@ -81,6 +82,7 @@ int kvm_enable(int fd, uint32_t cap, uint64_t arg);
 bool kvm_vcpu_open(struct vcpu *, GError **err);
 void kvm_vcpu_close(struct vcpu *);
 int kvm_vcpu_run(struct vcpu *);
+int kvm_vcpu_stats_fd(const struct vcpu *);
 void kvm_vcpu_kick(struct vcpu *);
 int kvm_vcpu_nmi(struct vcpu *);
 int kvm_vcpu_regs(struct vcpu *, struct kvm_regs *, struct kvm_sregs *, bool set);

@@ -86,6 +86,7 @@ bool kvm_vcpu_open(struct vcpu *v, GError **err)
 
 	v->accel = kv;
 	kv->fd = r;
+	kv->stats = -1;
 	if (r < 0) {
 		kerr_errno(err, -r, "create it in KVM");
 		goto fail;
@@ -100,6 +101,8 @@ bool kvm_vcpu_open(struct vcpu *v, GError **err)
 		goto fail;
 	if (k->assist && !kvm_assist_vcpu_open(v, err))
 		goto fail;
+	r = kvm_ioctl_num(kv->fd, KVM_GET_STATS_FD, 0);
+	kv->stats = MAX(r, -1);         /* a kernel before 5.14 counts all the same, and shows it to nobody */
 	return true;
 fail:
 	kvm_vcpu_close(v);
@@ -116,6 +119,8 @@ void kvm_vcpu_close(struct vcpu *v)
 	kvm_state_vcpu_close(v);
 	if (v->run)
 		munmap(v->run, kvm_vm(v->vm)->run_size);
+	if (kv->stats >= 0)
+		close(kv->stats);
 	if (kv->fd >= 0)
 		close(kv->fd);
 	g_free(kv);
@@ -171,6 +176,11 @@ void kvm_vcpu_kick(struct vcpu *v)
 	tid = __atomic_load_n(&kv->tid, __ATOMIC_SEQ_CST);
 	if (tid)        /* it can only fail when the thread has just ended: then there is nothing to kick */
 		(void)syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);
+}
+
+int kvm_vcpu_stats_fd(const struct vcpu *v)
+{
+	return kvm_vcpu(v)->stats;
 }
 
 int kvm_vcpu_nmi(struct vcpu *v)

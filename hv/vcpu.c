@@ -255,8 +255,11 @@ bool vcpu_init(struct vcpu *v, struct vm *vm, unsigned index, GError **err)
 		v->stats = v->counted;
 	g_mutex_init(&v->lock);
 	g_cond_init(&v->changed);
-	if (vm->accel->vcpu_open(v, err))
+	if (vm->accel->vcpu_open(v, err)) {
+		if (v->stats != v->counted && vm->accel->stats_fd)
+			__atomic_store_n(&v->stats[STAT_VCPU_KVM], (uint64_t)(vm->accel->stats_fd(v) + 1), __ATOMIC_RELAXED);
 		return true;
+	}
 	leave_page(v);
 	g_prefix_error(err, "vcpu %u: ", index);
 	g_mutex_clear(&v->lock);

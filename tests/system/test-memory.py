@@ -361,6 +361,8 @@ def plugged(k):
     assert q.ask('query-memory-devices')['return'] == [] and "<memory unit='KiB'>327680<" in k.ctl('dumpxml', 'l', '--inactive').stdout
     k.ctl('detach-device', 'l', '-', '--config', stdin=device())
     assert "<memory unit='KiB'>65536<" in k.ctl('dumpxml', 'l', '--inactive').stdout
+    s = k.json('domstats', 'l')['domains'][0]['stats']      # an idle guest halts, which only KVM sees
+    assert s.get('vcpu.0.halt_wait_ns.sum', 1) > 0 and s.get('vcpu.0.halt_exits.sum', 1) > 0, s
     assert k.json('dominfo', 'l')['pid'] == pid and not [e for e in k.events() if e['event'] == 'KVMD_FENCE']
 
 

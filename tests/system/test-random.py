@@ -23,6 +23,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 BASE, ROOM = 192, 128       # MiB: what the guest boots with, and its memory device's size
+SECOND = 64                 # and that of one that comes and goes
 MAX_VCPUS = 4
 PATIENT = ('--timeout', '60')
 SERIOUS = ('BUG:', 'WARNING:', 'rcu: INFO', 'segfault', 'Call Trace', 'Out of memory', 'Killed', 'Kernel panic')
@@ -88,6 +89,7 @@ class Machine:
         self.disks = {}             # target: [path, sectors, first word, iops]
         self.cards = {}             # MAC: [tap, cable is in]
         self.rngs = []              # aliases
+        self.more = {}              # memory devices that came: alias: MiB
         self.channels = {}          # alias: name
         k.define(linux())
         k.ctl('start', 'l')
@@ -117,18 +119,22 @@ class Machine:
             seen.setdefault(key, []).append(value)
         return {key: sorted(v) for key, v in seen.items()}
 
+    def given(self):
+        """MiB by memory devices."""
+        return self.plugged + sum(self.more.values())
+
     def guest_differs(self):
         """What the guest sees otherwise than the model; '' if nothing."""
         seen = self.look()
-        ids = [3, 5, 24] + [2] * len(self.disks) + [1] * len(self.cards) + [4] * len(self.rngs)
+        ids = [3, 5, 24] + [24] * len(self.more) + [2] * len(self.disks) + [1] * len(self.cards) + [4] * len(self.rngs)
         want = {'cpu': ['0' if self.vcpus == 1 else f'0-{self.vcpus - 1}'],
                 'disk': sorted(f'{d[1]}/{d[2]}' for d in self.disks.values()),
                 'card': sorted(f'{mac}/{int(c[1])}' for mac, c in self.cards.items()),
                 'virtio': sorted(f'{i:#06x}' for i in ids), 'port': sorted(self.channels.values())}
         bad = [f'{key}: {seen.get(key, [])} instead of {v}' for key, v in want.items() if seen.get(key, []) != v]
         # the table of pages of plugged memory may or may not be counted, and per-processor data comes and goes
-        mem, should = int(seen['mem'][0]), self.total + (self.balloon - BASE + self.plugged) * 1024
-        if not should - 2048 - self.plugged * 32 <= mem <= should + 2048:
+        mem, should = int(seen['mem'][0]), self.total + (self.balloon - BASE + self.given()) * 1024
+        if not should - 2048 - self.given() * 32 <= mem <= should + 2048:
             bad.append(f'mem: {mem} KiB instead of about {should}')
         return '; '.join(bad)
 
@@ -153,9 +159,11 @@ class Machine:
         same('domiflist', {c['mac']: [c['interface'], c['state'] == 'up'] for c in k.json('domiflist', 'l').get('interfaces', [])}, self.cards)
         same('dumpxml rng', sorted(r.find('alias').get('name') for r in x.findall('devices/rng')), sorted(self.rngs))
         same('dumpxml channels', {c.find('alias').get('name'): c.find('target').get('name') for c in x.findall('devices/channel')}, self.channels)
-        same('dumpxml memory device', [int(x.findtext(f'devices/memory/target/{w}', '0')) // 1024 for w in ('requested', 'current')], [self.plugged] * 2)
+        same('dumpxml memory devices', [[int(m.findtext(f'target/{w}', '0')) // 1024 for w in ('requested', 'current')] for m in x.findall('devices/memory')],
+             [[n] * 2 for n in [self.plugged, *self.more.values()]])
+        same('dumpxml memory', int(x.findtext('memory')) // 1024, BASE + ROOM + SECOND * len(self.more))
         t = k.json('dominfo', 'l')
-        same('dominfo memory', t['memory'] // MIB, self.balloon + self.plugged)
+        same('dominfo memory', t['memory'] // MIB, self.balloon + self.given())
         same('dommemstat', k.json('dommemstat', 'l')['actual'] // MIB, self.balloon)
         same('pid', t['pid'], self.pid)
         same('state', k.state('l'), 'running')
@@ -277,9 +285,20 @@ class Machine:
 
     def memory_device(self, r):
         n = r.choice([n for n in range(0, ROOM + 1, 8) if n != self.plugged])
-        self.ctl('update-memory-device', '--requested-size', f'{n}MiB', *PATIENT)
+        self.ctl('update-memory-device', '--alias', 'virtiomem0', '--requested-size', f'{n}MiB', *PATIENT)
         self.plugged = n
         return f'update-memory-device {n}MiB'
+
+    def memory_plug(self, r):
+        if self.more:
+            alias = self.more.popitem()[0]
+            self.ctl('detach-device-alias', alias, *PATIENT)
+            return f'detach {alias}'
+        n = r.randrange(8, SECOND + 1, 8)
+        alias = self.attach(f"""<memory model='virtio-mem'><target><size unit='MiB'>{SECOND}</size><block unit='MiB'>2</block>
+                                <requested unit='MiB'>{n}</requested></target></memory>""")
+        self.more[alias] = n
+        return f'attach {alias} {n}MiB'
 
     def pause(self, r):
         self.ctl('suspend')
@@ -292,11 +311,11 @@ class Machine:
 
 
 KINDS = [Machine.vcpus_set, Machine.disk_in, Machine.disk_out, Machine.tune, Machine.card_in, Machine.card_out, Machine.cable, Machine.rng,
-         Machine.channel, Machine.memory, Machine.memory_device, Machine.pause]
+         Machine.channel, Machine.memory, Machine.memory_device, Machine.memory_plug, Machine.pause]
 
 
 def operations(k, n, seed):
-    """Every kind in each dozen, in an order of chance."""
+    """Every kind in each round of as many, in an order of chance."""
     print(f'# {n} operations, seed {seed}', flush=True)
     m, r, deck, took = Machine(k), random.Random(seed), [], []
     m.compare('the start')
@@ -309,7 +328,7 @@ def operations(k, n, seed):
         if did is None:             # not now: something is needed for it, or must make room
             other = {Machine.disk_in: Machine.disk_out, Machine.card_in: Machine.card_out, Machine.disk_out: Machine.disk_in,
                      Machine.tune: Machine.disk_in}.get(kind, Machine.card_in)
-            if other in deck:       # the two change places, so that the dozen stays whole
+            if other in deck:       # the two change places, so that the round stays whole
                 deck[deck.index(other)] = kind
             else:
                 deck.append(kind)
@@ -323,7 +342,7 @@ def operations(k, n, seed):
 
 
 def few(k):
-    return operations(k, 12, 23)        # a seed with every kind of them
+    return operations(k, len(KINDS), 23)        # every kind of them
 
 
 def hundred(k):
