@@ -166,7 +166,7 @@ static struct ram_piece *place_left(struct ram *ram, uint64_t size, uint64_t ali
 		struct ram_piece *p = &ram->pieces[i];
 
 		/* a part of the machine's file is as large as it was */
-		if (p->base && !p->host && p->gpa % align == 0 && (fd >= 0 ? p->room >= size : p->fd < 0 && p->room == size))
+		if (p->base && !p->host && p->gpa % align == 0 && (fd >= 0 ? p->room >= size : p->room == size && file_holds(ram->fd, p->offset + size, NULL)))
 			return p;
 	}
 	return NULL;

@@ -338,7 +338,7 @@ def plugged(k):
     guest_says(k, 'l', 'rm /fill; echo done')
     assert 'error' in q.ask('device_del', id='virtiomem0')
     # what is taken away is given back first
-    k.ctl('detach-device-alias', 'l', 'virtiomem1', '--persistent', '--timeout', '60', timeout=900)
+    k.ctl('detach-device', 'l', '-', '--persistent', '--timeout', '60', stdin=device(size=64, requested=32), timeout=900)
     assert k.ctl('dumpxml', 'l', '--inactive').stdout.count('virtio-mem') == 0
     k.ctl('detach-device', 'l', '-', '--timeout', '60', stdin=device(), timeout=900)
     assert q.ask('query-memory-devices')['return'] == []
