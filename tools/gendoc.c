@@ -8,6 +8,7 @@
 #include "domain/doc.h"
 #include "domain/event_names.h"
 #include "domain/machine.h"
+#include "domain/kvmstat.h"
 #include "domain/statpage.h"
 #include "tools/kvmctl.h"
 
@@ -300,6 +301,10 @@ static void statistics(GString *out)
 		for (const struct stat_counter *c = stat_counters[k]; c->doc; c++)
 			if (c->name)
 				g_string_append_printf(out, "| %s%s | %s | %s |\n", stat_prefixes[k], c->name, c->unit, c->doc);
+	g_string_append(out, "\nCounted by KVM, where its kernel shows it (Linux 5.14) and kvmd may look (CAP_SYS_PTRACE). What the machine's process counts "
+		"too is the larger of both:\n\n| key | unit | meaning |\n|---|---|---|\n");
+	for (unsigned i = 0; i < KVMSTAT_N; i++)
+		g_string_append_printf(out, "| vcpu.N.%s.sum | %s | %s |\n", kvmstat_rows[i].name, kvmstat_rows[i].ns ? "ns" : "", kvmstat_rows[i].doc);
 	g_string_append(out, "\nFrom kvmd itself and from /proc: state.state and state.reason (libvirt's numbers), cpu.time, cpu.user and cpu.system (ns of the "
 		"machine's process), balloon.maximum and balloon.rss (KiB), vcpu.current, vcpu.maximum, vcpu.N.state, vcpu.N.time and vcpu.N.delay (ns the "
 		"vCPU ran, and waited for a CPU of the host: what the guest sees as stolen), net.count, net.N.name, block.count, block.N.name, "
