@@ -180,13 +180,6 @@ static void print_notes(json_object *o)
 	}
 }
 
-static void print_device(const struct call *c, json_object *o)
-{
-	print_notes(o);
-	json_object_object_del(o, "notes");
-	print_struct(o, 0);
-}
-
 static void print_start(const struct call *c, json_object *o)
 {
 	print_notes(o);
@@ -335,6 +328,8 @@ static void print_domstats(const struct call *c, json_object *o)
 /* A device that the machine has has an alias; one that is only in the definition gets it at the next start. */
 static void print_device(const struct call *c, json_object *o)
 {
+	print_notes(o);
+	json_object_object_del(o, "notes");
 	if (*str(o, "alias"))
 		print_struct(o, 0);
 	else if (!c->quiet)
@@ -351,8 +346,6 @@ static const struct {
 	{ "domstats", print_domstats },
 	{ "define", print_define },
 	{ "start", print_start },
-	{ "attach-device", print_device },
-	{ "update-device", print_device },
 	{ "dommemstat", print_memstat },
 	{ "setmem", .said = "domain '%s': the amount of memory is changed\n" },
 	{ "update-memory-device", .said = "domain '%s': the memory device's size is changed\n" },
