@@ -37,6 +37,7 @@ struct plug_kind {
 	/* What is in `live` is to be as in config; NULL: its device does it (ops->update). */
 	bool (*update)(struct worker *, struct device *, const void *config, GError **err);
 	const char *const *live;        /* rows that may change while it is used, ends with NULL; NULL: none */
+	const char *const *own;         /* rows that the machine itself keeps: what is said of them is passed over; as live */
 };
 extern const struct plug_kind plug_kinds[];             /* ends with a row without a schema */
 const struct plug_kind *plug_kind_of(const struct schema *);
@@ -74,13 +75,13 @@ extern const struct worker_binding plug_update_bindings[];
 
 /* worker_plug_memory.c: the row of <memory>. */
 #define PLUG_MEMORY { &memdev_schema, "virtio-mem", .may_come = plug_memory_may_come, .came = plug_memory_came, .gone = plug_memory_gone, \
-	.holds = plug_memory_holds, .empty = memory_empty, .refill = memory_refill, .update = plug_memory_update, .live = plug_memory_live }
+	.holds = plug_memory_holds, .empty = memory_empty, .refill = memory_refill, .update = plug_memory_update, .live = plug_memory_live, .own = plug_memory_own }
 bool plug_memory_may_come(struct worker *, const void *config, GError **err);
 void plug_memory_came(struct worker *, struct device *);
 void plug_memory_gone(struct worker *, struct device *);
 uint64_t plug_memory_holds(struct device *);
 bool plug_memory_update(struct worker *, struct device *, const void *config, GError **err);
-extern const char *const plug_memory_live[];
+extern const char *const plug_memory_live[], *const plug_memory_own[];
 
 /* --- worker_qmp_devices.c --- */
 extern const struct worker_binding qmp_device_bindings[];

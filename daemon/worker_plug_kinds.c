@@ -115,12 +115,13 @@ static void channel_remove(struct worker *w, const void *config)
 
 /* --- the table --- */
 
-static const char *const disk_live[] = { "iotune", "source/index", "target/tray", "boot_order", "source/startup_policy", NULL };
+static const char *const disk_live[] = { "iotune", "boot_order", "source/startup_policy", NULL };
+static const char *const disk_own[] = { "source/index", "target/tray", NULL };
 static const char *const iface_live[] = { "link", "bandwidth", "boot_order", NULL };
 static const char *const rng_live[] = { "rate_bytes", "rate_period", NULL };
 
 const struct plug_kind plug_kinds[] = {
-	{ &disk_schema, "virtio-blk", .may_go = disk_may_go, .live = disk_live },
+	{ &disk_schema, "virtio-blk", .may_go = disk_may_go, .live = disk_live, .own = disk_own },
 	{ &iface_schema, "virtio-net", .live = iface_live },
 	{ &rng_schema, "virtio-rng", .live = rng_live },
 	{ &controller_schema, "virtio-console", .may_come = controller_may_come, .may_go = controller_may_go },

@@ -8,7 +8,8 @@
 #include "devices/virtio_mem.h"
 #include "domain/memdev.h"
 
-const char *const plug_memory_live[] = { "target/requested", "target/current", NULL };
+const char *const plug_memory_live[] = { "target/requested", NULL };
+const char *const plug_memory_own[] = { "target/current", NULL };
 
 bool plug_memory_may_come(struct worker *w, const void *config, GError **err)
 {

@@ -7,12 +7,17 @@
 #include "daemon/worker_plug.h"
 #include "domain/json.h"
 
-static bool may_change(const struct plug_kind *k, const char *path)
+static bool is_among(const char *const *rows, const char *path)
 {
-	for (const char *const *name = k->live; name && *name; name++)
+	for (const char *const *name = rows; name && *name; name++)
 		if (g_str_has_prefix(path, *name) && (!path[strlen(*name)] || path[strlen(*name)] == '/'))
 			return true;
 	return false;
+}
+
+static bool may_change(const struct plug_kind *k, const char *path)
+{
+	return is_among(k->live, path) || is_among(k->own, path);
 }
 
 /* All that differs may; *err names what may not. */
@@ -44,7 +49,7 @@ static void take_over(const struct plug_kind *k, const struct schema *s, const c
 
 		if (f->kind->shape == SHAPE_NONE || f->kind->equal(f, to, from))
 			continue;
-		if (!may_change(k, path)) {
+		if (!is_among(k->live, path)) {
 			g_autofree char *below = g_strconcat(path, "/", NULL);
 
 			if (f->kind->shape == SHAPE_STRUCT)
@@ -88,7 +93,7 @@ static bool update_medium(struct client *c, const struct plug_kind *k, struct di
 		return kerr_set(err, KERR_NO_DEVICE, "there is no such drive '%s'", old->alias);
 	if (!media_change(c, d, new, fds, answer, err))
 		return false;
-	take_over(k, old, new);
+	take_over(k, k->schema, "", old, new);
 	return true;
 }
 
