@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/worker_powerdown.h"
 #include "daemon/worker_qmp_agent.h"
 #include "daemon/worker_qmp_net.h"
 #include "domain/json.h"
@@ -106,6 +107,7 @@ static const struct worker_binding *binding_of(const char *name)
 		qmp_net_bindings,
 		qmp_migrate_bindings,
 		qmp_agent_bindings,
+		powerdown_bindings,
 		plug_bindings,
 		plug_update_bindings,
 		qmp_device_bindings,

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
-#include "daemon/worker_qmp_agent.h"
 #include "devices/acpi_pm.h"
 #include "devices/chr.h"
 #include "devices/virtio_net.h"
@@ -75,31 +74,6 @@ COMMAND(cmd_cont)
 COMMAND(cmd_reset)
 {
 	return state_reset(c->worker, c, err) ? RUN_LATER : RUN_FAILED;
-}
-
-static enum run_result powerdown(struct client *c, const struct ask_powerdown *a, bool reboot, GError **err)
-{
-	struct worker *w = c->worker;
-	struct device *pm = device_by_type(w, "acpi-pm");
-
-	if (w->vm.state != VM_RUNNING)
-		return kerr_set(err, KERR_STATE, "the guest does not run, so it cannot see the power button: resume it, or use destroy or reset"), RUN_FAILED;
-	if (a->mode == POWERDOWN_AGENT)
-		return agent_powerdown(c, reboot, a->timeout, err);
-	w->reboot = reboot;
-	acpi_pm_button(pm);
-	worker_event(w, "POWERDOWN", NULL);
-	return RUN_DONE;
-}
-
-COMMAND(cmd_powerdown)
-{
-	return powerdown(c, args, false, err);
-}
-
-COMMAND(cmd_reboot)
-{
-	return powerdown(c, args, true, err);
 }
 
 COMMAND(cmd_quit)
@@ -286,8 +260,6 @@ const struct worker_binding worker_bindings[] = {
 	{ "query-status", cmd_query_status },
 	{ "stop", cmd_stop },
 	{ "cont", cmd_cont },
-	{ "system_powerdown", cmd_powerdown },
-	{ "system_reboot", cmd_reboot },
 	{ "system_reset", cmd_reset },
 	{ "quit", cmd_quit },
 	{ "inject-nmi", cmd_inject_nmi },

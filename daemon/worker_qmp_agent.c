@@ -166,22 +166,6 @@ static QMP(guest_vcpus_set)
 	return later(x, guest_vcpus_count(c->worker, a->count, a->timeout * 1000, vcpus_told, x, err));
 }
 
-/* --- off --- */
-
-static void off(struct worker *w, const struct agent_told *t, const GError *err, void *waiter)
-{
-	waiter_answer(waiter, NULL, err);
-}
-
-enum run_result agent_powerdown(struct client *c, bool reboot, unsigned timeout_s, GError **err)
-{
-	struct waiter *x = waiter_new(c);
-	json_object *args = json_object_new_object();
-
-	json_object_object_add(args, "mode", json_object_new_string(reboot ? "reboot" : "powerdown"));
-	return later(x, agent_ask(c->worker, AGENT_SHUTDOWN, args, timeout_s * 1000, off, x, err));
-}
-
 const struct worker_binding qmp_agent_bindings[] = {
 	{ "qemu-agent-command", qmp_qemu_agent_command },
 	{ "guestvcpus", qmp_guestvcpus },

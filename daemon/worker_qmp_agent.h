@@ -5,5 +5,3 @@
 #include "domain/commands_agent.h"
 
 extern const struct worker_binding qmp_agent_bindings[];
-/* The guest is asked to go off, or to begin anew; answered when its agent has begun, which it seldom says. */
-enum run_result agent_powerdown(struct client *, bool reboot, unsigned timeout_s, GError **err);

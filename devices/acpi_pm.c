@@ -190,6 +190,16 @@ void acpi_pm_button(struct device *d)
 	g_mutex_unlock(&d->lock);
 }
 
+bool acpi_pm_hears_button(struct device *d)
+{
+	bool on;
+
+	g_mutex_lock(&d->lock);
+	on = pm_of(d)->en & STS_PWRBTN;
+	g_mutex_unlock(&d->lock);
+	return on;
+}
+
 void gpe_raise(struct device *d, unsigned n)
 {
 	struct acpi_pm *p = pm_of(d);

@@ -2,6 +2,8 @@
 /* The commands by which the guest's agent is asked. The machine's process runs them: it holds the channel. */
 #include "domain/commands_agent.h"
 
+#include <string.h>
+
 #define S(id, T, what, text) const struct schema id = { .name = what, .doc = text, .size = sizeof(T), .fields = id##_fields }
 #define TIMEOUT(T) U32(T, timeout, NULL, 1, 3600, 0, "seconds for the guest's agent to answer", .def = 10)
 
@@ -36,11 +38,50 @@ S(tell_guestvcpus_schema, T, "guestvcpus", "the guest's CPUs");
 
 #define T struct ask_powerdown
 static const struct field ask_powerdown_schema_fields[] = {
-	ENUM(T, mode, NULL, powerdown_modes, 0, "acpi: press the power button; agent: ask the guest's agent"), TIMEOUT(T), END };
+	STRN(T, mode, NULL, 0, 64, 0, "acpi: press the power button; agent: ask the guest's agent; both in the order of trying: agent,acpi (the default if the agent is connected, else acpi)"),
+	TIMEOUT(T), END };
 S(ask_powerdown_schema, T, "powerdown", "how the guest is asked");
 #undef T
 
+#define T struct tell_powerdown
+static const struct field tell_powerdown_schema_fields[] = {
+	ENUM(T, mode, NULL, powerdown_modes, 0, "how the guest was asked"), END };
+S(tell_powerdown_schema, T, "powerdown", "how the guest was asked");
+#undef T
+
+bool powerdown_order(const char *list, bool agent_connected, enum powerdown_mode modes[POWERDOWN_N], unsigned *n, GError **err)
+{
+	enum powerdown_mode found[POWERDOWN_N];
+	g_auto(GStrv) words = NULL;
+	unsigned so_far = 0;
+
+	if (!list || !*list)
+		list = agent_connected ? "agent,acpi" : "acpi";
+	words = g_strsplit(list, ",", -1);
+	for (char **w = words; *w; w++) {
+		unsigned m = 0;
+
+		while (m < POWERDOWN_N && strcmp(*w, powerdown_modes[m]))
+			m++;
+		if (m == POWERDOWN_N)
+			return kerr_set(err, KERR_ARGS, "there is no mode '%s': write acpi, agent, or both as acpi,agent or agent,acpi", *w);
+		for (unsigned i = 0; i < so_far; i++)
+			if (found[i] == m)
+				return kerr_set(err, KERR_ARGS, "mode '%s' is given twice", *w);
+		found[so_far++] = m;
+	}
+	memcpy(modes, found, so_far * sizeof(found[0]));
+	*n = so_far;
+	return true;
+}
+
 const struct command agent_commands[] = {
+	{ "shutdown", "shutdown", "ask the guest to shut down: its agent if that is connected, else by the power button", IN_WORKER, CMD_VM, &ask_powerdown_schema,
+	  &tell_powerdown_schema, "kvmctl shutdown web\nkvmctl shutdown web --mode acpi\nkvmctl shutdown web --mode agent,acpi --timeout 5",
+	  "The modes are tried in their order until one has reached the guest: the agent when it takes the command, the power button when the guest listens to it "
+	  "or nothing else is left. Returns when the guest is asked, not when it is down: watch `kvmctl event --follow`, or use destroy for a guest that ignores it." },
+	{ "system_reboot", "reboot", "ask the guest to begin anew: its agent if that is connected, else the power button, and a start when it is down", IN_WORKER, CMD_VM,
+	  &ask_powerdown_schema, &tell_powerdown_schema, "kvmctl reboot web\nkvmctl reboot web --mode agent", "The modes are those of shutdown." },
 	{ "qemu-agent-command", "qemu-agent-command", "give the guest's agent a command", IN_WORKER, CMD_VM | CMD_ANY, &ask_agent_command_schema, NULL,
 	  "kvmctl qemu-agent-command web '{\"execute\":\"guest-info\"}'\nkvmctl qemu-agent-command web '{\"execute\":\"guest-network-get-interfaces\"}' --timeout 30",
 	  "Prints what the agent answers. The guest needs qemu-guest-agent, the domain <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/>"

@@ -300,6 +300,18 @@ static void print_setvcpus(const struct call *c, json_object *o)
 	putchar('\n');
 }
 
+static void print_powerdown(const struct call *c, json_object *o)
+{
+	bool reboot = !strcmp(c->command->name, "system_reboot");
+
+	if (c->quiet)
+		return;
+	if (!strcmp(str(o, "mode"), "agent"))
+		printf("domain '%s': the guest's agent is told to %s\n", c->vm, reboot ? "begin anew" : "shut down");
+	else
+		printf("domain '%s': power button pressed%s\n", c->vm, reboot ? ", starts again when it is off" : "");
+}
+
 /* As it came. */
 static void print_line(const struct call *c, json_object *o)
 {
@@ -381,8 +393,8 @@ static const struct {
 	{ "qemu-agent-command", print_line },
 	{ "undefine", .said = "domain '%s' undefined\n" },
 	{ "destroy", .said = "domain '%s' destroyed\n" },
-	{ "system_powerdown", .said = "domain '%s': power button pressed\n" },
-	{ "system_reboot", .said = "domain '%s': power button pressed, starts again when it is off\n" },
+	{ "shutdown", print_powerdown },
+	{ "system_reboot", print_powerdown },
 	{ "system_reset", .said = "domain '%s' reset\n" },
 	{ "stop", .said = "domain '%s' suspended\n" },
 	{ "cont", .said = "domain '%s' resumed\n" },

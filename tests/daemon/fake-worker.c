@@ -213,7 +213,7 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 	} else if (!strcmp(name, "cont")) {
 		f.state = "running";
 		event("RESUME", NULL);
-	} else if (!strcmp(name, "system_powerdown")) {
+	} else if (!strcmp(name, "system_powerdown") || !strcmp(name, "shutdown")) {
 		event("POWERDOWN", NULL);
 		g_idle_add(guest_off, NULL);
 	} else if (!strcmp(name, "quit")) {

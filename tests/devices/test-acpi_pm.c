@@ -30,7 +30,9 @@ static void test_button(void)
 	acpi_pm_button(t.d);                            /* not enabled: remembered, no SCI */
 	g_assert_cmpint(t.f->level[SCI], ==, 0);
 	g_assert_cmphex(drv_in(t.f, STS, 2), ==, 0x0100);
+	g_assert_false(acpi_pm_hears_button(t.d));
 	drv_out(t.f, EN, 2, 0x0120);
+	g_assert_true(acpi_pm_hears_button(t.d));
 	g_assert_cmpint(t.f->level[SCI], ==, 1);
 	drv_out(t.f, STS, 2, 0x0001);                   /* clears only what is written as 1 */
 	g_assert_cmpint(t.f->level[SCI], ==, 1);
