@@ -11,6 +11,9 @@ import sys
 import tempfile
 import time
 
+# On a machine with much other work 4 makes all limits four times as long (tools/check gives it to meson, too).
+PATIENCE = float(os.environ.get('KVMD_TEST_PATIENCE', '1'))
+
 
 def skip(why):
     print(f'1..0 # SKIP {why}')
@@ -62,7 +65,7 @@ class Qmp:
     """A machine's own socket: qmp('query-status'), qmp.error('set_link', name='x', up=True)."""
     def __init__(self, path):
         self.s = socket.socket(socket.AF_UNIX)
-        self.s.settimeout(60)
+        self.s.settimeout(60 * PATIENCE)
         self.s.connect(path)
         self.f = self.s.makefile('rw')
         json.loads(self.f.readline())
@@ -106,7 +109,7 @@ class Kvmd:
 
     def ctl(self, *args, check=True, stdin=None, timeout=60):
         p = subprocess.run([f'{self.build}/tools/kvmctl', *args], env=self.env, input=stdin, capture_output=True,
-                           text=True, timeout=timeout)
+                           text=True, timeout=timeout * PATIENCE)
         if check and p.returncode:
             raise Failed(f'kvmctl {" ".join(args)}: exit {p.returncode}: {p.stderr.strip()}')
         return p
@@ -134,9 +137,8 @@ class Kvmd:
         return Qmp(f'{self.root}/run/kvmd/vm/{self.json("domuuid", name)["uuid"]}/qmp.sock')
 
     def until(self, what, seconds, text):
-        """Polls, for there is nothing to wait on from outside; says so every 10 s. On a machine with much other work
-        KVMD_TEST_PATIENCE=4 makes the limits four times as long (tools/check gives it to meson, too)."""
-        seconds *= float(os.environ.get('KVMD_TEST_PATIENCE', '1'))
+        """Polls, for there is nothing to wait on from outside; says so every 10 s."""
+        seconds *= PATIENCE
         begun = told = time.monotonic()
         while not what():
             now = time.monotonic()

@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run  # noqa: E402
+from kvmd import PATIENCE, guest_says, need_kvm, need_linux, refused, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -115,7 +115,7 @@ class Qmp:
             self.events.append(m)
 
     def wait(self, name, seconds=120):
-        self.s.settimeout(seconds)
+        self.s.settimeout(seconds * PATIENCE)
         while not [e for e in self.events if e['event'] == name]:
             m = self.read()
             if 'event' in m:
