@@ -286,7 +286,9 @@ static bool net_update_config(struct virtio *v, const void *config, GError **err
 #define ETHERTYPE_RARP 0x8035
 struct announcement { struct card *card; bool sent; };
 
-/* "Who am I, 52:54:…?", to all: RFC 903's request, by which switches learn the port. Loop of queue 0. */
+/* "Who am I, 52:54:…?", to all: RFC 903's request, by which switches learn the port. It goes out even though the guest can be
+ * asked to tell its addresses: a busy guest does so late, merges what it is asked twice, and one that hangs never does. Loop of
+ * queue 0. */
 static void send_rarp(void *arg)
 {
 	struct announcement *a = arg;
@@ -306,20 +308,17 @@ static void send_rarp(void *arg)
 	net_flush(net, 0);
 }
 
-/* false: the driver cannot. */
-static bool ask_guest(struct card *c)
+/* When its driver can. */
+static void ask_guest(struct card *c)
 {
 	struct virtio *v = &c->virtio;
-	bool can;
 
 	g_mutex_lock(&v->head.dev.lock);
-	can = virtio_has(v, NET_F_GUEST_ANNOUNCE) && c->space.status & NET_STATUS_LINK_UP;
-	if (can) {
+	if (virtio_has(v, NET_F_GUEST_ANNOUNCE) && c->space.status & NET_STATUS_LINK_UP) {
 		c->space.status |= NET_STATUS_ANNOUNCE;
 		virtio_changed(v);
 	}
 	g_mutex_unlock(&v->head.dev.lock);
-	return can;
 }
 
 static void net_resumed(struct virtio *v)
@@ -327,7 +326,7 @@ static void net_resumed(struct virtio *v)
 	struct card *c = card_of(v);
 
 	if (g_atomic_int_compare_and_exchange(&c->announce, 1, 0))
-		(void)ask_guest(c);
+		(void)virtio_net_announce(&v->head.dev);        /* a card without a link has no neighbours */
 }
 
 /* --- state --- */
@@ -443,8 +442,7 @@ bool virtio_net_announce(struct device *d)
 
 	if (!virtio_net_is_linked(d))
 		return false;
-	if (ask_guest(c))
-		return true;
+	ask_guest(c);
 	loop_call(loop_of(d->vm, 0), send_rarp, &a);
 	return a.sent;
 }

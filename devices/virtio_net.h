@@ -10,8 +10,9 @@ extern const struct device_ops virtio_net_ops;
 struct net *virtio_net_backend(struct device *);
 /* A new connection to the user-mode network, taken over also on failure. *err: UNSUPPORTED. */
 bool virtio_net_reconnect(struct device *, int fd, GError **err);
-/* The neighbours learn where the card is now (after a migration, a new cable): the guest is asked to tell them when its
- * driver can, else a RARP frame in its name goes out. false: the link is down or the host had no room. */
+/* The neighbours learn where the card is now (after a migration, a new cable): a RARP frame in the guest's
+ * name goes out, and the guest is asked to tell its addresses when its driver can. Asked again before it has done so, it does
+ * it once. false: the link is down or the host had no room for the frame. */
 bool virtio_net_announce(struct device *);
 /* The cable is in or out from now on. */
 void virtio_net_set_link(struct device *, bool up);

@@ -16,7 +16,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import PATIENCE, Failed, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -155,7 +155,7 @@ class Host:
         self.listener.close()
 
     def wait(self, seconds):
-        self.thread.join(seconds)
+        self.thread.join(seconds * PATIENCE)
         if self.thread.is_alive() or self.error:
             raise Failed(f'host side: {self.error or "not finished"} after {self.bytes} bytes')
 
@@ -178,15 +178,20 @@ def move(g, address, seconds=1500):
 
 class Capture:
     """Frames of an interface by tcpdump, into a file; it must read them without complaint."""
-    def __init__(self, k, dev, frames, *what):
-        self.file = f'{k.root}/{dev}.pcap'
-        self.p = subprocess.Popen(['tcpdump', '-i', dev, '-U', '-Z', 'root', '-w', self.file, '-c', str(frames), *what], stderr=subprocess.PIPE, text=True)
+    def __init__(self, k, dev, frames, what):
+        self.file = f'{k.root}/{dev}.{what.replace(" ", "-")}.pcap'
+        self.p = subprocess.Popen(['tcpdump', '-i', dev, '-U', '-Z', 'root', '-w', self.file, '-c', str(frames), what], stderr=subprocess.PIPE, text=True)
         while 'listening on' not in (line := self.p.stderr.readline()):
             if not line:
                 raise Failed('tcpdump did not begin')
 
     def read(self, seconds=60):
-        self.p.communicate(timeout=seconds)
+        try:
+            self.p.communicate(timeout=seconds * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.p.terminate()
+            self.p.communicate()
+            raise Failed(f'tcpdump waits for more than\n{sh("tcpdump", "-n", "-e", "-r", self.file)}') from None
         r = subprocess.run(['tcpdump', '-n', '-v', '-e', '-r', self.file], capture_output=True, text=True)
         complaints = [x for x in r.stderr.splitlines() if not x.startswith('reading from file')]
         if r.returncode or complaints or 'bad cksum' in r.stdout or 'truncated' in r.stdout:
@@ -243,10 +248,13 @@ def announced(g, name):
     assert f['multicast-table'] and f['unicast'] == 'normal', f
     g.run('ip link set eth0 promisc on')
     assert qmp('query-rx-filter', name='net0')[0]['promiscuous']
-    capture = Capture(k, name, 2, 'arp or rarp')
+    # in each round a frame of the host's making; the guest's own come in its time, and one may answer several rounds
+    rarp, arp = (Capture(k, name, n, f'{what} and ether src 52:54:00:aa:bb:01') for n, what in ((3, 'rarp'), (1, 'arp')))
     qmp('announce-self', initial=50, max=200, rounds=3, step=50)
-    seen = capture.read()
-    assert '52:54:00:aa:bb:01 > ff:ff:ff:ff:ff:ff' in seen and '10.77.0.2' in seen, seen        # gratuitous ARP of the guest's own
+    seen = rarp.read()
+    assert seen.count('52:54:00:aa:bb:01 > ff:ff:ff:ff:ff:ff') == 3 and seen.count('who-is 52:54:00:aa:bb:01') == 3, seen
+    seen = arp.read()
+    assert '52:54:00:aa:bb:01 > ff:ff:ff:ff:ff:ff' in seen and '10.77.0.2' in seen, seen
     assert qmp.error('announce-self', initial=50, max=200, rounds=3, step=50, interfaces=['x'])['class'] == 'DeviceNotFound'
 
 
