@@ -278,16 +278,25 @@ static void parsed(void *arg)
 	change_free(c);
 }
 
+bool change_may_look(const struct dom *d, const struct ask_scope *given, GError **err)
+{
+	struct ask_scope meant = { 0 };
+
+	if (!given->live && !given->config && !given->current)
+		return true;
+	if (given->live && given->config)
+		return kerr_set(err, KERR_ARGS, "one of --live and --config can be shown at a time");
+	return find_scope(d, given, &meant, err) && (!meant.live || is_known(d, err));
+}
+
 void change_look(struct request *r, const struct ask_scope *given, void (*fn)(struct request *, const struct machine *, const GError *))
 {
 	struct ask_scope meant = { 0 };
 	g_autoptr(GError) err = NULL;
 	struct change *c;
 
-	if (given->live && given->config)
-		kerr_set(&err, KERR_ARGS, "one of --live and --config can be shown at a time");
-	else if (find_scope(r->dom, given, &meant, &err) && meant.live)
-		(void)is_known(r->dom, &err);   /* err says it */
+	if (change_may_look(r->dom, given, &err))
+		(void)find_scope(r->dom, given, &meant, &err);  /* err says it */
 	if (err || meant.live) {
 		fn(r, err ? NULL : r->dom->live, err);
 		return;

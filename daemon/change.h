@@ -52,6 +52,8 @@ void change_ask_fds(struct change *, const char *execute, json_object *args, con
  * sign of progress; times: how many of these it may take in all; fds (not taken) go along. */
 void change_ask_guest(struct change *, const char *execute, json_object *args, uint32_t timeout, uint64_t times, const int *fds, unsigned n);
 
+/* For commands that print both when neither is asked for: is there what --live, --config or --current name? *err: ARGS, STATE. */
+bool change_may_look(const struct dom *, const struct ask_scope *given, GError **err);
 /* A look at the machine as it runs, or at its definition, which is parsed on the work thread. fn is called once, on the main
  * thread, and answers the request; m is valid during the call; NULL: *err. */
 void change_look(struct request *, const struct ask_scope *given, void (*fn)(struct request *, const struct machine *m, const GError *err));

@@ -226,9 +226,14 @@ static void cmd_vcpucount(struct request *r)
 	const struct ask_vcpucount *a = r->args;
 	const struct dom *d = r->dom;
 	struct tell_vcpucount t = { 0 };
+	g_autoptr(GError) err = NULL;
 
 	if (a->guest) {
 		count_in_guest(r);
+		return;
+	}
+	if (!change_may_look(d, &(struct ask_scope){ a->live, a->config, a->current }, &err)) {
+		request_fail(r, err);
 		return;
 	}
 	if (d->text && !d->trouble) {

@@ -2,6 +2,7 @@
 /* kvmd-vm: options, the fence, control connections, dispatch and events. */
 #include "daemon/worker.h"
 #include "daemon/worker_chardev.h"
+#include "daemon/worker_journal.h"
 #include "daemon/worker_media.h"
 #include "daemon/worker_plug.h"
 
@@ -248,8 +249,29 @@ static void message_free(struct message *m)
 	g_free(m);
 }
 
+/* What kvmd asks for is told by an event too: it may be gone when the answer comes. */
+static json_object *journal_begin(const struct client *c, json_object *msg, const struct command **row)
+{
+	json_object *v, *args = NULL;
+
+	*row = NULL;
+	if (!c->internal || !c->worker->created || !json_object_object_get_ex(msg, "execute", &v) || !json_object_is_type(v, json_type_string))
+		return NULL;
+	*row = row_of(json_object_get_string(v));
+	(void)json_object_object_get_ex(msg, "arguments", &args);
+	return journal_wants(*row) ? journal_data(*row, args) : NULL;
+}
+
+static void journal_end(struct worker *w, json_object *data, const GError *err)
+{
+	journal_result(data, err);
+	worker_event(w, "COMMAND_DONE", data);
+}
+
 static void client_run(struct client *c, json_object *msg, int *fds, unsigned n)
 {
+	const struct command *row;
+	json_object *journal = journal_begin(c, msg, &row);
 	json_object *reply = NULL;
 	g_autoptr(GError) err = NULL;
 	enum run_result res;
@@ -258,7 +280,12 @@ static void client_run(struct client *c, json_object *msg, int *fds, unsigned n)
 	c->has_id = json_object_object_get_ex(msg, "id", &c->id);
 	c->fds = fds;
 	c->fds_n = n;
+	c->journal = journal && !(row->flags & CMD_TELLS) ? journal : NULL;
 	res = run(c, msg, &reply, &err);
+	c->journal = NULL;
+	if (journal && (res == RUN_FAILED || (res == RUN_DONE && !(row->flags & CMD_TELLS))))
+		journal_end(c->worker, json_object_get(journal), res == RUN_FAILED ? err : NULL);
+	json_object_put(journal);
 	for (unsigned i = 0; i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -330,6 +357,15 @@ void worker_post(struct worker *w, void (*fn)(struct worker *))
 	g_source_unref(s);
 }
 
+/* Events are kept, and what is kept must not change any more. */
+static json_object *copy_of(json_object *o)
+{
+	json_object *copy = NULL;
+
+	(void)json_object_deep_copy(o, &copy, NULL);
+	return copy;
+}
+
 struct waiter *waiter_new(struct client *c)
 {
 	struct waiter *x = g_new0(struct waiter, 1);
@@ -337,6 +373,10 @@ struct waiter *waiter_new(struct client *c)
 	*x = (struct waiter){ .worker = c->worker, .client = c, .has_id = c->has_id, .id = json_object_get(c->id) };
 	c->busy = !c->internal;
 	g_ptr_array_add(c->worker->later, x);
+	if (c->journal) {
+		x->journal = json_object_get(c->journal);
+		worker_event(c->worker, "COMMAND_BEGUN", copy_of(c->journal));
+	}
 	return x;
 }
 
@@ -344,6 +384,7 @@ void waiter_drop(struct waiter *x)
 {
 	g_ptr_array_remove_fast(x->worker->later, x);
 	x->client->busy = false;
+	json_object_put(x->journal);
 	json_object_put(x->id);
 	g_free(x);
 }
@@ -353,6 +394,8 @@ void waiter_answer(struct waiter *x, json_object *value, const GError *err)
 	struct client *c = x->client;
 
 	g_ptr_array_remove_fast(x->worker->later, x);
+	if (x->journal)
+		journal_end(x->worker, x->journal, err);
 	if (c) {
 		send_answer(c, x->has_id, x->id, value, err);
 		c->busy = false;

@@ -36,13 +36,14 @@ struct client {
 	GQueue held;            /* of struct message: at most WORKER_HELD_MAX, then its socket is not read */
 	bool has_id;
 	json_object *id;        /* of the command being run; borrowed, NULL is JSON's null */
+	json_object *journal;   /* what COMMAND_DONE will say of it; NULL: it is not told, or by the command itself */
 	int *fds;               /* that came with it; a command takes one by setting it to -1 */
 	unsigned fds_n;
 	GHashTable *named;      /* getfd: name to descriptor + 1 */
 };
 
 /* A command that is answered later. */
-struct waiter { struct worker *worker; struct client *client; /* NULL: has gone */ bool has_id; json_object *id; };
+struct waiter { struct worker *worker; struct client *client; /* NULL: has gone */ bool has_id; json_object *id, *journal; /* owned; NULL: told by the command itself */ };
 
 struct worker {
 	GMainLoop *loop;

@@ -345,9 +345,9 @@ struct event_command { char *command, *id, *device; bool ok; uint32_t vcpus, onl
 #define T struct event_command
 static const struct field event_begun_schema_fields[] = { TEXT(command, "name"), TEXT(device, "which device"), N64(actual, "bytes there are"), TEXT(id, "number that the result comes with"), N32(vcpus, "how many are wanted"),
 	N64(wanted, "setmem: bytes that are wanted"), END };
-static S(event_begun_schema, T, "COMMAND_BEGUN", "a command that waits for the guest");
+static S(event_begun_schema, T, "COMMAND_BEGUN", "a command that is not done at once");
 static const struct field event_command_schema_fields[] = {
-	TEXT(command, "name"), TEXT(device, "which device"), TEXT(id, "number it began with"), BOOL(ok, "the guest has done it"), N32(vcpus, "vCPUs it has now"),
+	TEXT(command, "name"), TEXT(device, "which device"), TEXT(id, "number it began with"), BOOL(ok, "it is done"), N32(vcpus, "vCPUs it has now"),
 	N32(online, "vCPUs the guest uses, as its agent says"), N64(actual, "setmem: bytes the guest has now"), N64(wanted, "setmem: bytes it is to have from now on"), TEXT(code, "kind of the error"), TEXT(desc, "what went wrong"), END };
 static S(event_command_schema, T, "COMMAND_DONE", "what became of a command");
 #undef T
@@ -373,9 +373,9 @@ const struct event_row worker_events[] = {
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },
 	{ "KVMD_CRASH", "KVM cannot go on with the guest", &event_crash_schema },
 	{ "KVMD_MACHINE", "the machine's description has changed", &event_machine_schema },
-	{ "COMMAND_BEGUN", "a command waits for the guest", &event_begun_schema },
+	{ "COMMAND_BEGUN", "a command takes its time, or waits for the guest", &event_begun_schema },
 	{ "COMMAND_PROGRESS", "how far it is, at most once a second", &event_memory_command_schema },
-	{ "COMMAND_DONE", "that command has ended", &event_command_schema },
+	{ "COMMAND_DONE", "a command that changes the machine has ended; without COMMAND_BEGUN: at once", &event_command_schema },
 	{ NULL },
 };
 
@@ -404,10 +404,10 @@ const struct command qmp_commands[] = {
 	{ "query-stats-schemas", NULL, "describe the counters", IN_WORKER, ASK | CMD_LIST, &args_stats_schemas_schema, &qmp_stats_schema_schema },
 	{ "qom-list", NULL, "list the properties of an object", IN_WORKER, ASK | CMD_LIST, &args_qom_list_schema, &qmp_property_schema },
 	{ "qom-get", NULL, "show a property of an object", IN_WORKER, ASK | CMD_ANY, &args_qom_get_schema },
-	{ "getfd", NULL, "keep the descriptor that comes along, by name", IN_WORKER, CMD_VM | CMD_FDS, &args_fdname_schema },
-	{ "closefd", NULL, "close a descriptor that was kept", IN_WORKER, CMD_VM, &args_fdname_schema },
-	{ "add-fd", NULL, "add the descriptor that comes along to a set", IN_WORKER, CMD_VM | CMD_FDS, &args_add_fd_schema, &tell_add_fd_schema },
-	{ "remove-fd", NULL, "take descriptors out of a set", IN_WORKER, CMD_VM, &args_remove_fd_schema },
+	{ "getfd", NULL, "keep the descriptor that comes along, by name", IN_WORKER, CMD_VM | CMD_FDS | CMD_PLUMBING, &args_fdname_schema },
+	{ "closefd", NULL, "close a descriptor that was kept", IN_WORKER, CMD_VM | CMD_PLUMBING, &args_fdname_schema },
+	{ "add-fd", NULL, "add the descriptor that comes along to a set", IN_WORKER, CMD_VM | CMD_FDS | CMD_PLUMBING, &args_add_fd_schema, &tell_add_fd_schema },
+	{ "remove-fd", NULL, "take descriptors out of a set", IN_WORKER, CMD_VM | CMD_PLUMBING, &args_remove_fd_schema },
 	{ "query-fdsets", NULL, "list the sets of descriptors", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_fdset_schema },
 	{ "system_wakeup", NULL, "wake the guest up: it never sleeps here", IN_WORKER, CMD_VM },
 	{ "device_add", NULL, "plug a device", IN_WORKER, CMD_VM, &args_device_add_schema },
@@ -417,7 +417,7 @@ const struct command qmp_commands[] = {
 	{ "query-dump-guest-memory-capability", NULL, "list the formats of dumps", IN_WORKER, ASK, NULL, &dump_capability_schema },
 	{ "human-monitor-command", NULL, "refused: there is no such monitor", IN_WORKER, CMD_VM | CMD_ANY, &args_monitor_schema },
 	{ "screendump", NULL, "refused: there is no screen yet", IN_WORKER, CMD_VM, &args_screendump_schema },
-	{ "vcpus-set", NULL, "change how many vCPUs there are, and wait for the guest", IN_WORKER, CMD_INTERNAL, &args_vcpus_set_schema, &tell_vcpus_schema },
+	{ "vcpus-set", NULL, "change how many vCPUs there are, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_TELLS, &args_vcpus_set_schema, &tell_vcpus_schema },
 	{ "vcpus-list", NULL, "list all vCPUs, also those that are not there", IN_WORKER, CMD_READ | CMD_INTERNAL | CMD_LIST, NULL, &vcpu_row_schema },
 	{ NULL },
 };

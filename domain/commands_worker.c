@@ -104,7 +104,7 @@ const struct command worker_commands[] = {
 	{ "cont", "resume", "let a suspended machine run again", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl resume web" },
 	{ "system_powerdown", NULL, "press the power button: a well-behaved guest shuts down", IN_WORKER, CMD_VM },
 	{ "system_reset", "reset", "reset the machine at once, as its reset button would", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl reset web" },
-	{ "quit", NULL, "end the machine at once", IN_WORKER, CMD_VM },
+	{ "quit", NULL, "end the machine at once", IN_WORKER, CMD_VM | CMD_PLUMBING },
 	{ "inject-nmi", NULL, "send a non-maskable interrupt to every vCPU", IN_WORKER, CMD_VM },
 	{ "query-name", NULL, "show the domain's name", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_named_schema },
 	{ "query-uuid", NULL, "show the domain's uuid", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_uuid_schema },
@@ -115,7 +115,7 @@ const struct command worker_commands[] = {
 	{ "machine-create", NULL, "tell the worker what machine it is", IN_WORKER, CMD_INTERNAL | CMD_PREADOPT },
 	{ "query-machine", NULL, "give the machine's description as it is now", IN_WORKER, CMD_READ | CMD_INTERNAL },
 	{ "replay-events", NULL, "give the events since a number", IN_WORKER, CMD_READ | CMD_INTERNAL, &args_since_schema, NULL },
-	{ "console-attach", NULL, "connect a socket to a console", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_console_schema, NULL },
-	{ "netdev-reconnect", NULL, "give a card a new socket to its user-mode network", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_netdev_reconnect_schema, NULL },
+	{ "console-attach", NULL, "connect a socket to a console", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_PLUMBING, &args_console_schema, NULL },
+	{ "netdev-reconnect", NULL, "give a card a new socket to its user-mode network", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_PLUMBING, &args_netdev_reconnect_schema, NULL },
 	{ NULL },
 };

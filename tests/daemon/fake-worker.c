@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A worker without a machine: speaks kvmd-vm's protocol, so that kvmd is tested without KVM and root. The <description> of
- * the domain says how it begins (refuse, die, mute); commands x-… on its QMP socket say what happens to it later.
+ * the domain says how it begins (refuse, die, mute; hold: what changes the machine is done when kvmd has gone); commands x-… on its QMP socket say what happens to it later.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/wire.h"
+#include "daemon/worker_journal.h"
 #include "domain/error.h"
 
 struct fake {
@@ -25,7 +26,8 @@ struct fake {
 	GPtrArray *events;
 	uint64_t seq;
 	const char *state;
-	bool mute;
+	bool mute, hold;
+	GPtrArray *held;        /* of json_object: what COMMAND_DONE will say */
 };
 
 static struct fake f;           /* a test program has one */
@@ -113,6 +115,7 @@ static json_object *create(json_object *args, GError **err)
 	if (!strcmp(machine_str("description"), "die"))
 		abort();
 	f.mute = !strcmp(machine_str("description"), "mute");
+	f.hold = !strcmp(machine_str("description"), "hold");
 	f.state = json_object_object_get_ex(args, "run", &v) && json_object_get_boolean(v) ? "running" : "prelaunch";
 	g_unix_fd_add(fd_of("qmp"), G_IO_IN, accepted, NULL);
 	g_unix_fd_add(fd_of("kvmd"), G_IO_IN, accepted, NULL);
@@ -243,6 +246,13 @@ static void message(struct wire *w, json_object *m, int *fds, unsigned n)
 	json_object_object_get_ex(m, "id", &id);
 	if (f.mute)
 		return;
+	if (f.hold && journal_wants(command_by_name(name))) {
+		g_ptr_array_add(f.held, journal_data(command_by_name(name), args));
+		event("HELD", str_data("command", name));
+		for (unsigned i = 0; i < n; i++)
+			close(fds[i]);
+		return;
+	}
 	reply = run(name, args, fds, n, &err);
 	for (unsigned i = 0; i < n; i++)
 		if (fds[i] >= 0)
@@ -261,6 +271,12 @@ static void closed(struct wire *w, const char *why)
 	g_ptr_array_remove(f.wires, w);
 	if (!f.machine)
 		_exit(1);
+	while (f.held->len) {
+		json_object *data = g_ptr_array_steal_index(f.held, 0);
+
+		journal_result(data, NULL);
+		event("COMMAND_DONE", data);
+	}
 }
 
 static const struct wire_ops ops = { .message = message, .closed = closed };
@@ -283,7 +299,7 @@ int main(int argc, char **argv)
 		}
 	(void)signal(SIGPIPE, SIG_IGN);
 	f = (struct fake){ .loop = g_main_loop_new(NULL, FALSE), .fds = g_hash_table_new(g_str_hash, g_str_equal), .wires = g_ptr_array_new(),
-		.events = g_ptr_array_new(), .state = "inmigrate" };
+		.events = g_ptr_array_new(), .held = g_ptr_array_new(), .state = "inmigrate" };
 	g_ptr_array_add(f.wires, wire_new(3, NULL, &ops, NULL));
 	g_main_loop_run(f.loop);
 	return 0;

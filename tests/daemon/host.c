@@ -313,3 +313,29 @@ json_object *event_wait(struct conn *c, const char *name, const char *vm)
 		json_object_put(o);
 	}
 }
+
+/* --- passt --- */
+
+/* In the background, as passt is when it is ready, until its socket closes; its arguments name the pid file. */
+static const char passt[] =
+	"#!/bin/sh\n"
+	"for a in \"$@\"; do [ \"$before\" != --pid ] || file=$a; before=$a; done\n"
+	"sh -c 'cat <&3 >/dev/null; :' passt \"$@\" </dev/null >/dev/null 2>&1 &\n"
+	"echo $! >\"$file\"\n";
+
+char *passt_new(void)
+{
+	char *dir = g_dir_make_tmp("kvmd-passt-XXXXXX", NULL);
+	g_autofree char *path = g_build_filename(dir, "passt", NULL), *all = g_strdup_printf("%s:%s", dir, g_getenv("PATH"));
+
+	g_assert_true(g_file_set_contents(path, passt, -1, NULL));
+	g_assert_cmpint(g_chmod(path, 0755), ==, 0);
+	g_assert_cmpint(g_chmod(dir, 0755), ==, 0);
+	g_setenv("PATH", all, TRUE);
+	return dir;
+}
+
+void passt_remove(const char *dir)
+{
+	remove_tree(dir);
+}

@@ -51,3 +51,6 @@ const char *str(json_object *, const char *key);
 int64_t num(json_object *, const char *key);
 /* Reads events until one of that name (and vm, unless NULL) comes; the caller puts it. */
 json_object *event_wait(struct conn *, const char *name, const char *vm);
+/* A folder, new, at the head of PATH, with a script that plays passt; before the first host_new(). */
+char *passt_new(void);
+void passt_remove(const char *dir);

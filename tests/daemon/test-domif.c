@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* domif-setlink and its kin: the definition, the machine, both; and what is refused. A script plays passt. */
-#include <glib/gstdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "tests/daemon/host.h"
 
 #define MAC "52:54:00:00:00:07"
 #define CARD "<interface type='user'><mac address='" MAC "'/></interface>"
-
-/* In the background, as passt is when it is ready, until its socket closes; its arguments name the pid file. */
-static const char passt[] =
-	"#!/bin/sh\n"
-	"for a in \"$@\"; do [ \"$before\" != --pid ] || file=$a; before=$a; done\n"
-	"sh -c 'cat <&3 >/dev/null; :' passt \"$@\" </dev/null >/dev/null 2>&1 &\n"
-	"echo $! >\"$file\"\n";
-
-static void make_passt(const char *dir)
-{
-	g_autofree char *path = g_build_filename(dir, "passt", NULL), *all = g_strdup_printf("%s:%s", dir, g_getenv("PATH"));
-
-	g_assert_true(g_file_set_contents(path, passt, -1, NULL));
-	g_assert_cmpint(g_chmod(path, 0755), ==, 0);
-	g_assert_cmpint(g_chmod(dir, 0755), ==, 0);
-	g_setenv("PATH", all, TRUE);
-}
 
 static void define_web(const struct host *h)
 {
@@ -180,18 +161,15 @@ static void test_words(void)
 
 int main(int argc, char **argv)
 {
-	g_autofree char *dir = g_dir_make_tmp("kvmd-domif-XXXXXX", NULL);
-	g_autofree char *file = g_build_filename(dir, "passt", NULL);
+	g_autofree char *dir = passt_new();
 	int rc;
 
 	g_test_init(&argc, &argv, NULL);
-	make_passt(dir);
 	g_test_add_func("/domif/definition", test_definition);
 	g_test_add_func("/domif/machine", test_machine);
 	g_test_add_func("/domif/refusals", test_refusals);
 	g_test_add_func("/domif/words", test_words);
 	rc = g_test_run();
-	g_unlink(file);
-	g_rmdir(dir);
+	passt_remove(dir);
 	return rc;
 }

@@ -109,7 +109,7 @@ def vcpus(k):
     k.ctl('guestvcpus', 'a', '1,3', '--disable', '--timeout', '60', timeout=120)
     assert nproc(k) == 2 and guest_says(k, 'a', 'cat /sys/devices/system/cpu/online') == '0,2'
     refused(k, 'has 1 of the 2 CPUs', 'guestvcpus', 'a', '1,7', '--enable', '--timeout', '60', timeout=120)
-    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE']
+    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE' and 'vcpus' in e['data']]
     assert [(d['ok'], d['vcpus'], d['online']) for d in done] == [(True, 3, 3), (True, 4, 3)], done
     # it hangs: an error by the deadline, and plugging goes on without it
     guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')
@@ -148,15 +148,15 @@ def survive(k):
     guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')       # so that the change is not over before kvmd is
     p = subprocess.Popen([f'{build}/tools/kvmctl', 'setvcpus', 'a', '2', '--live', '--timeout', '60'], env=k.env, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN'], 20, 'the change begins')
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN' and 'vcpus' in e['data']], 20, 'the change begins')
     k.kill()
     assert p.wait() == 10
     k.start()
     k.until(lambda: k.state('a') == 'running', 20, 'adoption')
     assert agent_state(k) == 'connected'
     guest_says(k, 'a', 'kill -CONT $(cat /tmp/ga.pid); echo continued')
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE'], 120, 'the result')
-    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE'][0]
+    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE' and 'vcpus' in e['data']], 120, 'the result')
+    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE' and 'vcpus' in e['data']][0]
     assert done['ok'] and done['vcpus'] == 2, done
     assert ask(k, 'guest-ping') == {}
     k.ctl('setvcpus', 'a', '2', '--guest', '--timeout', '60', timeout=120)
