@@ -15,7 +15,7 @@
 #include "domain/json.h"
 
 #define GUEST_MS 10000          /* for the guest's agent, as its command has it by default */
-#define PATIENCE 9              /* times the time-out that a guest may take per vCPU, with signs of progress */
+#define PATIENCE 18             /* times the time-out that a guest may take per vCPU, with signs of progress, to take it and to give it back */
 
 struct setting {
 	const struct ask_setvcpus *ask; /* the request's */

@@ -4,7 +4,8 @@
  * answer goes to whoever asked, if it is still there; COMMAND_BEGUN and COMMAND_DONE tell everybody.
  *
  * A guest whose agent answers is asked before which CPUs it has, and afterwards until those that came are online; it is told to
- * switch on what it leaves off. Without an agent what ACPI says has to do.
+ * switch on what it leaves off. When it does not, all that came are asked for again, as by an unplug: the change has failed and
+ * the guest has what it had, or the error says what it keeps. Without an agent what ACPI says has to do.
  */
 #include "daemon/worker_agent_vcpus.h"
 #include "daemon/worker_vcpus_priv.h"
@@ -21,12 +22,14 @@ struct set {
 	struct confirm *confirm;
 	GArray *before;         /* uint32_t: the guest's CPUs before any came; NULL: there is no agent that would say */
 	unsigned online;        /* that the guest uses, by its agent; 0: nobody has said */
+	GError *failed;         /* why those that came are asked for again; NULL: they are not */
 };
 
 static void set_free(struct set *s)
 {
 	if (s->before)
 		g_array_unref(s->before);
+	g_clear_error(&s->failed);
 	if (s->slots)
 		g_array_unref(s->slots);
 	g_free(s->id);
@@ -74,18 +77,49 @@ static void set_done(struct worker *w, struct set *s, const GError *err)
 	set_free(s);
 }
 
-/* An agent that goes away between is none. */
-static void are_online(struct worker *w, const GPtrArray *list, const GError *err, void *arg)
+/* --- what came and is not online goes again --- */
+
+static void gave_back(struct worker *w, const GError *err, void *arg)
 {
 	struct set *s = arg;
 	g_autoptr(GError) told = NULL;
 
-	s->online = guest_vcpus_online(list);
-	if (err && err->code != KERR_STATE) {
-		told = g_error_copy(err);
-		g_prefix_error(&told, "the guest has taken them, but they are not online: ");
-	}
+	kerr_set(&told, (enum kerr)s->failed->code, "%s; %s%s", s->failed->message,
+		err ? "they were asked for again, but the guest keeps them: " : "it has given them back", err ? err->message : "");
 	set_done(w, s, told);
+}
+
+static const struct confirm_ops give_back_ops = { vcpu_undo_remove, gave_back };
+
+static void give_back(struct worker *w, struct set *s)
+{
+	char key[KEY_SIZE];
+
+	s->confirm = confirm_new(w, s->timeout, &give_back_ops, s);
+	for (guint i = s->slots->len; i-- > 0;) {
+		unsigned slot = g_array_index(s->slots, unsigned, i);
+
+		/* one that is part of another change is just being unplugged by somebody else */
+		if (vm_has_vcpu(&w->vm, slot) && confirm_part(s->confirm, vcpu_key(slot, key), NULL))
+			vcpu_ask_for(w, slot);
+	}
+	vcpus_tell_guest(w);
+	confirm_start(s->confirm);
+}
+
+/* An agent that goes away between is none. */
+static void are_online(struct worker *w, const GPtrArray *list, const GError *err, void *arg)
+{
+	struct set *s = arg;
+
+	s->online = guest_vcpus_online(list);
+	if (!err || err->code == KERR_STATE) {
+		set_done(w, s, NULL);
+		return;
+	}
+	s->failed = g_error_copy(err);
+	g_prefix_error(&s->failed, "the guest has taken them, but they are not online: ");
+	give_back(w, s);
 }
 
 static void set_ended(struct worker *w, const GError *err, void *arg)

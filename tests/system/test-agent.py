@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's agent: Debian's qemu-guest-agent in the small Linux guest, from an image that is mounted there. test-agent.py
 BUILD [CASE…]."""
+import base64
 import json
 import os
 import re
@@ -54,11 +55,32 @@ def agent_state(k):
     return m and m[1]
 
 
-def start_agent(k):
-    """The shell's background job; returns when the agent has its port open and answers."""
+# a guest's agent that says yes and switches nothing
+LIAR = br"""exec 3<>"$1"
+while read -r line <&3; do
+case $line in
+*guest-sync*) id=${line##*:}; printf '\377{"return": %s}\n' "${id%%\}*}" >&3 ;;
+*guest-get-vcpus*)
+list=
+for d in /sys/devices/system/cpu/cpu[0-9]*; do
+on=1
+[ ! -e $d/online ] || read -r on <$d/online
+[ $on = 1 ] && on=true || on=false
+list="$list${list:+, }{\"logical-id\": ${d##*cpu}, \"online\": $on, \"can-offline\": true}"
+done
+printf '{"return": [%s]}\n' "$list" >&3 ;;
+*guest-set-vcpus*) printf '{"return": 1}\n' >&3 ;;
+*) printf '{"return": {}}\n' >&3 ;;
+esac
+done
+"""
+
+
+def start_agent(k, script='/mnt/ga/run'):
+    """The shell's background job; returns when the agent has its port open."""
     guest_says(k, 'a', 'mkdir -p /mnt/ga; mount -t ext4 -o ro,noload /dev/vda /mnt/ga; '
                'for p in /sys/class/virtio-ports/*; do read n <$p/name && [ $n = org.qemu.guest_agent.0 ] && p=/dev/${p##*/} && break; done; '
-               'sh /mnt/ga/run $p >/tmp/ga.log 2>&1 & echo $! >/tmp/ga.pid; echo started')
+               f'sh {script} $p >/tmp/ga.log 2>&1 & echo $! >/tmp/ga.pid; echo started')
     k.until(lambda: agent_state(k) == 'connected', 120, 'the agent is connected')
 
 
@@ -125,8 +147,6 @@ def vcpus(k):
     assert ask(k, 'guest-ping') == {}
     refused(k, 'refused guest-nonsense: ', 'qemu-agent-command', 'a', '{"execute":"guest-nonsense"}', '--timeout', '60', timeout=120)
     refused(k, 'not a JSON object', 'qemu-agent-command', 'a', 'guest-ping')
-    # off by the agent: its command for that is not in this guest, and the agent says so or says nothing
-    k.ctl('shutdown', 'a', '--mode', 'agent', '--timeout', '60', check=False, timeout=120)
     # it ends
     guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
     k.until(lambda: agent_state(k) == 'disconnected', 60, 'the agent is gone')
@@ -137,7 +157,24 @@ def vcpus(k):
     states = [e['data']['state'] for e in k.events() if e['event'] == 'KVMD_AGENT']
     assert states == ['connected', 'disconnected'], states
     assert [e['data']['open'] for e in k.events() if e['event'] == 'VSERPORT_CHANGE'] == [True, False]
-    assert not [e for e in k.events() if e['event'] == 'KVMD_FENCE']
+    # what comes and is not switched on goes again
+    guest_says(k, 'a', f'echo {base64.b64encode(LIAR).decode()} | base64 -d >/tmp/liar; echo written')
+    start_agent(k, '/tmp/liar')
+    assert ask(k, 'guest-ping') == {}
+    p = refused(k, '4 vCPUs were asked for, there are 3: .* says that it switches its CPUs, but 1 of 4 stay as they were; it has given them back',
+                'setvcpus', 'a', '4', '--live', '--timeout', '60', timeout=300)
+    assert k.json('vcpucount', 'a')['current_live'] == 3 and present(k) == '0-2'
+    assert '<vcpu id=\'3\' enabled=\'no\'' in k.ctl('dumpxml', 'a').stdout
+    guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
+    k.until(lambda: agent_state(k) == 'disconnected', 60, 'the liar is gone')
+    # off by the agent, which calls a program that a guest of busybox lacks
+    start_agent(k)
+    guest_says(k, 'a', r"mkdir -p /sbin; printf '#!/bin/sh\necho $* >/dev/console\nkill -USR2 1\n' >/sbin/shutdown; chmod 755 /sbin/shutdown; echo made")
+    said = k.ctl('shutdown', 'a', '--mode', 'agent', '--timeout', '60', timeout=120).stdout
+    assert "the guest's agent is told to shut down" in said, said
+    k.until(lambda: k.state('a') == 'shut off', 120, 'the guest is off')
+    assert [e['data']['reason'] for e in k.events() if e['event'] == 'STOPPED'] == ['shutdown']
+    assert not [e for e in k.events() if e['event'] in ('KVMD_FENCE', 'POWERDOWN')]
     return f'1 to 3 vCPUs, online: {took:.1f} s'
 
 
