@@ -34,6 +34,7 @@ struct plug {
 	bool leaving;
 	bool over;                      /* the guest has answered, or never did */
 	uint64_t held;                  /* what it had to give back before it leaves */
+	bool begun, empty;              /* the command has; there was nothing to give back */
 	unsigned timeout_ms;
 	GError *err;                    /* what it came to */
 	struct waiter *waiter;          /* NULL: nobody waits */
@@ -524,6 +525,8 @@ static void leave(struct plug *p)
 
 	if (!confirm_part(c, p->alias, &p->err)) {
 		confirm_cancel(c);
+		if (p->kind->refill)
+			p->kind->refill(w, device_find(&w->vm, p->alias), p->held);
 		plug_end(p);
 		return;
 	}
@@ -549,6 +552,10 @@ static void emptied(void *arg, const GError *err)
 	struct worker *w = p->worker;
 	struct device *d = device_find(&w->vm, p->alias);
 
+	if (!p->begun) {
+		p->empty = true;
+		return;
+	}
 	if (is_retiring(w, d)) {        /* the guest has ejected it meanwhile */
 		p->over = true;
 		return;
@@ -610,7 +617,8 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 		p->waiter = waiter_new(client);
 		command_event(p, false);
 	}
-	if (!k->empty)
+	p->begun = true;
+	if (!k->empty || p->empty)
 		leave(p);
 	return true;
 }
