@@ -206,8 +206,10 @@ static void have_hello(void *arg, json_object *reply, const GError *err)
 {
 	struct adopting *a = arg;
 	struct dom *d = a->dom;
+	g_autofree char *known = NULL;
 	const char *reason;
 	enum dom_state state;
+	gint64 since = 0;
 	json_object *v;
 
 	if (err) {
@@ -219,7 +221,13 @@ static void have_hello(void *arg, json_object *reply, const GError *err)
 		not_reached(a, reason);
 		return;
 	}
+	if (state == d->remembered.state && d->remembered.reason) {
+		since = d->remembered.since;
+		reason = known = g_strdup(d->remembered.reason);
+	}
 	dom_set_state(d, state, reason);
+	if (since)
+		d->since = d->remembered.since = since;
 	link_call(d->link, "query-machine", NULL, NULL, 0, d->kvmd->config->answer_timeout, have_machine, a);
 }
 

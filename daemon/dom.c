@@ -52,6 +52,7 @@ void dom_unref(struct dom *d)
 	g_free(d->text);
 	g_free(d->trouble);
 	g_free(d->reason);
+	g_free(d->remembered.reason);
 	g_free(d);
 }
 
@@ -77,6 +78,12 @@ void dom_set_state(struct dom *d, enum dom_state state, const char *reason)
 	g_free(d->reason);
 	d->reason = copy;
 	d->since = g_get_real_time();
+	if (state != DOM_UNKNOWN && state != DOM_ADOPTING && state != DOM_STARTING) {
+		g_free(d->remembered.reason);
+		d->remembered.state = state;
+		d->remembered.reason = g_strdup(copy);
+		d->remembered.since = d->since;
+	}
 	dom_ref(d);                             /* a waiter may drop what holds it */
 	for (unsigned i = 0; i < d->waiters->len; i++)
 		g_ptr_array_add(told, d->waiters->pdata[i]);

@@ -37,6 +37,7 @@ struct dom {
 	enum dom_state state;           /* written by dom_set_state only */
 	char *reason;
 	gint64 since;                   /* real time, µs */
+	struct { enum dom_state state; char *reason; gint64 since; } remembered;        /* the last one while its process was known, also of an earlier kvmd */
 	const char *stops;              /* a disk failed and the machine is about to pause for it: the reason; NULL: none */
 	uint32_t id;                    /* 0: not running */
 	uint32_t uid;                   /* of the process; 0: kvmd's own */

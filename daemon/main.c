@@ -27,6 +27,7 @@
 #include "daemon/dom.h"
 #include "daemon/kvmd.h"
 #include "daemon/log.h"
+#include "daemon/reasons.h"
 #include "daemon/probe.h"
 #include "daemon/supervise.h"
 #include "domain/commands_kvmd.h"
@@ -131,7 +132,7 @@ static void autostart(struct kvmd *k)
 		if (!d->autostart || dom_is_active(d) || d->restart_timer)
 			continue;
 		log_info("vm '%s': starts with the host", d->name);
-		dom_start(d, false, NULL, NULL);
+		dom_start_with_host(d);
 	}
 }
 
@@ -196,6 +197,7 @@ static bool start(struct kvmd *k, const struct options *o, GError **err)
 	k->probe = probe_new(k, o->kvm ? o->kvm : "/dev/kvm");
 	if (!store_load(k->store, define_loaded, k, err))
 		return false;
+	reasons_load(k);
 	k->control = control_new(k, err);
 	if (!k->control)
 		return false;

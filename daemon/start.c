@@ -130,7 +130,7 @@ static void machine_created(void *arg, json_object *reply, const GError *err)
 		dom_event(d, "DISK_DROPPED", json_object_get(o));
 	}
 	data = one("state", s->paused ? "paused" : "running");
-	json_object_object_add(data, "reason", json_object_new_string(d->reason));      /* of its start: by request, by policy */
+	json_object_object_add(data, "reason", json_object_new_string(d->reason));      /* of its start: by request, by policy, autostart */
 	dom_event(d, "STARTED", data);
 	dom_set_state(d, s->paused ? DOM_PAUSED : DOM_RUNNING, s->paused ? "not yet run" : "booted");
 	starting_end(s, NULL);
@@ -247,7 +247,7 @@ static bool may_start(struct dom *d, GError **err)
 	return true;
 }
 
-static void start(struct dom *d, bool paused, bool again, dom_done *done, void *arg)
+static void start(struct dom *d, bool paused, bool again, const char *why, dom_done *done, void *arg)
 {
 	struct kvmd *k = d->kvmd;
 	g_autoptr(GError) err = NULL;
@@ -270,7 +270,7 @@ static void start(struct dom *d, bool paused, bool again, dom_done *done, void *
 	d->destroyed = false;
 	s = g_new0(struct starting, 1);
 	*s = (struct starting){ .dom = dom_ref(d), .paused = paused, .again = again, .begun = g_get_monotonic_time(), .done = done, .arg = arg };
-	dom_set_state(d, DOM_STARTING, again ? "by policy" : "by request");
+	dom_set_state(d, DOM_STARTING, why);
 	launch_it(s);
 }
 
@@ -278,10 +278,16 @@ void dom_start(struct dom *d, bool paused, dom_done *done, void *arg)
 {
 	if (!d->restart_timer)
 		d->restarts = d->delay = 0;
-	start(d, paused, false, done, arg);
+	start(d, paused, false, "by request", done, arg);
+}
+
+void dom_start_with_host(struct dom *d)
+{
+	d->restarts = d->delay = 0;
+	start(d, false, false, "autostart", NULL, NULL);
 }
 
 void dom_start_again(struct dom *d)
 {
-	start(d, false, true, NULL, NULL);
+	start(d, false, true, "by policy", NULL, NULL);
 }

@@ -23,6 +23,7 @@ void dom_destroy(struct dom *, dom_done *, void *arg);
 bool dom_can_ask(const struct dom *, GError **err);
 
 /* For start.c and adopt.c. */
+void dom_start_with_host(struct dom *);
 void dom_start_again(struct dom *);             /* by policy; when it fails, later once more */
 void dom_kill(struct dom *);
 /* Reaps a child and words its end; ours: we killed it. NULL: not ended, or not our child. New. */

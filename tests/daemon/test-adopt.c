@@ -244,6 +244,77 @@ static void test_hung(void)
 	host_free(h);
 }
 
+/* What domstate --reason said before kvmd was killed it says afterwards; events that come by then have their reasons. */
+#define REASON_IS(h, vm, state_, reason_) do { \
+	json_object *o_ = ask(h, "domstate", vm, NULL); \
+	g_assert_cmpstr(str(o_, "state"), ==, state_); \
+	g_assert_cmpstr(str(o_, "reason"), ==, reason_); \
+	json_object_put(o_); \
+} while (0)
+
+static int64_t since_of(struct host *h, const char *vm)
+{
+	json_object *o = ask(h, "domstate", vm, NULL);
+	int64_t n = num(o, "since");
+
+	json_object_put(o);
+	return n;
+}
+
+static void again(struct host *h)
+{
+	host_kill(h, SIGKILL);
+	host_start(h);
+}
+
+static void test_reasons(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *a = domain_xml(h, "a", U1, NULL, NULL), *b = domain_xml(h, "b", U2, NULL, NULL);
+	json_object *o, *data;
+	struct conn *c;
+	int64_t begun;
+
+	define(h, a);
+	define(h, b);
+	ask_ok(h, "start", "a", NULL);
+	ask_ok(h, "start", "b", "{\"paused\":true}");
+	begun = since_of(h, "a");
+	again(h);
+	REASON_IS(h, "a", "running", "booted");
+	g_assert_cmpint(since_of(h, "a"), <=, begun + 1);
+	REASON_IS(h, "b", "paused", "not yet run");
+	ask_ok(h, "destroy", "b", NULL);
+	again(h);
+	REASON_IS(h, "b", "shut off", "destroyed");
+	ask_ok(h, "stop", "a", NULL);
+	again(h);
+	REASON_IS(h, "a", "paused", "by request");
+	ask_ok(h, "cont", "a", NULL);
+	again(h);
+	REASON_IS(h, "a", "running", "resumed");
+	/* it stops while nobody looks */
+	host_kill(h, SIGKILL);
+	fake_do(h, "a", "stop", NULL);
+	host_start(h);
+	REASON_IS(h, "a", "paused", "by request");
+	c = conn_new(h);
+	json_object_put(conn_ask(c, "event", NULL, "{\"since\":0,\"follow\":true,\"event\":\"STOP\"}"));
+	for (int i = 0; i < 2; i++) {
+		o = conn_read(c);
+		json_object_object_get_ex(o, "data", &data);
+		g_assert_cmpstr(str(data, "reason"), ==, "by request");
+		json_object_put(o);
+	}
+	conn_free(c);
+	/* another of the same uuid has not run */
+	ask_ok(h, "undefine", "b", NULL);
+	define(h, b);
+	again(h);
+	REASON_IS(h, "b", "shut off", "");
+	host_free(h);
+}
+
 static void test_leftovers(void)
 {
 	struct host *h = host_new(NULL);
@@ -389,6 +460,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/adopt/restart-due", test_restart_due);
 	g_test_add_func("/adopt/refused-start", test_refused_start);
 	g_test_add_func("/adopt/hung", test_hung);
+	g_test_add_func("/adopt/reasons", test_reasons);
 	g_test_add_func("/store/leftovers", test_leftovers);
 	g_test_add_func("/store/full-disk", test_full_disk);
 	g_test_add_func("/events/numbers", test_event_numbers);

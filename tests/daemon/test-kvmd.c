@@ -295,6 +295,15 @@ static void test_autostart(void)
 	(void)g_unlink(mark);
 	host_start(h);
 	wait_for(h, "a", "running");
+	struct conn *c = conn_new(h);
+	json_object *data, *o;
+
+	json_object_put(conn_ask(c, "event", NULL, "{\"since\":0,\"follow\":true}"));
+	o = event_wait(c, "STARTED", "a");
+	json_object_object_get_ex(o, "data", &data);
+	g_assert_cmpstr(str(data, "reason"), ==, "autostart");
+	json_object_put(o);
+	conn_free(c);
 	g_autofree char *off = state_of(h, "b");
 
 	g_assert_cmpstr(off, ==, "shut off");
