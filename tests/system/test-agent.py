@@ -161,8 +161,8 @@ def vcpus(k):
     guest_says(k, 'a', f'echo {base64.b64encode(LIAR).decode()} | base64 -d >/tmp/liar; echo written')
     start_agent(k, '/tmp/liar')
     assert ask(k, 'guest-ping') == {}
-    p = refused(k, '4 vCPUs were asked for, there are 3: .* says that it switches its CPUs, but 1 of 4 stay as they were; it has given them back',
-                'setvcpus', 'a', '4', '--live', '--timeout', '60', timeout=300)
+    refused(k, '4 vCPUs were asked for, there are 3: .* says that it switches its CPUs, but 1 of 4 stay as they were; it has given them back',
+            'setvcpus', 'a', '4', '--live', '--timeout', '60', timeout=300)
     assert k.json('vcpucount', 'a')['current_live'] == 3 and present(k) == '0-2'
     assert '<vcpu id=\'3\' enabled=\'no\'' in k.ctl('dumpxml', 'a').stdout
     guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
@@ -208,6 +208,14 @@ def survive(k):
     assert agent_state(k) == 'disconnected'
     start_agent(k)
     assert ask(k, 'guest-ping') == {}
+    # one that hangs keeps nobody from the power button
+    guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')
+    refused(k, "there is no mode 'signal': write acpi, agent, or both", 'shutdown', 'a', '--mode', 'signal')
+    p = refused(k, 'does not answer', 'shutdown', 'a', '--mode', 'agent', '--timeout', '2')
+    assert p.returncode == 9, p
+    assert 'power button pressed' in k.ctl('shutdown', 'a', '--timeout', '2', timeout=60).stdout
+    k.until(lambda: k.state('a') == 'shut off', 120, 'the guest is off')
+    assert [e for e in k.events() if e['event'] == 'POWERDOWN']
 
 
 CASES = {'vcpus': vcpus, 'survive': survive}
