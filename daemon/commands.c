@@ -555,6 +555,7 @@ static const struct command_binding bindings[] = {
 const struct command_binding *const kvmd_bindings[] = {
 	bindings,
 	vcpus_bindings,
+	vcpus_each_bindings,
 	memory_bindings,
 	watch_bindings,
 	disk_bindings,

@@ -11,6 +11,7 @@ extern const struct command_binding chardev_opening[], chardev_adding[];    /* d
 extern const struct command_binding memory_bindings[];  /* memory.c */
 extern const struct command_binding net_bindings[];     /* net_commands.c */
 extern const struct command_binding vcpus_bindings[];   /* vcpus.c */
+extern const struct command_binding vcpus_each_bindings[];      /* vcpus_each.c */
 extern const struct command_binding watch_bindings[];   /* stats.c */
 
 /* Single commands with a file of their own. */

@@ -10,6 +10,7 @@
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/supervise.h"
+#include "daemon/vcpus.h"
 #include "domain/commands_agent.h"
 #include "domain/commands_qmp.h"
 #include "domain/json.h"
@@ -47,14 +48,15 @@ static void choose(struct machine *m, unsigned wanted)
 	c->current = wanted == c->max ? 0 : wanted;
 }
 
-/* A part that <vcpus> does not mention follows the number: so all are mentioned, once some are. */
-static void mention_all(struct machine *m)
+void vcpus_mention(struct machine *m)
 {
 	struct vcpu_config *c = &m->vcpu;
-	g_autofree bool *seen = g_new0(bool, c->max);
+	g_autofree bool *seen = g_new0(bool, c->max), *on = g_new0(bool, c->max);
 
-	if (!list_len(c->list))
-		return;
+	for (unsigned i = 0; i < c->max; i++)
+		on[i] = machine_vcpu_enabled(m, i);
+	if (!c->list)
+		c->list = g_ptr_array_new();
 	list_each(vcpu_entry, e, c->list)
 		if (e->id < c->max)
 			seen[e->id] = true;
@@ -65,9 +67,16 @@ static void mention_all(struct machine *m)
 			continue;
 		e = schema_new(&vcpu_entry_schema);
 		e->id = i;
-		e->enabled = machine_vcpu_enabled(m, i) ? YESNO_YES : YESNO_NO;
+		e->enabled = on[i] ? YESNO_YES : YESNO_NO;
 		g_ptr_array_add(c->list, e);
 	}
+}
+
+/* A part that <vcpus> does not mention follows the number: so all are mentioned, once some are. */
+static void mention_all(struct machine *m)
+{
+	if (list_len(m->vcpu.list))
+		vcpus_mention(m);
 }
 
 static void set_maximum(struct machine *m, unsigned max)

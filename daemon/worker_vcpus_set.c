@@ -10,6 +10,7 @@
 #include "daemon/worker_agent_vcpus.h"
 #include "daemon/worker_vcpus_priv.h"
 #include "devices/cpuhp.h"
+#include "domain/check.h"
 #include "domain/json.h"
 
 #define AGENT_LOOK_MS 5000u     /* for the agent's first answer: one that gives none must not keep anybody from plugging */
@@ -153,8 +154,40 @@ static GArray *choose(const struct worker *w, unsigned wanted, GError **err)
 	return NULL;
 }
 
+/* The slots of a list. */
+static GArray *named(const struct worker *w, const struct args_vcpus_set *a, GError **err)
+{
+	GArray *slots = g_array_new(FALSE, FALSE, sizeof(unsigned));
+	g_autofree struct cpu_bits *bits = g_new0(struct cpu_bits, 1);
+	GError *bad = NULL;
+
+	cpu_bits_parse(a->vcpus, bits);
+	if (cpu_bits_highest(bits) >= (int)w->machine->vcpu.max)
+		kerr_set(&bad, KERR_ARGS, "there is no vCPU %d: its maximum is %u", cpu_bits_highest(bits), w->machine->vcpu.max);
+	for (unsigned i = 0; i < w->machine->vcpu.max && !bad; i++) {
+		if (!cpu_bit(bits, i))
+			continue;
+		if (vm_has_vcpu(&w->vm, i) == a->enable)
+			kerr_set(&bad, KERR_STATE, "vCPU %u is %s already", i, a->enable ? "there" : "away");
+		else if (!machine_vcpu_hotpluggable(w->machine, i))
+			kerr_set(&bad, KERR_UNSUPPORTED, "vCPU %u cannot be plugged or unplugged while the machine runs: %s", i,
+				i ? "<vcpus> keeps it" : "it boots the guest");
+		else
+			g_array_append_val(slots, i);
+	}
+	if (slots->len && !bad)
+		return slots;
+	if (!bad)
+		kerr_set(&bad, KERR_ARGS, "the list names no vCPU");
+	g_propagate_error(err, bad);
+	g_array_unref(slots);
+	return NULL;
+}
+
 static bool may_set(struct worker *w, const struct args_vcpus_set *a, GError **err)
 {
+	if (!a->count == !a->vcpus)
+		return kerr_set(err, KERR_ARGS, "either a number of vCPUs or their numbers are needed");
 	if (a->count > w->machine->vcpu.max)
 		return kerr_set(err, KERR_ARGS, "%u vCPUs are more than its maximum of %u", a->count, w->machine->vcpu.max);
 	if (!vcpus_can_change(w, err))
@@ -204,18 +237,21 @@ static void guest_looked(struct worker *w, const struct agent_told *t, const GEr
 enum run_result vcpus_set(struct client *client, const struct args_vcpus_set *a, GError **err)
 {
 	struct worker *w = client->worker;
-	bool grow = a->count > vm_vcpus(&w->vm);
+	unsigned now = vm_vcpus(&w->vm);
+	bool grow = a->vcpus ? a->enable : a->count > now;
 	struct set *s;
 	char key[KEY_SIZE];
 
 	if (!may_set(w, a, err))
 		return RUN_FAILED;
 	s = g_new0(struct set, 1);
-	*s = (struct set){ .wanted = a->count, .timeout = a->timeout, .id = g_strdup(a->id), .slots = choose(w, a->count, err) };
+	*s = (struct set){ .wanted = a->count, .timeout = a->timeout, .id = g_strdup(a->id), .slots = a->vcpus ? named(w, a, err) : choose(w, a->count, err) };
 	if (!s->slots) {
 		set_free(s);
 		return RUN_FAILED;
 	}
+	if (a->vcpus)
+		s->wanted = grow ? now + s->slots->len : now - s->slots->len;
 	s->confirm = confirm_new(w, a->timeout, grow ? &grow_ops : &shrink_ops, s);
 	for (unsigned i = 0; i < s->slots->len; i++)
 		if (!confirm_part(s->confirm, vcpu_key(g_array_index(s->slots, unsigned, i), key), err)) {

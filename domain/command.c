@@ -20,6 +20,7 @@ static const struct command *const tables[] = {
 	agent_commands,
 	media_commands,
 	chardev_commands,
+	vcpus_commands,
 };
 
 const struct command *command_next(const struct command *at)

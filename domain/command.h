@@ -57,6 +57,7 @@ extern const struct command devices_commands[]; /* domain/commands_devices.c */
 extern const struct command agent_commands[];   /* domain/commands_agent.c */
 extern const struct command media_commands[];   /* domain/commands_media.c */
 extern const struct command chardev_commands[]; /* domain/commands_chardev.c */
+extern const struct command vcpus_commands[];   /* domain/commands_vcpus.c */
 /* Every row once: pass NULL to begin, NULL comes back at the end. */
 const struct command *command_next(const struct command *);
 const struct command *command_by_name(const char *name);

@@ -100,7 +100,8 @@ static S(args_id_schema, T, "device_del", "a device to unplug");
 
 #define T struct args_vcpus_set
 static const struct field args_vcpus_set_schema_fields[] = {
-	U32(T, count, NULL, 1, 65535, REQUIRED, "how many"), U32(T, timeout, NULL, 100, 3600000, 0, "ms for the guest to answer", .def = 10000),
+	U32(T, count, NULL, 0, 65535, 0, "how many; 0: vcpus says which"), CPUSET(T, vcpus, NULL, 0, "which come or go, instead of a number"),
+	BOOL(enable, "these come; false: they go"), U32(T, timeout, NULL, 100, 3600000, 0, "ms for the guest to answer", .def = 10000),
 	TEXT(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
 S(args_vcpus_set_schema, T, "vcpus-set", "a number of vCPUs");
 #undef T

@@ -19,7 +19,7 @@ struct qmp_ost { char *device, *slot, *type; uint32_t source, status; };
 struct args_device_add { char *driver, *bus, *id, *drive, *netdev, *mac, *serial, *addr, *chardev, *name; uint32_t nr, socket, die, core, thread; };
 struct args_id { char *id; };
 #define QMP_NO_ID UINT32_MAX            /* socket, die, core, thread: not given */
-struct args_vcpus_set { uint32_t count, timeout; char *id; };
+struct args_vcpus_set { uint32_t count, timeout; char *id, *vcpus; bool enable; };
 struct tell_vcpus { uint32_t vcpus, maximum, online; };
 struct vcpu_row { uint32_t id; bool enabled, hotpluggable; char *alias; uint32_t tid; uint64_t exits; };
 

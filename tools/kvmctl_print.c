@@ -300,6 +300,12 @@ static void print_setvcpus(const struct call *c, json_object *o)
 	putchar('\n');
 }
 
+static void print_setvcpu(const struct call *c, json_object *o)
+{
+	if (!c->quiet)
+		printf("domain '%s': %" G_GINT64_FORMAT " vCPUs of at most %" G_GINT64_FORMAT "\n", c->vm, num(o, "vcpus"), num(o, "maximum"));
+}
+
 static void print_powerdown(const struct call *c, json_object *o)
 {
 	bool reboot = !strcmp(c->command->name, "system_reboot");
@@ -389,6 +395,7 @@ static const struct {
 	{ "domifstat", print_domifstat },
 	{ "domiftune", print_domiftune },
 	{ "domif-setlink", .said = "domain '%s': the cable is as asked\n" },
+	{ "setvcpu", print_setvcpu },
 	{ "setvcpus", print_setvcpus },
 	{ "qemu-agent-command", print_line },
 	{ "undefine", .said = "domain '%s' undefined\n" },

@@ -18,6 +18,7 @@
 static const struct { const char *command, *args, *done; } commands[] = {
 	{ "setvcpus", "{'count':2}", "setvcpus" },
 	{ "setvcpus", "{'count':1,'guest':true}", "setvcpus" },
+	{ "setvcpu", "{'vcpulist':'2-3','enable':true}", "setvcpus" },
 	{ "blkdeviotune", "{'device':'vda','total_iops_sec':500}", "blkdeviotune" },
 	{ "blockresize", "{'device':'vda','size':2097152}", "blockresize" },
 	{ "domif-setlink", "{'interface':'" CARD_MAC "','state':'down'}", "domif-setlink" },

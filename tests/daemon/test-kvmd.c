@@ -310,6 +310,52 @@ static void test_autostart(void)
 	host_free(h);
 }
 
+static void has_vcpus(struct host *h, const char *want)
+{
+	json_object *o = ask(h, "dumpxml", "a", "{\"inactive\":true}");
+	GString *s = g_string_new(NULL);
+
+	for (const char *at = str(o, "xml"); (at = strstr(at, "<vcpu id='"));) {
+		const char *enabled = strstr(at, "enabled='");
+
+		g_string_append_c(s, enabled && enabled[9] == 'y' ? '1' : '0');
+		at = enabled;
+	}
+	g_assert_cmpstr(s->str, ==, want);
+	g_string_free(s, TRUE);
+	json_object_put(o);
+}
+
+static void test_setvcpu(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "a", NULL, NULL, NULL);
+	g_auto(GStrv) parts = g_strsplit(xml, "<vcpu>1</vcpu>", 2);
+	g_autofree char *four = g_strjoinv("<vcpu current='2'>4</vcpu>", parts);
+	json_object *o;
+
+	define(h, four);
+	o = ask(h, "setvcpu", "a", "{\"vcpulist\":\"3\",\"enable\":true}");
+	g_assert_cmpint(num(o, "vcpus"), ==, 3);
+	json_object_put(o);
+	has_vcpus(h, "1101");
+	ask_ok(h, "setvcpu", "a", "{\"vcpulist\":\"1,3\",\"disable\":true,\"config\":true}");
+	has_vcpus(h, "1000");
+	ask_ok(h, "setvcpu", "a", "{\"vcpulist\":\"1-3\",\"enable\":true}");
+	has_vcpus(h, "1111");
+	ask_ok(h, "setvcpu", "a", "{\"vcpulist\":\"2\",\"disable\":true}");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"4\",\"enable\":true}", "BadArguments", "there is no vCPU 4");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"0-1\",\"disable\":true}", "Unsupported", "boots the guest");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"1\"}", "BadArguments", "--enable");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"1\",\"enable\":true,\"disable\":true}", "BadArguments", "--enable");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"one\",\"enable\":true}", "BadArguments", "vcpulist");
+	ask_bad(h, "setvcpu", "a", "{\"vcpulist\":\"1\",\"enable\":true,\"live\":true}", "WrongState", "not running");
+	has_vcpus(h, "1101");
+	ask_ok(h, "setvcpus", "a", "{\"count\":4}");
+	has_vcpus(h, "1111");
+	host_free(h);
+}
+
 static void test_schema(void)
 {
 	struct host *h = host_new(NULL);
@@ -335,6 +381,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvmd/ends", test_ends);
 	g_test_add_func("/kvmd/back-off", test_back_off);
 	g_test_add_func("/kvmd/autostart", test_autostart);
+	g_test_add_func("/kvmd/setvcpu", test_setvcpu);
 	g_test_add_func("/kvmd/schema", test_schema);
 	return g_test_run();
 }

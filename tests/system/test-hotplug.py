@@ -283,6 +283,12 @@ def flat_answers(k):
     assert 'return' in q.ask('device_del', id='vcpu1')
     assert q.wait('DEVICE_UNPLUG_GUEST_ERROR')['data']['device'] == 'vcpu1'
     has(k, 'f', 2)
+    # one by its number, past free ones below it
+    k.ctl('setvcpu', 'f', '4', '--enable', '--timeout', '5')
+    rows = k.json('vcpuinfo', 'f')['vcpus']
+    assert [r['vcpu'] for r in rows if r['state'] == 'running'] == [0, 1, 4], rows
+    k.ctl('setvcpu', 'f', '4', '--disable', '--timeout', '5')
+    has(k, 'f', 2)
     assert k.state('f') == 'running'
 
 
@@ -338,6 +344,15 @@ def per_vcpu(k):
     assert [r['state'] for r in rows] == ['running', 'running', 'offline', 'running'], rows
     assert [r['hotpluggable'] for r in rows] == [False, False, True, True], rows
     refused(k, 'only 1 can be unplugged', 'setvcpus', 'f', '1')
+    refused(k, 'vCPU 1 cannot be plugged or unplugged', 'setvcpu', 'f', '1', '--disable')
+    refused(k, 'boots the guest', 'setvcpu', 'f', '0', '--disable')
+    refused(k, 'vCPU 3 is there already', 'setvcpu', 'f', '2-3', '--enable')
+    refused(k, 'vCPU 2 is away already', 'setvcpu', 'f', '2', '--disable')
+    refused(k, 'there is no vCPU 4', 'setvcpu', 'f', '4', '--enable')
+    refused(k, 'vcpu2: no answer', 'setvcpu', 'f', '2', '--enable', '--timeout', '1')
+    refused(k, 'vcpu3: no answer', 'setvcpu', 'f', '3', '--disable', '--timeout', '1')
+    k.ctl('setvcpu', 'f', '2', '--enable', '--config')
+    assert counts(k, 'f') == (3, 4, 4, 4)
     q = qmp(k, 'f')
     assert q.ask('device_del', id='/machine/unattached/device[1]')['error']['code'] == 'Unsupported'
     assert q.ask('device_del', id='/machine/unattached/device[0]')['error']['code'] == 'Unsupported'
