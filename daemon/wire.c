@@ -130,10 +130,52 @@ static bool is_blank(const char *s, size_t n)
 	return !n;
 }
 
+/* How many members the text of a message has; it may be no JSON at all. *constant: NaN or Infinity is in it, which the parser takes and
+ * JSON has not. */
+static size_t members_written(const char *line, size_t len, bool *constant)
+{
+	size_t n = 0;
+	bool text = false;
+
+	*constant = false;
+	for (size_t i = 0; i < len; i++) {
+		char c = line[i];
+
+		if (c == '"')
+			text = !text;
+		else if (text)
+			i += c == '\\';
+		else if (c == ':')
+			n++;
+		else if (c == 'N' || c == 'I')
+			*constant = true;
+	}
+	return n;
+}
+
+/* How many came out of it: of two with one name, one. The parser has bounded the depth. */
+static size_t members_read(json_object *o)
+{
+	size_t n = 0;
+
+	if (json_object_is_type(o, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			n += members_read(json_object_array_get_idx(o, i));
+	if (!json_object_is_type(o, json_type_object))
+		return n;
+	json_object_object_foreach(o, key, v) {
+		(void)key;
+		n += 1 + members_read(v);
+	}
+	return n;
+}
+
 static json_object *parse_line(const char *line, size_t len, const char **why)
 {
 	struct json_tokener *tok;
 	json_object *o;
+	size_t written;
+	bool constant;
 
 	*why = "not valid JSON";
 	if (memchr(line, 0, len) || !g_utf8_validate(line, (gssize)len, NULL)) {
@@ -146,6 +188,13 @@ static json_object *parse_line(const char *line, size_t len, const char **why)
 	if (json_tokener_get_error(tok) != json_tokener_success || !is_blank(line + json_tokener_get_parse_end(tok), len - json_tokener_get_parse_end(tok)))
 		g_clear_pointer(&o, json_object_put);
 	json_tokener_free(tok);
+	written = members_written(line, len, &constant);
+	if (o && constant) {
+		g_clear_pointer(&o, json_object_put);
+	} else if (o && written != members_read(o)) {
+		*why = "not valid JSON: duplicate key";
+		g_clear_pointer(&o, json_object_put);
+	}
 	if (o && !json_object_is_type(o, json_type_object)) {
 		*why = "not a JSON object";
 		g_clear_pointer(&o, json_object_put);

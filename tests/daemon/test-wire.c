@@ -116,7 +116,8 @@ static void test_no_newline(void)
 
 static void test_garbage(void)
 {
-	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "x{}", "\"s\"", "{\"a\":\xff}", "1" };
+	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "x{}", "\"s\"", "{\"a\":\xff}", "1",
+		"{\"a\":NaN}", "{\"a\":[1,-Infinity]}", "{\"id\":nan}" };
 	struct side s;
 	int peer = side_open(&s);
 
@@ -132,6 +133,27 @@ static void test_garbage(void)
 	put(peer, "{}\n");      /* the connection lives on */
 	spin();
 	g_assert_cmpstr(s.log->str, ==, "msg:{};");
+	side_end(&s, peer);
+}
+
+/* One key twice in an object, at any depth; colons and quotes in texts count for nothing. */
+static void test_keys(void)
+{
+	static const char *const twice[] = { "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}", "{\"x\":[{\"b\":{},\"c\":2,\"b\":{\"d\":1}}]}", "{\"a\":{\"b\":1},\"a\":2}" };
+	static const char *const once[] = { "{\"a\":{\"a\":1},\"b\":[{\"a\":1},{\"a\":2}]}", "{\"a:\\\":{\":\"N:I\\\\\",\"b\":\"\\\"c\\\":1\"}", "{\"\":null,\"NaN\":\"Infinity\"}" };
+	struct side s;
+	int peer = side_open(&s);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(twice) + G_N_ELEMENTS(once); i++) {
+		bool bad = i < G_N_ELEMENTS(twice);
+
+		g_string_truncate(s.log, 0);
+		put(peer, bad ? twice[i] : once[i - G_N_ELEMENTS(twice)]);
+		put(peer, "\n");
+		spin();
+		g_test_message("%s", s.log->str);
+		g_assert_true(g_str_has_prefix(s.log->str, bad ? "garbage:not valid JSON: duplicate key;" : "msg:"));
+	}
 	side_end(&s, peer);
 }
 
@@ -454,6 +476,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/lines", test_lines);
 	g_test_add_func("/wire/no-newline", test_no_newline);
 	g_test_add_func("/wire/garbage", test_garbage);
+	g_test_add_func("/wire/keys", test_keys);
 	g_test_add_func("/wire/long-line-is-told", test_long_line_is_told);
 	g_test_add_func("/wire/deep", test_deep);
 	g_test_add_func("/wire/half", test_half);
