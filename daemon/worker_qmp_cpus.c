@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/worker_plug.h"
+#include "daemon/worker_models.h"
 #include "daemon/worker_chardev.h"
 #include "daemon/worker_qmp.h"
 #include "daemon/worker_vcpus.h"
@@ -92,25 +93,30 @@ static bool is_running_model(const struct worker *w, const char *name)
 	return strlen(name) == n && !strncmp(type, name, n);
 }
 
+static json_object *running_features(const struct worker *w)
+{
+	const struct vcpu *first = vm_vcpu(&w->vm, 0);
+	json_object *o = json_object_new_object();
+
+	for (unsigned i = 0; i < cpu_feature_rows_n; i++)
+		if (!cpu_feature_rows[i].msr)
+			json_object_object_add(o, cpu_feature_rows[i].name, json_object_new_boolean(has_bit(first->cpuid, &cpu_feature_rows[i])));
+	return o;
+}
+
+/* The running model as it runs; others as the tables have them. A static model is written as QEMU's «base» with all features. */
 QMP(query_cpu_model_expansion)
 {
 	const struct ask_expansion *a = args;
 	struct worker *w = c->worker;
-	const struct vcpu *first = vm_vcpu(&w->vm, 0);
-	json_object *props;
+	json_object *props = is_running_model(w, a->model.name) ? running_features(w) : model_expand(a->model.name, err);
 	struct tell_expansion t;
 
-	if (!is_running_model(w, a->model.name)) {
-		g_autofree char *type = vcpu_type(w);
-
-		return kerr_set(err, KERR_UNSUPPORTED, "only the running model can be expanded, and that is '%.*s'",
-			(int)(strlen(type) - strlen(CPU_DRIVER)), type), RUN_FAILED;
+	if (!props || !model_change(props, a->model.name, a->model.props, err)) {
+		json_object_put(props);
+		return RUN_FAILED;
 	}
-	props = json_object_new_object();
-	for (unsigned i = 0; i < cpu_feature_rows_n; i++)
-		if (!cpu_feature_rows[i].msr)
-			json_object_object_add(props, cpu_feature_rows[i].name, json_object_new_boolean(has_bit(first->cpuid, &cpu_feature_rows[i])));
-	t.model.name = a->model.name;
+	t.model.name = a->type == EXPANSION_STATIC ? (char *)"base" : a->model.name;
 	t.model.props = (char *)json_object_to_json_string_ext(props, JSON_C_TO_STRING_PLAIN);
 	*reply = json_from_struct(&tell_expansion_schema, &t, JSON_ALL);
 	json_object_put(props);

@@ -62,8 +62,8 @@ static S(qmp_model_schema, T, "CpuModelInfo", "a CPU model");
 
 #define T struct ask_expansion
 static const struct field ask_expansion_schema_fields[] = {
-	ENUM(T, type, NULL, expansion_names, REQUIRED, "both give all features"),
-	STRUCT(T, model, NULL, qmp_model_schema, REQUIRED, "the running model"), END };
+	ENUM(T, type, NULL, expansion_names, REQUIRED, "both give all features; static: as changes of the model base"),
+	STRUCT(T, model, NULL, qmp_model_schema, REQUIRED, "the running model, or any of libvirt's"), END };
 static S(ask_expansion_schema, T, "query-cpu-model-expansion", "which model");
 #undef T
 
@@ -391,7 +391,7 @@ const struct command qmp_commands[] = {
 	{ "query-qmp-schema", NULL, "describe commands, events and their types", IN_WORKER, ASK | CMD_LIST | CMD_ANY },
 	{ "query-cpus-fast", NULL, "list the vCPUs", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_cpu_schema },
 	{ "query-hotpluggable-cpus", NULL, "list the places for vCPUs", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_slot_schema },
-	{ "query-cpu-model-expansion", NULL, "spell the running CPU model out", IN_WORKER, ASK, &ask_expansion_schema, &tell_expansion_schema },
+	{ "query-cpu-model-expansion", NULL, "spell a CPU model out", IN_WORKER, ASK, &ask_expansion_schema, &tell_expansion_schema },
 	{ "query-acpi-ospm-status", NULL, "show what the guest said of its slots", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_ost_schema },
 	{ "query-machines", NULL, "list the machine types", IN_WORKER, ASK | CMD_LIST, NULL, &qmp_machine_schema },
 	{ "query-current-machine", NULL, "show what the running machine can do", IN_WORKER, ASK, NULL, &qmp_wakeup_schema },
