@@ -351,6 +351,15 @@ def per_vcpu(k):
     refused(k, 'there is no vCPU 4', 'setvcpu', 'f', '4', '--enable')
     refused(k, 'vcpu2: no answer', 'setvcpu', 'f', '2', '--enable', '--timeout', '1')
     refused(k, 'vcpu3: no answer', 'setvcpu', 'f', '3', '--disable', '--timeout', '1')
+    # what is done, or refused, at once is in the journal too, and what is only asked is not
+    since = max(e['seq'] for e in k.events())
+    refused(k, 'only 1 can be unplugged', 'setvcpus', 'f', '1')
+    k.ctl('suspend', 'f')
+    k.ctl('resume', 'f')
+    k.ctl('dominfo', 'f')
+    k.ctl('vcpuinfo', 'f')
+    done = [(e['data']['command'], e['data']['ok']) for e in k.events() if e['event'] == 'COMMAND_DONE' and e['seq'] > since]
+    assert done == [('setvcpus', False), ('suspend', True), ('resume', True)], done
     k.ctl('setvcpu', 'f', '2', '--enable', '--config')
     assert counts(k, 'f') == (3, 4, 4, 4)
     q = qmp(k, 'f')
