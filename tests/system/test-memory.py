@@ -177,13 +177,17 @@ def balloon_talk(k):
     # kvmd ends meanwhile: the guest goes on, the journal tells
     t = threading.Thread(target=lambda: k.ctl('setmem', 'l', '52MiB', check=False))
     t.start()
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN'], 10, 'it has begun')
+
+    def told(event):
+        return [e['data'] for e in k.events() if e['event'] == event and e['data']['command'] == 'setmem']
+
+    k.until(lambda: told('COMMAND_BEGUN'), 10, 'it has begun')
     k.kill(signal.SIGKILL)
     t.join()
     k.start()
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE'], 90, 'the journal tells the result')
-    done = [e for e in k.events() if e['event'] == 'COMMAND_DONE'][-1]['data']
-    assert done['ok'] and done['actual'] == done['wanted'] == 52 * MIB and done['command'] == 'setmem', done
+    k.until(lambda: told('COMMAND_DONE'), 90, 'the journal tells the result')
+    done = told('COMMAND_DONE')[-1]
+    assert done['ok'] and done['actual'] == done['wanted'] == 52 * MIB, done
     k.until(lambda: k.state('l') == 'running' and k.json('dominfo', 'l')['memory'] == 52 * MIB, 20, 'kvmd knows')
     # both: the definition follows
     k.ctl('setmem', 'l', '54MiB', '--live', '--config')
