@@ -19,6 +19,7 @@
 
 #include "daemon/kvmd.h"
 #include "daemon/launch.h"
+#include "daemon/refresh.h"
 #include "daemon/unix.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
@@ -169,6 +170,8 @@ static void have_events(void *arg, json_object *reply, const GError *err)
 	json_object_object_add(data, "state", json_object_new_string(dom_state_names[d->state]));
 	dom_event(d, "ADOPTED", data);
 	log_info("vm '%s': adopted, process %d, %s", d->name, d->pid, dom_state_names[d->state]);
+	if (d->stale)
+		dom_refresh(d, NULL, NULL);
 	d->started = g_get_monotonic_time();
 	adopting_end(a);
 }
@@ -240,6 +243,7 @@ static void ask(struct dom *d, struct adoption *all)
 
 	*a = (struct adopting){ dom_ref(d), all };
 	d->replaying = true;
+	d->stale = false;
 	if (!d->link) {
 		int fd = connect_unix(path, &err);
 

@@ -54,6 +54,7 @@ struct dom {
 	guint kill_timer;
 	struct dom_net *net;            /* net_watch.c's: helpers of its cards; NULL: none */
 	guint lost_timer;               /* its connection has ended, its process not yet */
+	bool stale;                     /* while replaying: it has changed since it was asked what it is, perhaps */
 	bool replaying;                 /* adoption: events come by replay-events, what comes before its answer is in it too */
 	bool destroyed;                 /* its end was asked for: no restart */
 	bool undefine;                  /* remove the record when it ends */

@@ -320,6 +320,14 @@ static bool may_tell(struct dom *d)
 	return true;
 }
 
+/* The machine is not what it was when it was asked. */
+static bool tells_of_change(const struct dom *d, const char *name)
+{
+	if (!strcmp(name, "KVMD_MACHINE") || !strcmp(name, "VSERPORT_CHANGE"))
+		return true;
+	return d->live && list_len(d->live->devices.memdevs) && (!strcmp(name, "BALLOON_CHANGE") || !strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE"));
+}
+
 void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t seq)
 {
 	json_object *copy = NULL, *v;
@@ -334,11 +342,12 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 	}
 	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING)
 		follow_state(d, name, data);
-	if ((!strcmp(name, "KVMD_MACHINE") || !strcmp(name, "VSERPORT_CHANGE")) && d->link && !d->replaying)
-		dom_refresh(d, NULL, NULL);
-	if (d->live && d->link && !d->replaying && list_len(d->live->devices.memdevs) && (!strcmp(name, "BALLOON_CHANGE") || !strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE")))
-		dom_refresh(d, NULL, NULL);
-	else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
+	if (tells_of_change(d, name) && d->link) {
+		if (d->replaying)
+			d->stale = true;
+		else
+			dom_refresh(d, NULL, NULL);
+	} else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
 		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
 	if (!may_tell(d))
 		return;

@@ -216,7 +216,7 @@ def image(rig, folder, name, size=SIZE):
             f.write(block)
         f.flush()
         os.fsync(f.fileno())
-        if not os.environ.get("KEEPCACHE"): os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     os.chmod(path, 0o666)
     return path
 
