@@ -145,6 +145,14 @@ static bool read_guest(json_object *reply, struct tell_guestvcpus *t, GError **e
 	return json_to_struct(&tell_guestvcpus_schema, t, reply, err);
 }
 
+/* May the guest's agent be asked? other: options that are not about the guest. */
+static bool may_ask_guest(const struct request *r, bool other, GError **err)
+{
+	if (other)
+		return kerr_set(err, KERR_ARGS, "--guest is about CPUs that the running guest uses: leave out --config and --maximum");
+	return dom_can_ask(r->dom, err);
+}
+
 static void guest_set(void *arg, json_object *reply, const GError *failed)
 {
 	struct request *r = arg;
@@ -165,11 +173,7 @@ static void set_in_guest(struct request *r)
 	json_object *args;
 	g_autoptr(GError) err = NULL;
 
-	if (a->scope.config || a->maximum)
-		kerr_set(&err, KERR_ARGS, "--guest is about CPUs that the running guest uses: leave out --config and --maximum");
-	else
-		(void)dom_can_ask(r->dom, &err);        /* err says it */
-	if (err) {
+	if (!may_ask_guest(r, a->scope.config || a->maximum, &err)) {
 		request_fail(r, err);
 		return;
 	}
@@ -220,11 +224,7 @@ static void count_in_guest(struct request *r)
 	const struct ask_vcpucount *a = r->args;
 	g_autoptr(GError) err = NULL;
 
-	if (a->maximum || a->config)
-		kerr_set(&err, KERR_ARGS, "--guest is about CPUs that the running guest uses: leave out --config and --maximum");
-	else
-		(void)dom_can_ask(r->dom, &err);        /* err says it */
-	if (err)
+	if (!may_ask_guest(r, a->maximum || a->config, &err))
 		request_fail(r, err);
 	else
 		link_call(r->dom->link, "guestvcpus", NULL, NULL, 0, GUEST_MS + r->kvmd->config->answer_timeout, guest_counted, r);

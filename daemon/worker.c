@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* kvmd-vm: options, the fence, control connections, dispatch and events. */
+/*
+ * kvmd-vm: options, the fence, control connections, dispatch and events. (A long file: connections, their waiters and what is
+ * told to all of them are one list.)
+ */
 #include "daemon/worker.h"
 #include "daemon/worker_chardev.h"
 #include "daemon/worker_journal.h"

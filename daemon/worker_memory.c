@@ -440,10 +440,6 @@ void memory_listen(struct worker *w)
 		if (is_balloon(d) || !strcmp(d->ops->name, "virtio-mem"))
 			memory_came(w, d);
 	}
-	if (list_len(w->machine->devices.memdevs)) {
-		json_object *o = json_object_new_object();
-
-		json_object_object_add(o, "changed", json_object_new_string("memory"));
-		worker_event(w, "KVMD_MACHINE", o);
-	}
+	if (list_len(w->machine->devices.memdevs))
+		worker_changed(w, "memory", NULL);
 }

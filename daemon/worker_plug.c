@@ -8,6 +8,8 @@
  *
  * A device that goes has been ejected by the guest, asked or not. It leaves the bus at once, then ends what it has in flight
  * (which may take long, and holds up nobody), and only then is freed: its descriptors are closed and its locks are gone.
+ *
+ * A long file: coming, going and the undoing of either use each other, and share struct plug.
  */
 #include "daemon/worker_plug.h"
 
@@ -21,9 +23,6 @@
 #include "devices/pcihp.h"
 #include "domain/json.h"
 #include "hv/x86/ports.h"
-
-/* Where each slot that the guest is told of costs it much boot time, it is told of those with a device and of these. */
-#define FREE_SLOTS 8
 
 /* A change under way. */
 struct plug {
@@ -96,17 +95,6 @@ static const struct plug_kind *kind_of_device(const struct device *d)
 		if (k->type && !strcmp(k->type, d->ops->name))
 			return k;
 	return NULL;
-}
-
-static bool shares_slot(struct device *d, GError **err)
-{
-	const struct pci *own = pci_of(d), *other = pci_neighbour(own);
-
-	if (other)
-		kerr_set(err, KERR_UNSUPPORTED, "its PCI slot 0x%02x is also that of '%s', and only whole slots come and go", own->slot, other->dev->id);
-	else if (own->function)
-		kerr_set(err, KERR_LIMIT, "all PCI slots are taken, and only whole slots come and go");
-	return other || own->function;
 }
 
 /* --- telling --- */
@@ -359,55 +347,6 @@ static bool can_change(const struct worker *w, GError **err)
 	return kerr_set(err, KERR_STATE, w->vm.state == VM_PAUSING ? "the machine is just changing its state: try again" : "the guest has ended");
 }
 
-static void set_place(struct address *a, const struct pci *p)
-{
-	if (address_slot(a) == p->slot)
-		return;
-	a->type = ADDRESS_PCI;
-	a->domain = a->bus = 0;
-	a->slot = p->slot;
-	a->function = p->function;
-}
-
-static unsigned free_slot(struct worker *w)
-{
-	const struct pci_bus *b = pci_bus_of(&w->vm);
-	unsigned slot = 0;
-
-	while (slot < PCIHP_SLOTS && (!(pcihp_slots(w->plugs->block) & 1u << slot) || !pci_bus_slot_free(b, slot)))
-		slot++;
-	return slot;
-}
-
-/*
- * A place among those that the guest was told of. One that is part of the definition stays what it is; one that only stands
- * in for a place elsewhere may be any.
- */
-static bool settle(struct worker *w, struct address *a, GError **err)
-{
-	uint32_t at = address_slot(a);
-	bool given = at < PCIHP_SLOTS && !a->flat_slot;
-	unsigned slot;
-
-	if (at < PCIHP_SLOTS && pcihp_slots(w->plugs->block) & 1u << at)
-		return true;
-	slot = free_slot(w);
-	if (slot == PCIHP_SLOTS)
-		return kerr_set(err, KERR_LIMIT, "all PCI slots that the guest was told of when it started are taken: detach a device, or attach it with --config and start the domain anew");
-	if (given)
-		return kerr_set(err, KERR_UNSUPPORTED, "PCI slot 0x%02x is none that the guest was told of when it started (this host emulates guest kernel code, each slot costs it time), 0x%02x is one: leave out the address, or attach it with --config and start the domain anew", at, slot);
-	if (a->flat_slot) {
-		a->flat_slot = slot;
-		a->flat_function = 0;
-		a->flat_multifunction = ONOFF_ABSENT;
-	} else {
-		a->type = ADDRESS_PCI;
-		a->domain = a->bus = a->function = 0;
-		a->slot = slot;
-	}
-	return true;
-}
-
 static void forget_done(struct done *done, int result)
 {
 	g_free(done);
@@ -437,8 +376,7 @@ static struct device *make(struct worker *w, const struct plug_kind *k, void *co
 	struct device_base *b = plug_base(k, config);
 	struct device *d = device_new(&w->vm, device_type(k->type), b->alias, config);
 
-	if (settle(w, &b->address, err) && device_realize(d, fds, err) && !shares_slot(d, err)) {
-		set_place(&b->address, pci_of(d));
+	if (plug_settle(w, &b->address, err) && device_realize(d, fds, err) && !plug_shares_slot(d, err)) {
 		if (w->vm.state == VM_PAUSED) {         /* as all others */
 			struct done *done = g_new0(struct done, 1);
 
@@ -586,7 +524,7 @@ static bool may_leave(struct worker *w, const char *alias, bool force, const str
 		return false;
 	if (k->type && (!d || is_retiring(w, d)))
 		return kerr_set(err, KERR_BUSY, "'%s' is on its way out", alias);
-	if (k->type && shares_slot(d, err))
+	if (k->type && plug_shares_slot(d, err))
 		return false;
 	if (change_of(w, alias) || confirm_waits(w, alias))
 		return kerr_set(err, KERR_BUSY, "%s: the guest has not yet answered to an earlier change of it", alias);
@@ -660,20 +598,6 @@ bool plug_detach(struct client *client, const char *alias, bool force, unsigned 
 }
 
 /* --- lifecycle --- */
-
-void plugs_limit(struct worker *w)
-{
-	struct device *block = device_by_type(w, "pcihp");
-	const struct pci_bus *b = pci_bus_of(&w->vm);
-	uint32_t slots = 0;
-
-	if (!block || !w->vm.emulated)
-		return;
-	for (unsigned slot = 1, n = 0; slot < PCIHP_SLOTS; slot++)
-		if (!pci_bus_slot_free(b, slot) || n++ < FREE_SLOTS)
-			slots |= 1u << slot;
-	pcihp_limit(block, slots);
-}
 
 void plugs_listen(struct worker *w)
 {

@@ -48,8 +48,20 @@ GPtrArray **plug_list(struct worker *, const struct plug_kind *);
 /* What an alias stands for among all that can be plugged; NULL: nothing. */
 void *plug_find(struct worker *, const char *alias, const struct plug_kind **kind);
 
-/* After devices are made, before the guest's tables are. */
+/* --- worker_plug_places.c --- */
+
+/* After devices are made, before the guest's tables are: which slots those name. */
 void plugs_limit(struct worker *);
+/*
+ * A place among those that the guest was told of. One that is part of the definition stays what it is; one that only stands
+ * in for a place elsewhere may be any.
+ */
+bool plug_settle(struct worker *, struct address *, GError **err);
+/* Whole slots come and go: *err when its slot has other devices, or is that of others. */
+bool plug_shares_slot(struct device *, GError **err);
+
+/* --- worker_plug.c --- */
+
 void plugs_listen(struct worker *);
 /* All are parked and the guest begins a new life: changes under way are settled. Before devices_reset. */
 void plugs_reset(struct worker *);

@@ -31,6 +31,11 @@ void worker_event(struct worker *w, const char *name, json_object *data)
 	json_object_put(data);
 }
 
+void worker_changed(struct worker *w, const char *what, const char *device)
+{
+	worker_event(w, "KVMD_MACHINE", json_object_new_object());
+}
+
 struct waiter *waiter_new(struct client *c)
 {
 	return g_new0(struct waiter, 1);

@@ -218,6 +218,13 @@ def tools_image(path, programs, files={}):
         return size
 
 
+def suite_cmdline(guest, slow=4):
+    """The kernel command line that the tests give the small Linux guest; its time runs `slow` times slower."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../guest/linux/cmdline.sh')
+    return subprocess.run(['bash', script, 'suite', str(slow)], env=dict(os.environ, OUTDIR=guest), check=True, capture_output=True,
+                          text=True).stdout.strip()
+
+
 def guest_tool(where, name):
     """How a guest's shell calls a program of a tools image that is mounted at `where`: by the image's own loader."""
     return f'{where}/lib/ld-linux-x86-64.so.2 --library-path {where}/lib {where}/bin/{name}'

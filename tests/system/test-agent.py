@@ -11,12 +11,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
 image = f'{build}/guest-agent/agent.img'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 need_kvm()
@@ -26,9 +25,7 @@ if not os.path.exists(image):
 
 
 def xml(name, maximum, current):
-    env = dict(os.environ, OUTDIR=guest)
-    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip()
+    line = suite_cmdline(guest, 4)
     return f'''<domain type='kvm'>
   <name>{name}</name>
   <memory unit='MiB'>160</memory>

@@ -16,11 +16,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 MB = int(os.environ.get('KVMD_ALL_MB', '4'))
 PROMPT = 'kvmd-guest:'
 
@@ -47,9 +46,7 @@ def sh(*args):
 
 
 def xml(k):
-    env = dict(os.environ, OUTDIR=guest)
-    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip().replace(' quiet', '')
+    line = suite_cmdline(guest, 4).replace(' quiet', '')
     return f'''<domain type='kvm'>
   <name>a</name>
   <memory unit='MiB'>192</memory>

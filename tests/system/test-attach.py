@@ -13,11 +13,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 PATIENT = ('--timeout', '120')
 need_kvm()
@@ -28,9 +27,7 @@ def cmdline():
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
-    env = dict(os.environ, OUTDIR=guest)
-    return subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip() + ' acpiphp.disable=0'
+    return suite_cmdline(guest, 4) + ' acpiphp.disable=0'
 
 
 def linux(name, devices=''):

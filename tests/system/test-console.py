@@ -5,16 +5,14 @@ random numbers come no faster than the definition says. test-console.py BUILD.""
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 RATE, BYTES = 2048, 10240
 need_kvm()
@@ -22,9 +20,7 @@ need_linux(guest)
 
 
 def xml(k):
-    env = dict(os.environ, OUTDIR=guest)
-    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '2'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip().replace('console=ttyS0', 'console=hvc0')
+    line = suite_cmdline(guest, 2).replace('console=ttyS0', 'console=hvc0')
     return f'''<domain type='kvm'>
   <name>c</name>
   <memory unit='MiB'>128</memory>

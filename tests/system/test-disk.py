@@ -11,11 +11,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, judge_image, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, judge_image, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 need_kvm()
 need_linux(guest)
 for tool in ('qemu-img', 'mke2fs', 'e2fsck', 'debugfs'):
@@ -50,9 +49,7 @@ def disk(path, target, fmt, driver='', more=''):
 
 
 def xml(name, disks, vcpus=1):
-    env = dict(os.environ, OUTDIR=guest)
-    command = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
-                             text=True).stdout.strip()
+    command = suite_cmdline(guest, 4)
     return f'''<domain type='kvm'>
   <name>{name}</name>
   <memory unit='MiB'>128</memory>

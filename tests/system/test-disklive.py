@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -46,8 +46,7 @@ def disk(path, target, fmt, driver='', more='', source=''):
 def xml(name, disks, linux):
     if linux:
         need_linux(guest)
-        command = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=dict(os.environ, OUTDIR=guest), check=True,
-                                 capture_output=True, text=True).stdout.strip()
+        command = suite_cmdline(guest, 4)
         boot = f'<kernel>{guest}/vmlinux</kernel><initrd>{guest}/initramfs.cpio</initrd><cmdline>{command}</cmdline>'
     else:
         boot = f'<kernel>{build}/tests/guest/flat/flat-spin</kernel>'

@@ -5,25 +5,21 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import PATIENCE, guest_says, need_kvm, need_linux, refused, run  # noqa: E402
+from kvmd import PATIENCE, guest_says, need_kvm, need_linux, refused, run, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 need_kvm()
 
 
 def cmdline(slow):
-    env = dict(os.environ, OUTDIR=guest)
-    return subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', str(slow)], env=env, check=True,
-                          capture_output=True, text=True).stdout.strip()
+    return suite_cmdline(guest, slow)
 
 
 def linux(name, maximum, current, vcpus='', slow=4):

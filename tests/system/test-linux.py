@@ -3,23 +3,19 @@
 """Linux guests under kvmd: test-linux.py BUILD CASE...; see `cases` at the end."""
 import os
 import re
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 need_kvm()
 need_linux(guest)
 
 
 def cmdline(slow, *more):
-    env = dict(os.environ, OUTDIR=guest)
-    base = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', str(slow)], env=env, check=True,
-                          capture_output=True, text=True).stdout.strip()
+    base = suite_cmdline(guest, slow)
     return ' '.join([base, *more])
 
 

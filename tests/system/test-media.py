@@ -10,11 +10,10 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 need_kvm()
@@ -23,8 +22,7 @@ need_kvm()
 def xml(name, disks, linux=False):
     if linux:
         need_linux(guest)
-        command = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=dict(os.environ, OUTDIR=guest), check=True,
-                                 capture_output=True, text=True).stdout.strip()
+        command = suite_cmdline(guest, 4)
         boot = f'<kernel>{guest}/vmlinux</kernel><initrd>{guest}/initramfs.cpio</initrd><cmdline>{command}</cmdline>'
     else:
         boot = f'<kernel>{build}/tests/guest/flat/flat-spin</kernel>'

@@ -6,25 +6,21 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, run  # noqa: E402
+from kvmd import guest_says, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 need_kvm()
 
 
 def cmdline(slow, more=''):
-    env = dict(os.environ, OUTDIR=guest)
-    base = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', str(slow)], env=env, check=True,
-                          capture_output=True, text=True).stdout.strip()
+    base = suite_cmdline(guest, slow)
     return f'{base} {more}'.strip()
 
 

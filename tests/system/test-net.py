@@ -16,11 +16,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import PATIENCE, Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, PATIENCE, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 MB = int(os.environ.get('KVMD_NET_MB', '4'))
 PROMPT = 'kvmd-guest:'
 
@@ -58,9 +57,7 @@ def bridge(name, address, mtu=1500):
 
 
 def xml(interface, vcpus=1):
-    env = dict(os.environ, OUTDIR=guest)
-    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '2'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip()
+    line = suite_cmdline(guest, 2)
     return f'''<domain type='kvm'>
   <name>n</name>
   <memory unit='MiB'>{128 + 2 * MB}</memory>

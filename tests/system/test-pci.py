@@ -11,11 +11,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, guest_tool, need_kvm, need_linux, run, skip, tools_image  # noqa: E402
+from kvmd import guest_says, guest_tool, need_kvm, need_linux, run, skip, suite_cmdline, tools_image  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 IDS = '/usr/share/misc/pci.ids'
 
@@ -36,9 +35,7 @@ if 'KVMD_TEST_NETNS' not in os.environ:
 
 
 def xml(devices, options, vcpus=1, memory="<memory unit='MiB'>128</memory>"):
-    env = dict(os.environ, OUTDIR=guest)
-    line = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=env, check=True, capture_output=True,
-                          text=True).stdout.strip()
+    line = suite_cmdline(guest, 4)
     return f'''<domain type='kvm'>
   <name>p</name>
   {memory}

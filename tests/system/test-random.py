@@ -15,11 +15,10 @@ import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip  # noqa: E402
+from kvmd import Failed, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-here = os.path.dirname(os.path.abspath(__file__))
 PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 BASE, ROOM = 192, 128       # MiB: what the guest boots with, and its memory device's size
@@ -49,8 +48,7 @@ def cmdline():
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
-    base = subprocess.run(['bash', f'{here}/../guest/linux/cmdline.sh', 'suite', '4'], env=dict(os.environ, OUTDIR=guest), check=True,
-                          capture_output=True, text=True).stdout.strip()
+    base = suite_cmdline(guest, 4)
     # online_movable: else the kernel's own data settles in plugged memory, and it cannot be given back
     return base + ' acpiphp.disable=0 memhp_default_state=online_movable'
 
