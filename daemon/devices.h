@@ -39,6 +39,7 @@ struct device_change {
 	char *found, *mac;              /* live: its alias; what a new card got */
 	GPtrArray *notes;               /* char *: what it says in vain */
 	json_object *device;            /* live attach, update: the device as the machine will have it */
+	json_object *controller;        /* live attach: what comes first, as it hangs on that; NULL: nothing */
 	bool opens;                     /* live: what it needs is opened */
 	bool is_chardev;                /* its host side is what changes */
 	char *pty, *old_socket;         /* what it got; a socket that it listened on before */

@@ -38,6 +38,7 @@ static void device_change_free(void *arg)
 	machine_free(c->machine);
 	launch_free(c->launch);
 	json_object_put(c->device);
+	json_object_put(c->controller);
 	g_free(c);
 }
 
@@ -86,6 +87,8 @@ static json_object *call_args(const struct device_change *c)
 		json_object_object_add(args, "kind", json_object_new_string(c->kind));
 		json_object_object_add(args, "device", json_object_get(c->device));
 	}
+	if (c->controller)
+		json_object_object_add(args, "controller", json_object_get(c->controller));
 	if (c->verb == DEVICE_DETACH) {
 		json_object_object_add(args, "alias", json_object_new_string(c->found));
 		json_object_object_add(args, "force", json_object_new_boolean(c->force));
@@ -122,7 +125,7 @@ static void apply(struct change *change, struct dom *d, void *arg)
 		change_ask_fds(change, c->is_chardev ? "chardev-update" : "device-update", call_args(c), fds, n);
 	else
 		change_ask_guest(change, c->verb == DEVICE_ATTACH ? "device-attach" : "device-detach", call_args(c), c->timeout,
-			PATIENCE + (c->verb == DEVICE_DETACH && !strcmp(c->kind, "memory") ? EMPTYING : 0), fds, n);
+			(c->controller ? 3 : 1) * PATIENCE + (c->verb == DEVICE_DETACH && !strcmp(c->kind, "memory") ? EMPTYING : 0), fds, n);
 	if (c->launch)
 		launch_close_fds(c->launch);
 }

@@ -110,26 +110,34 @@ static bool open_for(struct launch *l, struct machine *m, const struct field *ro
 	return ok;
 }
 
-static bool is_controller(const struct field *row)
+/* The controller that filling has added for the device, if it has. Kinds without hardware are not added by filling. */
+static bool take_controller(struct device_change *c, GHashTable *before, const void *dev, GError **err)
 {
-	return row->sub == &controller_schema;
+	list_each(controller, ctl, c->machine->devices.controllers) {
+		if (ctl == dev || g_hash_table_contains(before, ctl))
+			continue;
+		if (c->controller || ctl->type != CONTROLLER_VIRTIO_SERIAL)
+			return kerr_set(err, KERR_UNSUPPORTED, "it needs a %s controller that the machine does not have: attach that first "
+				"(<controller type='%s' index='%u'/>)", controller_type_names[ctl->type], controller_type_names[ctl->type], ctl->index);
+		c->controller = json_from_struct(&controller_schema, ctl, JSON_SECRETS);
+	}
+	return true;
 }
 
 static bool attach_live(struct device_change *c, GError **err)
 {
 	const struct field *row = NULL;
 	void *dev = parse_new(c, &row, err);
-	unsigned controllers = list_len(c->machine->devices.controllers);
+	g_autoptr(GHashTable) before = g_hash_table_new(NULL, NULL);
 
+	list_each(controller, ctl, c->machine->devices.controllers)
+		g_hash_table_add(before, ctl);
 	if (!dev)
 		return false;
 	device_forget(row, dev);
 	c->kind = row->path;
-	if (!add(c->machine, row, dev, err))
+	if (!add(c->machine, row, dev, err) || !take_controller(c, before, dev, err))
 		return false;
-	if (list_len(c->machine->devices.controllers) != controllers + is_controller(row))
-		return kerr_set(err, KERR_UNSUPPORTED, "it needs a controller that the machine does not have: attach that first "
-			"(<controller type='virtio-serial'/>)");
 	if (!open_for(c->launch, c->machine, row, dev, err))
 		return false;
 	if (row->sub == &iface_schema)

@@ -127,6 +127,23 @@ static enum run_result qmp_chardev_remove(struct client *c, json_object *raw, co
 
 /* --- virtserialport --- */
 
+/* The first one, where there is none: it comes along, as with libvirt. */
+static const struct controller *new_controller(struct worker *w, GError **err)
+{
+	const struct plug_kind *kind = plug_kind_of(&controller_schema), *k;
+	struct controller *c = schema_new(&controller_schema);
+
+	c->type = CONTROLLER_VIRTIO_SERIAL;
+	c->index = 0;
+	for (unsigned n = 0; !c->alias; n++) {
+		g_autofree char *name = g_strdup_printf("virtio-serial%u", n);
+
+		if (!device_find(&w->vm, name) && !plug_find(w, name, &k))
+			c->alias = g_steal_pointer(&name);
+	}
+	return plug_in(w, kind, c, NULL, err) ? c : NULL;
+}
+
 /* "virtio-serial0.0": the controller's alias and .0; NULL: the first one. */
 static const struct controller *find_controller(struct worker *w, const char *bus, GError **err)
 {
@@ -136,8 +153,7 @@ static const struct controller *find_controller(struct worker *w, const char *bu
 		if (c->type == CONTROLLER_VIRTIO_SERIAL && (!bus || !strcmp(bus, name) || !g_strcmp0(bus, c->alias)))
 			return c;
 	}
-	return bus ? (kerr_set(err, KERR_ARGS, "Bus '%s' not found", bus), NULL) : (kerr_set(err, KERR_ARGS,
-		"No 'virtio-serial-bus' bus found for device 'virtserialport': attach a controller first ('kvmctl attach-device' of <controller type='virtio-serial'/>)"), NULL);
+	return bus ? (kerr_set(err, KERR_ARGS, "Bus '%s' not found", bus), NULL) : new_controller(w, err);
 }
 
 /* From 1, as 0 is a console's; the controller says how far. */
@@ -187,24 +203,39 @@ static struct chardev *port_config(struct worker *w, const struct args_device_ad
 	return c;
 }
 
+/* A controller that came for a port which then did not; NULL: none did. */
+static void take_back(struct worker *w, const char *controller)
+{
+	g_autoptr(GError) err = NULL;
+
+	if (controller && !plug_out(w, controller, true, &err))
+		g_debug("controller '%s' stays: %s", controller, err->message);
+}
+
 bool chardev_add_port(struct worker *w, const struct args_device_add *a, GError **err)
 {
 	struct made_chardev *m = a->chardev ? made_find(w, a->chardev) : NULL;
 	const struct controller *ctl;
+	g_autofree char *came = NULL;
 	struct chardev *config;
 	struct fdset *none = NULL;
+	unsigned had;
 	bool ok;
 
 	if (a->chardev && !m)
 		return kerr_set(err, KERR_ARGS, "Property 'virtserialport.chardev' can't find value '%s'", a->chardev);
 	if (m && !m->fds)
 		return kerr_set(err, KERR_ARGS, "Property 'virtserialport.chardev' can't take value '%s', it's in use", a->chardev);
+	had = list_len(w->machine->devices.controllers);
 	ctl = find_controller(w, a->bus, err);
 	if (!ctl)
 		return false;
+	if (list_len(w->machine->devices.controllers) > had)
+		came = g_strdup(ctl->alias);
 	config = port_config(w, a, ctl, m);
 	if (!schema_check(&channel_schema, config, err)) {
 		schema_free(&channel_schema, config);
+		take_back(w, came);
 		return false;
 	}
 	none = m ? NULL : fdset_new();
@@ -216,6 +247,8 @@ bool chardev_add_port(struct worker *w, const struct args_device_add *a, GError 
 		g_clear_pointer(&m->fds, fdset_free);
 	else if (m)
 		g_clear_pointer(&m->user, g_free);
+	if (!ok)
+		take_back(w, came);
 	return ok;
 }
 

@@ -37,6 +37,8 @@ struct plug {
 	unsigned timeout_ms;
 	GError *err;                    /* what it came to */
 	struct waiter *waiter;          /* NULL: nobody waits */
+	plug_then *then;                /* instead; NULL: nobody */
+	void *then_arg;
 };
 
 /* A device that is being taken apart. */
@@ -119,21 +121,26 @@ static void device_event(struct worker *w, const char *event, const char *alias)
 	worker_event(w, event, o);
 }
 
-static void command_event(const struct plug *p, bool done)
+void plug_command_event(struct worker *w, const char *command, const char *id, const char *alias, bool done, const GError *err)
 {
 	json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "command", json_object_new_string(p->leaving ? "detach-device" : "attach-device"));
-	if (p->id)
-		json_object_object_add(o, "id", json_object_new_string(p->id));
-	json_object_object_add(o, "device", json_object_new_string(p->alias));
+	json_object_object_add(o, "command", json_object_new_string(command));
+	if (id)
+		json_object_object_add(o, "id", json_object_new_string(id));
+	json_object_object_add(o, "device", json_object_new_string(alias));
 	if (done)
-		json_object_object_add(o, "ok", json_object_new_boolean(!p->err));
-	if (p->err) {
-		json_object_object_add(o, "code", json_object_new_string(kerr_of(p->err)->code));
-		json_object_object_add(o, "desc", json_object_new_string(p->err->message));
+		json_object_object_add(o, "ok", json_object_new_boolean(!err));
+	if (err) {
+		json_object_object_add(o, "code", json_object_new_string(kerr_of(err)->code));
+		json_object_object_add(o, "desc", json_object_new_string(err->message));
 	}
-	worker_event(p->worker, done ? "COMMAND_DONE" : "COMMAND_BEGUN", o);
+	worker_event(w, done ? "COMMAND_DONE" : "COMMAND_BEGUN", o);
+}
+
+static void command_event(const struct plug *p, bool done)
+{
+	plug_command_event(p->worker, p->leaving ? "detach-device" : "attach-device", p->id, p->alias, done, p->err);
 }
 
 /* --- the end of a change --- */
@@ -149,13 +156,22 @@ static void plug_free(struct plug *p)
 
 static void plug_end(struct plug *p)
 {
+	g_autoptr(GError) err = NULL;
+	struct worker *w = p->worker;
+	plug_then *then = p->then;
+	void *arg = p->then_arg;
+
 	if (p->waiter) {
 		struct tell_device t = { .alias = p->alias };
 
 		command_event(p, true);
 		waiter_answer(p->waiter, p->err ? NULL : json_from_struct(&tell_device_schema, &t, JSON_ALL), p->err);
 	}
+	if (then)
+		err = g_steal_pointer(&p->err);
 	plug_free(p);
+	if (then)
+		then(w, err, arg);
 }
 
 /* --- taking apart --- */
@@ -532,8 +548,9 @@ static bool may_leave(struct worker *w, const char *alias, bool force, const str
 	return true;
 }
 
-/* A waiter gets the answer; NULL: events tell. */
-static bool begin_detach(struct worker *w, const char *alias, bool force, unsigned timeout, const char *id, struct client *client, GError **err)
+/* The client or `then` gets the answer; without both events tell. */
+static bool begin_detach(struct worker *w, const char *alias, bool force, unsigned timeout, const char *id, struct client *client, plug_then *then,
+	void *arg, GError **err)
 {
 	const struct plug_kind *k = NULL;
 	struct device *d;
@@ -542,10 +559,12 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 	if (!may_leave(w, alias, force, &k, err))
 		return false;
 	d = device_find(&w->vm, alias);
-	if (!client && k->holds && k->holds(d))         /* as QEMU */
+	if (!client && !then && k->holds && k->holds(d))        /* as QEMU */
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' is not empty: set its requested-size to 0 and wait until the guest has given it back", alias);
 	p = change_new(w, k, alias, id, true);
 	p->timeout_ms = timeout;
+	p->then = then;
+	p->then_arg = arg;
 	p->held = k->holds ? k->holds(d) : 0;
 	if (k->empty && !k->empty(w, d, timeout, emptied, p, err)) {
 		plug_free(p);
@@ -563,14 +582,14 @@ static bool begin_detach(struct worker *w, const char *alias, bool force, unsign
 
 bool plug_out(struct worker *w, const char *alias, bool force, GError **err)
 {
-	return begin_detach(w, alias, force, 0, NULL, NULL, err);
+	return begin_detach(w, alias, force, 0, NULL, NULL, NULL, NULL, err);
 }
 
 /* --- for the commands --- */
 
-bool plug_attach(struct client *client, const struct plug_kind *k, void *config, struct fdset *fds, unsigned timeout, const char *id, GError **err)
+static bool begin_attach(struct worker *w, const struct plug_kind *k, void *config, struct fdset *fds, unsigned timeout, const char *id,
+	struct client *client, plug_then *then, void *arg, GError **err)
 {
-	struct worker *w = client->worker;
 	g_autofree char *alias = g_strdup(plug_base(k, config)->alias);
 	struct confirm *c;
 	struct plug *p;
@@ -581,20 +600,39 @@ bool plug_attach(struct client *client, const struct plug_kind *k, void *config,
 		return false;
 	p = change_new(w, k, alias, id, false);
 	p->slot = slot;
-	p->waiter = waiter_new(client);
+	p->then = then;
+	p->then_arg = arg;
 	c = confirm_new(w, timeout, &attach_ops, p);
 	if (!confirm_part(c, alias, NULL))
 		g_assert_not_reached();         /* the alias was free */
-	command_event(p, false);
+	if (client) {
+		p->waiter = waiter_new(client);
+		command_event(p, false);
+	}
 	if (!waits)
 		confirm_told(w, alias, CONFIRM_DONE, NULL);
 	confirm_start(c);
 	return true;
 }
 
+bool plug_attach(struct client *client, const struct plug_kind *k, void *config, struct fdset *fds, unsigned timeout, const char *id, GError **err)
+{
+	return begin_attach(client->worker, k, config, fds, timeout, id, client, NULL, NULL, err);
+}
+
+bool plug_attach_then(struct worker *w, const struct plug_kind *k, void *config, struct fdset *fds, unsigned timeout, plug_then *then, void *arg, GError **err)
+{
+	return begin_attach(w, k, config, fds, timeout, NULL, NULL, then, arg, err);
+}
+
 bool plug_detach(struct client *client, const char *alias, bool force, unsigned timeout, const char *id, GError **err)
 {
-	return begin_detach(client->worker, alias, force, timeout, id, client, err);
+	return begin_detach(client->worker, alias, force, timeout, id, client, NULL, NULL, err);
+}
+
+bool plug_detach_then(struct worker *w, const char *alias, unsigned timeout, plug_then *then, void *arg, GError **err)
+{
+	return begin_detach(w, alias, true, timeout, NULL, NULL, then, arg, err);
 }
 
 /* --- lifecycle --- */

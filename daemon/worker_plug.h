@@ -13,6 +13,8 @@
 #include "domain/commands_devices.h"
 
 struct plugs;
+/* A change has ended; err: NULL when it was done. */
+typedef void plug_then(struct worker *, const GError *err, void *arg);
 
 struct plug_kind {
 	const struct schema *schema;
@@ -79,6 +81,16 @@ bool plug_out(struct worker *, const char *alias, bool force, GError **err);
 /* The same, with the client answered (RUN_LATER) when the guest has done it or not. id (may be NULL) comes back in events. */
 bool plug_attach(struct client *, const struct plug_kind *, void *config, struct fdset *, unsigned timeout_ms, const char *id, GError **err);
 bool plug_detach(struct client *, const char *alias, bool force, unsigned timeout_ms, const char *id, GError **err);
+
+/* The same for who is no client: `then` is called once, later, when these return true. */
+bool plug_attach_then(struct worker *, const struct plug_kind *, void *config, struct fdset *, unsigned timeout_ms, plug_then *then, void *arg, GError **err);
+bool plug_detach_then(struct worker *, const char *alias, unsigned timeout_ms, plug_then *then, void *arg, GError **err);
+/* COMMAND_BEGUN and COMMAND_DONE, which they do not tell. */
+void plug_command_event(struct worker *, const char *command, const char *id, const char *alias, bool done, const GError *err);
+
+/* worker_plug_with.c: the controller first, then, when the guest has it, the device on it. When that fails the controller goes
+ * again. All three are taken, also on failure. As plug_attach. */
+bool plug_attach_with(struct client *, void *controller, const struct plug_kind *, void *config, struct fdset *, unsigned timeout_ms, const char *id, GError **err);
 
 /* worker_plug_commands.c: device-attach, device-detach. */
 extern const struct worker_binding plug_bindings[];

@@ -29,16 +29,21 @@ struct fdset *plug_take_fds(struct client *c, const GPtrArray *names, GError **e
 	return set;
 }
 
-void *plug_parse(const struct plug_kind *k, json_object *raw, GError **err)
+static void *parse(const struct plug_kind *k, json_object *raw, const char *key, GError **err)
 {
 	void *config = schema_new(k->schema);
 	json_object *o = NULL;
 
-	(void)json_object_object_get_ex(raw, "device", &o);
+	(void)json_object_object_get_ex(raw, key, &o);
 	if (json_to_struct(k->schema, config, o, err) && schema_check(k->schema, config, err))
 		return config;
 	schema_free(k->schema, config);
 	return NULL;
+}
+
+void *plug_parse(const struct plug_kind *k, json_object *raw, GError **err)
+{
+	return parse(k, raw, "device", err);
 }
 
 static enum run_result cmd_attach(struct client *client, json_object *raw, const void *args, json_object **reply, GError **err)
@@ -46,7 +51,7 @@ static enum run_result cmd_attach(struct client *client, json_object *raw, const
 	const struct args_device_attach *a = args;
 	const struct plug_kind *k = plug_kind_named(a->kind);
 	struct fdset *fds;
-	void *config;
+	void *config, *controller = NULL;
 	bool ok;
 
 	if (!k)
@@ -54,10 +59,15 @@ static enum run_result cmd_attach(struct client *client, json_object *raw, const
 	if (!runs(client->worker, err) || !(config = plug_parse(k, raw, err)))
 		return RUN_FAILED;
 	fds = plug_take_fds(client, a->names, err);
-	if (!fds) {
+	if (fds && a->controller)
+		controller = parse(plug_kind_of(&controller_schema), raw, "controller", err);
+	if (!fds || (a->controller && !controller)) {
+		fdset_free(fds);
 		schema_free(k->schema, config);
 		return RUN_FAILED;
 	}
+	if (controller)
+		return plug_attach_with(client, controller, k, config, fds, a->timeout, a->id, err) ? RUN_LATER : RUN_FAILED;
 	ok = plug_attach(client, k, config, fds, a->timeout, a->id, err);
 	fdset_free(fds);
 	return ok ? RUN_LATER : RUN_FAILED;

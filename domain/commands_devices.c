@@ -88,6 +88,7 @@ ASK(device_fd, "a name");
 #define T struct args_device_attach
 static const struct field args_device_attach_fields[] = {
 	STR(T, kind, NULL, REQUIRED, "its element: disk, interface"), JSON(T, device, "any", REQUIRED, "the device, as in the machine's description"),
+	JSON(T, controller, "any", 0, "the virtio-serial controller that it needs and that comes first"),
 	LIST(T, names, NULL, device_fd_schema, 200, 0, "names of the descriptors that come along, in order"), ANSWER_MS(T),
 	WORD(id, "comes back in COMMAND_BEGUN and COMMAND_DONE"), END };
 static ASK(args_device_attach, "a device to plug, and to wait for");

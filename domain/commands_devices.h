@@ -29,7 +29,7 @@ struct tell_device { char *alias; GPtrArray *notes; /* struct device_note */ };
 
 /* --- kvmd to the machine --- */
 struct device_fd { char *name; };
-struct args_device_attach { char *kind, *device, *id; GPtrArray *names; /* struct device_fd */ uint32_t timeout; };
+struct args_device_attach { char *kind, *device, *controller, *id; GPtrArray *names; /* struct device_fd */ uint32_t timeout; };
 struct args_device_update { char *kind, *device; GPtrArray *names; /* struct device_fd */ };
 struct args_device_detach { char *alias, *id; uint32_t timeout; bool force; };
 

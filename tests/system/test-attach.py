@@ -162,6 +162,40 @@ def case_devices(k):
     assert k.ctl('dumpxml', 'a').stdout == before
 
 
+def case_controller(k):
+    """A channel for a machine that has no virtio-serial controller: that comes first, and goes again when the channel can't come."""
+    shell(k, linux('a'), 'a')
+    before = k.ctl('dumpxml', 'a').stdout
+    sock = f'{k.root}/chan.sock'
+    one = f"<channel type='unix'><source mode='bind' path='{sock}'/><target type='virtio' name='org.kvmd.one'/></channel>"
+    assert 'virtio-serial' not in before
+    # a port beyond those that a controller has: the controller has come by then
+    refused(k, 'port', 'attach-device', 'a', '-', *PATIENT, timeout=300,
+            stdin=one.replace('<target', "<address type='virtio-serial' controller='0' bus='0' port='60'/><target"))
+    assert k.ctl('dumpxml', 'a').stdout == before and not os.path.exists(sock)
+    assert k.json('attach-device', 'a', '-', '--live', '--config', *PATIENT, stdin=one, timeout=300)['alias'] == 'channel0'
+    for which in ((), ('--inactive',)):
+        text = k.ctl('dumpxml', 'a', *which).stdout
+        assert re.search("<controller type='virtio-serial' index='0'", text) and 'org.kvmd.one' in text, text
+    assert guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.one'
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sock)
+    guest_says(k, 'a', 'for f in /dev/vport*; do echo to-host >$f; done')
+    s.settimeout(20)
+    assert s.recv(100) == b'to-host\n'
+    done = [e['data']['ok'] for e in k.events() if e['event'] == 'COMMAND_DONE']
+    assert done == [False, True], done
+    # the next one has a controller already; as with libvirt it stays
+    two = one.replace('one', 'two').replace('chan.sock', 'two.sock')
+    k.ctl('attach-device', 'a', '-', *PATIENT, stdin=two, timeout=300)
+    for alias in ('channel0', 'channel1'):
+        k.ctl('detach-device-alias', 'a', alias, *PATIENT, timeout=300)
+    k.ctl('detach-device-alias', 'a', 'virtio-serial0', *PATIENT, timeout=300)
+    assert k.ctl('dumpxml', 'a').stdout == before
+    k.ctl('qmp', 'a', 'device_add', json.dumps({'driver': 'virtserialport', 'id': 'p', 'name': 'org.kvmd.three'}))
+    k.until(lambda: guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.three', 120, 'the guest has the port')
+
+
 def case_instant(k):
     """kvmd dies by kill -9 in the middle of what needs no guest: the machine has it or has not, and the journal says which."""
     img = image(k, 'd.img')
@@ -239,6 +273,9 @@ def case_flat(k):
     refused(k, 'no element', 'attach-device', 'f', '-', stdin='  <!-- nothing -->')
     refused(k, 'sound', 'attach-device', 'f', '-', stdin="<sound model='ich6'/>")
     refused(k, 'cannot be plugged', 'attach-device', 'f', '-', stdin="<serial type='null'/>")
+    chan = "<channel type='null'><target type='virtio' name='org.kvmd.one'/></channel>"
+    refused(k, "its controller 'virtio-serial0'.*no answer", 'attach-device', 'f', '-', '--timeout', '1', stdin=chan)
+    assert k.ctl('dumpxml', 'f').stdout == before
     # two at once for one device
     slow = threading.Thread(target=lambda: k.ctl('attach-disk', 'f', img, 'vdd', '--timeout', '4', check=False))
     slow.start()
