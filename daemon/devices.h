@@ -14,6 +14,7 @@ struct medium_ask {
 	char *drive;                    /* its target, or the path in it; qmp: target, alias, drive-ALIAS, path of its device */
 	char *source, *format;          /* NULL: none; as it was */
 	bool block, qmp;
+	int mode;                       /* enum medium_mode; ABSENT: it is only read */
 	bool found;                     /* out: .drive is its target now, so that the definition's is the machine's */
 };
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/devices.h"
+#include "domain/commands_media.h"
 #include "domain/device_xml.h"
 
 static bool is_named(const struct disk *d, const struct medium_ask *a)
@@ -49,10 +50,12 @@ static bool set_format(struct disk *d, const char *format, GError **err)
 static void set_source(struct disk *d, const struct medium_ask *a)
 {
 	int policy = d->source.startup_policy;
+	bool writable = a->mode == MEDIUM_READ_WRITE || (d->source.writable && (a->verb == MEDIUM_EJECT || a->mode == MEDIUM_RETAIN));
 
 	schema_clear(&disk_source_schema, &d->source);
 	schema_free(&disk_backing_schema, d->backing);
 	d->backing = NULL;
+	d->source.writable = writable;
 	d->target.tray = TRAY_ABSENT;
 	if (a->verb == MEDIUM_EJECT)
 		return;

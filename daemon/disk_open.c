@@ -24,6 +24,7 @@ struct image {
 	const char *path;
 	enum disk_use use;
 	bool direct;
+	bool writable;                  /* open for writing all the same */
 };
 
 static bool is_image(int fd, const char *path, GError **err)
@@ -39,7 +40,7 @@ static bool is_image(int fd, const char *path, GError **err)
 
 static int open_image(const struct image *i, GHashTable *machines, GError **err)
 {
-	bool writes = i->use == DISK_USE_WRITE || i->use == DISK_USE_WRITE_SHARED;
+	bool writes = i->writable || i->use == DISK_USE_WRITE || i->use == DISK_USE_WRITE_SHARED;
 	int fd = resource_open_file(i->path, writes ? O_RDWR : O_RDONLY, 0, err);
 
 	if (fd < 0)
@@ -162,7 +163,8 @@ static enum disk_use use_of(const struct disk *d)
 {
 	bool shared = d->shareable && d->driver.format != FORMAT_QCOW2;
 
-	if (d->readonly || d->device == DISK_DEVICE_CDROM)
+	/* a drive's guest only reads, also what is open for writing; a format may write of itself */
+	if ((d->readonly || d->device == DISK_DEVICE_CDROM) && !(d->source.writable && d->driver.format == FORMAT_QCOW2))
 		return shared ? DISK_USE_READ_SHARED : DISK_USE_READ;
 	return shared ? DISK_USE_WRITE_SHARED : DISK_USE_WRITE;
 }
@@ -172,7 +174,7 @@ static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GErr
 	struct image_reader reader = { disks_read_start };
 	struct resource *r = disk_source_resource(d->type, &d->source);
 	bool direct = d->driver.cache == CACHE_NONE || d->driver.cache == CACHE_DIRECTSYNC;
-	struct image top = { r ? r->path : NULL, use_of(d), direct };
+	struct image top = { r ? r->path : NULL, use_of(d), direct, d->source.writable };
 	unsigned n = 0;
 
 	if (!r)

@@ -51,15 +51,13 @@ static void qmp_change_medium(struct request *r)
 	}
 	if (!a->id == !a->device)
 		kerr_set(&err, KERR_ARGS, "Need exactly one of 'device' and 'id'");
-	else if (a->mode == MEDIUM_READ_WRITE)
-		kerr_set(&err, KERR_UNSUPPORTED, "the drive only reads: leave 'read-only-mode' out");
 	if (err) {
 		request_fail(r, err);
 		return;
 	}
 	m = g_new0(struct medium_ask, 1);
 	*m = (struct medium_ask){ .verb = MEDIUM_UPDATE, .qmp = true, .drive = g_strdup(a->id ? a->id : a->device), .source = g_strdup(a->filename),
-		.format = g_strdup(a->format), .block = g_str_has_prefix(a->filename, "/dev/") };
+		.format = g_strdup(a->format), .block = g_str_has_prefix(a->filename, "/dev/"), .mode = a->mode ? a->mode : MEDIUM_RETAIN };
 	device_change_medium(r, &live, m);
 }
 

@@ -136,6 +136,7 @@ static enum run_result qmp_eject(struct client *c, json_object *raw, const void 
 	}
 	none = schema_dup(&disk_schema, d);
 	schema_clear(&disk_source_schema, &none->source);
+	none->source.writable = d->source.writable;     /* the next one's, unless somebody says otherwise */
 	schema_free(&disk_backing_schema, none->backing);
 	none->backing = NULL;
 	none->target.tray = TRAY_OPEN;
@@ -147,20 +148,20 @@ static enum run_result qmp_eject(struct client *c, json_object *raw, const void 
 /* The medium of a set of add-fd: what is behind it is not looked for. */
 static struct disk *medium_of_set(struct client *c, const struct disk *drive, const struct args_change_medium *a, struct fdset *fds, GError **err)
 {
+	bool writable = a->mode == MEDIUM_READ_WRITE || (a->mode != MEDIUM_READ_ONLY && drive->source.writable);
 	struct disk *d;
 	int fd;
 
 	if (a->format && strcmp(a->format, "raw") && strcmp(a->format, "qcow2"))
 		return kerr_set(err, KERR_ARGS, "Unknown driver '%s': media are raw or qcow2", a->format), NULL;
-	if (a->mode == MEDIUM_READ_WRITE)
-		return kerr_set(err, KERR_UNSUPPORTED, "the drive only reads: leave 'read-only-mode' out"), NULL;
-	fd = qmp_fd_of_set(c->worker, a->filename, true, err);
+	fd = qmp_fd_of_set(c->worker, a->filename, !writable, err);
 	if (fd < 0 || !fdset_add(fds, "medium", fd, err))
 		return NULL;
 	d = schema_dup(&disk_schema, drive);
 	schema_clear(&disk_source_schema, &d->source);
 	schema_free(&disk_backing_schema, d->backing);
 	d->type = DISK_FILE;
+	d->source.writable = writable;
 	d->source.file.path = g_strdup(a->filename);
 	d->source.file.fd = g_strdup("medium");
 	d->backing = schema_new(&disk_backing_schema);

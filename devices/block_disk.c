@@ -98,7 +98,7 @@ struct block *block_open_disk(
 	struct rows r = { .rows = g_array_new(FALSE, FALSE, sizeof(struct block_row)),
 		.configs = g_ptr_array_new_with_free_func(g_free), .disk = d, .host = h };
 	struct block_options options = {
-		.readonly = d->readonly || disk_removable(d),
+		.readonly = (d->readonly || disk_removable(d)) && !d->source.writable,
 		.writethrough = d->driver.cache == CACHE_WRITETHROUGH ||
 				d->driver.cache == CACHE_DIRECTSYNC,
 		.ignore_discard = !discards(d),

@@ -187,6 +187,8 @@ static bool read_write(struct blk *b, struct request *r, bool write, uint64_t se
 
 	if (bytes % BLK_SECTOR || sector > BLOCK_SIZE_MAX / BLK_SECTOR)
 		return false;
+	if (write && b->virtio.offered & BLK_F_RO)      /* whatever its medium may be open for */
+		return false;
 	r->io.op = write ? BLOCK_WRITE : BLOCK_READ;
 	r->io.offset = sector * BLK_SECTOR;
 	r->io.flags = write && is_writethrough(b) ? BLOCK_FUA : 0;

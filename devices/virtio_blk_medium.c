@@ -27,7 +27,7 @@ static void close_quietly(const struct blk *b, struct block *chain)
 {
 	g_autoptr(GError) err = NULL;
 
-	if (!block_close(chain, &err))  /* it is only read */
+	if (!block_close(chain, &err))  /* no guest writes to it */
 		g_debug("disk '%s': %s", blk_config(b)->target.dev, err->message);
 }
 

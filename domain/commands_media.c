@@ -29,7 +29,7 @@ static const char *const medium_mode_names[MEDIUM_MODE_N] = { NULL, "retain", "r
 #define T struct args_change_medium
 static const struct field args_change_medium_schema_fields[] = {
 	DRIVE, STR(T, filename, NULL, REQUIRED, "the medium: /dev/fdset/N; a path when kvmd is asked (kvmctl qmp)"), TEXT(format, "raw or qcow2; none: as the drive's last"), FORCE,
-	ENUM(T, mode, NULL, medium_mode_names, 0, "retain and read-only are the same here: drives only read", .name = "read-only-mode"), END };
+	ENUM(T, mode, NULL, medium_mode_names, 0, "how the medium is opened: as the last one (without it too), for reading, or for writing; the guest of a CD-ROM drive only reads in any case", .name = "read-only-mode"), END };
 static S(args_change_medium_schema, T, "blockdev-change-medium", "a drive and its new medium");
 #undef T
 

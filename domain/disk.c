@@ -76,6 +76,7 @@ static const struct field disk_source_schema_fields[] = {
 	ENUM(struct disk_source, managed, "@managed", yesno_names, 0, "detach the NVMe device from the host by itself"),
 	ENUM(struct disk_source, startup_policy, "@startupPolicy", startup_names, NOT_YET, "what to do when it is missing", .lacks = 1 << STARTUP_REQUISITE),
 	U32(struct disk_source, index, "@index", 0, UINT32_MAX, RUNTIME, "number of the image in the chain"),
+	FLAG(struct disk_source, writable, NULL, RUNTIME, "a drive's medium is open for writing, although the guest only reads"),
 	LIST(struct disk_source, hosts, "host", disk_host_schema, 16, 0, "servers"),
 	STR(struct disk_source, snapshot, "snapshot/@name", 0, "snapshot of the volume"),
 	STR(struct disk_source, config, "config/@file", 0, "configuration of the client library"),
@@ -242,7 +243,7 @@ bool disk_media_differ(const struct disk *a, const struct disk *b)
 
 	if (g_strcmp0(in ? in->path : NULL, out ? out->path : NULL))
 		return true;
-	return in && (a->type != b->type || a->driver.format != b->driver.format);
+	return in && (a->type != b->type || a->driver.format != b->driver.format || a->source.writable != b->source.writable);
 }
 
 bool disk_stands_in(const struct disk *d)

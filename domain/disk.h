@@ -64,6 +64,7 @@ struct disk_source {
 	struct address address;         /* nvme, of the host */
 	int startup_policy;
 	uint32_t index;                 /* node number while running; 0: none */
+	bool writable;                  /* a drive's medium: open for writing, although the guest only reads */
 	struct disk_slice *slice;
 	GPtrArray *hosts;               /* struct disk_host */
 	struct disk_auth *auth;

@@ -634,7 +634,7 @@ enum { PENDING = 1 };
 struct change { struct done done; int result; };
 
 /* A file of so many sectors, or none. */
-static bool change(struct place *p, unsigned sectors, struct change *c, GError **err)
+static bool change_to(struct place *p, unsigned sectors, bool writable, struct change *c, GError **err)
 {
 	struct disk now = p->config;
 	struct fdset *fds = fdset_new();
@@ -653,11 +653,17 @@ static bool change(struct place *p, unsigned sectors, struct change *c, GError *
 		now.type = DISK_FILE;
 		now.driver.format = FORMAT_RAW;
 		now.source.file = (struct resource){ .path = name, .fd = (char *)"medium" };
+		now.source.writable = writable;
 		g_assert_true(fdset_add(fds, "medium", fd, NULL));
 	}
 	ok = virtio_blk_change(p->dev, &now, fds, &c->done, err);
 	fdset_free(fds);
 	return ok;
+}
+
+static bool change(struct place *p, unsigned sectors, struct change *c, GError **err)
+{
+	return change_to(p, sectors, false, c, err);
 }
 
 static void change_now(struct place *p, unsigned sectors)
@@ -739,6 +745,27 @@ static void test_medium(void)
 		g_assert_cmpmem(buf, 512, p->image + DISK / 2 + (n - 1) * 512, 512);
 		g_assert_cmpuint(ask(p, IN, n, DATA, 512), ==, IOERR);
 	}
+	drive_free(p);
+}
+
+/* A medium may be open for writing: the guest was told that it only reads, and a drive holds it to that. */
+static void test_medium_writable(void)
+{
+	struct place *p = drive(0);
+	struct change c;
+	GError *err = NULL;
+
+	g_assert_true(change_to(p, 8, true, &c, &err));
+	g_assert_no_error(err);
+	fake_step(p->f);
+	g_assert_cmpint(c.result, ==, 0);
+	g_assert_true(p->config.source.writable);
+	for (unsigned i = 0; i < 2; i++) {
+		begin(p, 0, 0, i ? IN : OUT, 0, DATA, 512);
+		wait_ended(p, 0);
+		g_assert_cmpuint(status(p, 0), ==, i ? OK : IOERR);
+	}
+	g_assert_cmpuint(p->f->requests_n, ==, 0);
 	drive_free(p);
 }
 
@@ -975,6 +1002,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/blk/update", test_update);
 	g_test_add_func("/blk/refused", test_refused);
 	g_test_add_func("/blk/medium", test_medium);
+	g_test_add_func("/blk/medium-writable", test_medium_writable);
 	g_test_add_func("/blk/medium-busy", test_medium_busy);
 	g_test_add_func("/blk/medium-pause", test_medium_pause);
 	g_test_add_func("/blk/medium-failed", test_medium_failed);

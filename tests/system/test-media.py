@@ -153,6 +153,23 @@ def flat_more(k):
     assert trays(k)[n:] == [True, False] and blocks(k, 'f')['drive-virtio-disk1']['inserted']['file'] == two
     assert 'not found' in qmp(k, 'f', 'blockdev-change-medium', check=False, id='nix', filename=two).stderr
     assert 'exactly one' in qmp(k, 'f', 'blockdev-change-medium', check=False, filename=two).stderr
+    # how a medium is opened; its guest only reads in any case
+    def mode(drive, path, mode=None):
+        qmp(k, 'f', 'blockdev-change-medium', device=drive, filename=path, **({'read-only-mode': mode} if mode else {}))
+        return blocks(k, 'f')['drive-virtio-disk1']['inserted']['ro']
+
+    k.ctl('change-media', 'f', 'sda', '--eject', check=False)
+    assert mode('vdb', one, 'read-write') is False and mode('vdb', two) is False and mode('vdb', one, 'retain') is False
+    k.ctl('change-media', 'f', 'sda', one)                              # no guest writes to it
+    k.ctl('change-media', 'f', 'sda', '--eject')
+    k.kill()
+    k.start()
+    k.until(lambda: k.state('f') == 'running', 20, 'the machine is found again')
+    assert mode('vdb', one, 'read-only') is True and mode('vdb', one) is True and mode('vdb', one, 'read-write') is False
+    qmp(k, 'f', 'eject', device='vdb')
+    assert mode('vdb', one) is False                                    # the drive's, until somebody says otherwise
+    k.ctl('change-media', 'f', 'vdb', one)
+    assert blocks(k, 'f')['drive-virtio-disk1']['inserted']['ro'] is True
     # a machine that stands still, and a kvmd that is killed in the middle of it all
     k.ctl('suspend', 'f')
     k.ctl('change-media', 'f', 'vdb', one)

@@ -459,7 +459,7 @@ def media(k):
                 ('', 'chardev-change', {'id': 'SERIAL', 'backend': empty}), ('nix', 'chardev-change', {'id': 'nix', 'backend': empty}),
                 ('type', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'nix', 'data': {}}}), ('no data', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'null'}}),
                 ('', 'chardev-add', {'id': 'c', 'backend': empty}), ('twice', 'chardev-add', {'id': 'c', 'backend': empty}),
-                ('no bus', 'device_add', {'driver': 'virtserialport', 'chardev': 'c'}), ('nix', 'chardev-remove', {'id': 'nix'}), ('', 'chardev-remove', {'id': 'c'})):
+                ('no such bus', 'device_add', {'driver': 'virtserialport', 'chardev': 'c', 'bus': 'nix.0'}), ('nix', 'chardev-remove', {'id': 'nix'}), ('', 'chardev-remove', {'id': 'c'})):
             answers = [c.ask({'execute': command, 'arguments': {n: v if not isinstance(v, str) else who.get(v, v) for n, v in args.items()}})
                        for c, who in zip((q.client, ours), names)]
             judge(f'media {command} {name}', *answers, seen, wrong)
