@@ -22,9 +22,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/wire_text.h"
 #include "domain/error.h"
 
-#define JSON_DEPTH 64
 #define READ_CHUNK (64u << 10)
 
 #define BATCH 64                /* chunks handed to the socket at once */
@@ -44,9 +44,7 @@ struct wire {
 	const struct wire_ops *ops;
 	void *owner;
 	GByteArray *in;
-	size_t scanned;                 /* bytes of `in` looked at; what they left open: */
-	unsigned depth;
-	bool in_string, escaped;
+	struct wire_frame frame;        /* of the message that `in` begins with */
 	int fds[WIRE_FDS_MAX];
 	size_t fd_at[WIRE_FDS_MAX];     /* each belongs to the first message that ends behind this byte of `in` */
 	unsigned fds_n;
@@ -123,85 +121,6 @@ static void wire_end(struct wire *w, const char *why)
 
 /* --- input --- */
 
-static bool is_blank(const char *s, size_t n)
-{
-	while (n && (*s == ' ' || *s == '\t' || *s == '\r'))
-		s++, n--;
-	return !n;
-}
-
-/* How many members the text of a message has; it may be no JSON at all. *constant: NaN or Infinity is in it, which the parser takes and
- * JSON has not. */
-static size_t members_written(const char *line, size_t len, bool *constant)
-{
-	size_t n = 0;
-	bool text = false;
-
-	*constant = false;
-	for (size_t i = 0; i < len; i++) {
-		char c = line[i];
-
-		if (c == '"')
-			text = !text;
-		else if (text)
-			i += c == '\\';
-		else if (c == ':')
-			n++;
-		else if (c == 'N' || c == 'I')
-			*constant = true;
-	}
-	return n;
-}
-
-/* How many came out of it: of two with one name, one. The parser has bounded the depth. */
-static size_t members_read(json_object *o)
-{
-	size_t n = 0;
-
-	if (json_object_is_type(o, json_type_array))
-		for (size_t i = 0; i < json_object_array_length(o); i++)
-			n += members_read(json_object_array_get_idx(o, i));
-	if (!json_object_is_type(o, json_type_object))
-		return n;
-	json_object_object_foreach(o, key, v) {
-		(void)key;
-		n += 1 + members_read(v);
-	}
-	return n;
-}
-
-static json_object *parse_line(const char *line, size_t len, const char **why)
-{
-	struct json_tokener *tok;
-	json_object *o;
-	size_t written;
-	bool constant;
-
-	*why = "not valid JSON";
-	if (memchr(line, 0, len) || !g_utf8_validate(line, (gssize)len, NULL)) {
-		*why = "not valid UTF-8";
-		return NULL;
-	}
-	tok = json_tokener_new_ex(JSON_DEPTH);
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
-	o = json_tokener_parse_ex(tok, line, (int)len);
-	if (json_tokener_get_error(tok) != json_tokener_success || !is_blank(line + json_tokener_get_parse_end(tok), len - json_tokener_get_parse_end(tok)))
-		g_clear_pointer(&o, json_object_put);
-	json_tokener_free(tok);
-	written = members_written(line, len, &constant);
-	if (o && constant) {
-		g_clear_pointer(&o, json_object_put);
-	} else if (o && written != members_read(o)) {
-		*why = "not valid JSON: duplicate key";
-		g_clear_pointer(&o, json_object_put);
-	}
-	if (o && !json_object_is_type(o, json_type_object)) {
-		*why = "not a JSON object";
-		g_clear_pointer(&o, json_object_put);
-	}
-	return o;
-}
-
 /* Those of the message that ends at `next`; how many. */
 static unsigned fds_of(struct wire *w, size_t next, int fds[WIRE_FDS_MAX])
 {
@@ -233,9 +152,9 @@ static void wire_line(struct wire *w, const char *line, size_t len, size_t next)
 	int fds[WIRE_FDS_MAX];
 	unsigned n;
 
-	if (is_blank(line, len))
+	if (wire_is_blank(line, len))
 		return;
-	o = parse_line(line, len, &why);
+	o = wire_parse(line, len, true, &why);
 	n = fds_of(w, next, fds);
 	if (!o) {
 		fds_close(fds, &n);
@@ -249,41 +168,6 @@ static void wire_line(struct wire *w, const char *line, size_t len, size_t next)
 	json_object_put(o);
 }
 
-/*
- * Looks on in the input for the end of a message: a newline, or where its outermost brace closes, for QEMU's own Python
- * client sends no newline. What lies between *end and *next is the newline.
- */
-static bool message_ends(struct wire *w, size_t *end, size_t *next)
-{
-	for (; w->scanned < w->in->len; w->scanned++) {
-		char c = (char)w->in->data[w->scanned];
-
-		if (c == '\n') {
-			*end = w->scanned;
-		} else if (w->escaped) {
-			w->escaped = false;
-			continue;
-		} else if (w->in_string) {
-			w->escaped = c == '\\';
-			w->in_string = c != '"';
-			continue;
-		} else if (c == '{' || c == '[') {
-			w->depth++;
-			continue;
-		} else if ((c == '}' || c == ']') && w->depth && !--w->depth) {
-			*end = w->scanned + 1;
-		} else {
-			w->in_string = c == '"' && w->depth;
-			continue;
-		}
-		*next = ++w->scanned;
-		w->in_string = w->escaped = false;
-		w->depth = 0;
-		return true;
-	}
-	return false;
-}
-
 /* A message without an end: say so, let the peer read it, go. What the peer has sent by now is at most its socket's buffer. */
 static void wire_too_long(struct wire *w)
 {
@@ -292,7 +176,7 @@ static void wire_too_long(struct wire *w)
 
 	fds_close(w->fds, &w->fds_n);
 	g_byte_array_set_size(w->in, 0);
-	w->scanned = w->depth = 0;
+	w->frame = (struct wire_frame){ 0 };
 	if (w->ops->garbage)
 		w->ops->garbage(w, why);
 	(void)shutdown(w->fd, SHUT_RD);         /* fails when the peer has gone: then nobody reads */
@@ -307,21 +191,21 @@ static void wire_lines(struct wire *w)
 	size_t done = 0, end, next;
 
 	w->in_input = true;
-	while (!w->ended && !w->held && message_ends(w, &end, &next)) {
+	while (!w->ended && !w->held && wire_frame_next(&w->frame, (char *)w->in->data, w->in->len, &end, &next)) {
 		wire_line(w, (char *)w->in->data + done, end - done, next);
 		done = next;
 	}
 	w->in_input = false;
 	if (done) {
 		g_byte_array_remove_range(w->in, 0, (guint)done);
-		w->scanned -= done;
+		w->frame.scanned -= done;
 		fds_move(w, done);
 	}
 	if (done > READ_CHUNK && !w->in->len) {         /* do not keep what one large message took */
 		g_byte_array_unref(w->in);
 		w->in = g_byte_array_new();
 	}
-	if (!w->ended && w->scanned == w->in->len && w->in->len > w->line_max)
+	if (!w->ended && w->frame.scanned == w->in->len && w->in->len > w->line_max)
 		wire_too_long(w);
 }
 
@@ -365,19 +249,19 @@ static void wire_last_line(struct wire *w)
 {
 	GByteArray *last = w->in;
 	const char *why;
-	json_object *o = is_blank((char *)last->data, last->len) ? NULL : parse_line((char *)last->data, last->len, &why);
+	json_object *o = wire_is_blank((char *)last->data, last->len) ? NULL : wire_parse((char *)last->data, last->len, true, &why);
 
 	if (o) {
 		json_object_put(o);
 		w->in = g_byte_array_new();
-		w->scanned = w->depth = 0;
+		w->frame = (struct wire_frame){ 0 };
 		wire_line(w, (char *)last->data, last->len, G_MAXSIZE);
 		g_byte_array_unref(last);
-	} else if (!is_blank((char *)last->data, last->len)) {
+	} else if (!wire_is_blank((char *)last->data, last->len)) {
 		wire_end(w, "ended inside a message");
 	} else {
 		g_byte_array_set_size(w->in, 0);
-		w->scanned = w->depth = 0;
+		w->frame = (struct wire_frame){ 0 };
 	}
 }
 
@@ -685,7 +569,7 @@ void wire_hold(struct wire *w, bool hold)
 	w->readable = g_unix_fd_source_new(w->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
 	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
 	g_source_attach(w->readable, w->context);
-	if (w->scanned < w->in->len && !w->in_input) {
+	if (w->frame.scanned < w->in->len && !w->in_input) {
 		/* lines that came before the hold: an idle child of the readable source, gone with it */
 		GSource *again = g_idle_source_new();
 
@@ -789,7 +673,7 @@ static json_object *reader_line(struct wire_reader *r, int *fds, unsigned *n, GE
 		return NULL;
 	}
 	len = (size_t)(nl - (char *)r->in->data);
-	o = parse_line((char *)r->in->data, len, &why);
+	o = wire_parse((char *)r->in->data, len, true, &why);
 	taken_n = fds_of(&r->pending, len + 1, taken);
 	g_byte_array_remove_range(r->in, 0, (guint)len + 1);
 	fds_move(&r->pending, len + 1);

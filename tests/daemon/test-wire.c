@@ -116,7 +116,9 @@ static void test_no_newline(void)
 
 static void test_garbage(void)
 {
-	static const char *const bad[] = { "hello", "[1]", "{\"a\":", "x{}", "\"s\"", "{\"a\":\xff}", "1",
+	static const char *const bad[] = { "hello", "[1]", "{\"a\":}", "x{}", "{\"a\":1,}", "{\"a\":[1,]}", "/**/{\"a\":1}", "{\"a\":/**/1}", "{\"a\":01}", "{\"a\":.5}",
+		"{\"a\":+5}", "{\"a\":True}", "{a:1}", "{\"a\":%d}", "{\"a\" 1}", "{\"a\":\"\\x\"}", "{]", "}", "{'a':1,'a':2}", "{'a':1,\"a\":2}", "{'a\":1}", "{'a:1}\n",
+		"{'a':\"b'}\n", "{'a':'\t'}", "{\"a\":\"\n\"}", "{'a':NaN}", "{'a':'\\x'}", "{'a':1,}", "{\"a\":\"\xc3\x28\"}", "{\"a\":\x01", "{\"a\":\"\xff", "\xfe", "\"s\"", "{\"a\":\xff}", "1",
 		"{\"a\":NaN}", "{\"a\":[1,-Infinity]}", "{\"id\":nan}" };
 	struct side s;
 	int peer = side_open(&s);
@@ -133,6 +135,47 @@ static void test_garbage(void)
 	put(peer, "{}\n");      /* the connection lives on */
 	spin();
 	g_assert_cmpstr(s.log->str, ==, "msg:{};");
+	side_end(&s, peer);
+}
+
+/* As QEMU: strings may be in single quotes, a message may have several lines, a line several messages. */
+static void test_loose(void)
+{
+	static const struct { const char *in, *out; } as[] = {
+		{ "{'a':'b'}", "{\"a\":\"b\"}" },
+		{ "{'a':'x\"y',\"b\":\"x'y\"}", "{\"a\":\"x\\\"y\",\"b\":\"x'y\"}" },
+		{ "{'a':'it\\'s',\"b\":\"it\\'s\"}", "{\"a\":\"it's\",\"b\":\"it's\"}" },
+		{ "{'a':'x\\\"y\\\\','b':'}{'}", "{\"a\":\"x\\\"y\\\\\",\"b\":\"}{\"}" },
+		{ "{'a':'\\u0041:N','b':''}", "{\"a\":\"A:N\",\"b\":\"\"}" },
+		{ "{\n  \"a\" :\r\n [ 1,\n\t2 ]\n}", "{\"a\":[1,2]}" },
+	};
+	struct side s;
+	int peer = side_open(&s);
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(as); i++) {
+		g_autofree char *want = g_strdup_printf("msg:%s;", as[i].out);
+
+		g_string_truncate(s.log, 0);
+		put(peer, as[i].in);
+		spin();
+		g_assert_cmpstr(s.log->str, ==, want);
+	}
+	g_string_truncate(s.log, 0);
+	put(peer, "{'a':1}{\"b\":2} {'c':3}\n\n}{'d':4}\xff{'e':5}");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};msg:{\"c\":3};garbage:not valid JSON;msg:{\"d\":4};garbage:not valid UTF-8;msg:{\"e\":5};");
+	/* out of a message that was left open, wherever */
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const open[] = { "{'a':", "{'a", "{\"a\":[{\"b\\" };
+
+		g_string_truncate(s.log, 0);
+		put(peer, open[i]);
+		spin();
+		g_assert_cmpstr(s.log->str, ==, "");
+		put(peer, "\x01{'a':1}");
+		spin();
+		g_assert_true(g_str_has_prefix(s.log->str, "garbage:") && g_str_has_suffix(s.log->str, ";msg:{\"a\":1};"));
+	}
 	side_end(&s, peer);
 }
 
@@ -164,8 +207,7 @@ static void test_deep(void)
 	g_autofree char *deep = g_strnfill(500, '[');
 
 	put(peer, "{\"a\":");
-	put(peer, deep);
-	put(peer, "\n");
+	put(peer, deep);                /* told at the brace too many, not when it is closed */
 	spin();
 	g_assert_true(g_str_has_prefix(s.log->str, "garbage:"));
 	side_end(&s, peer);
@@ -218,12 +260,13 @@ static void test_long_line_is_told(void)
 {
 	static const struct wire_ops telling = { on_message, on_garbage_answer, on_closed };
 	struct side s = { .log = g_string_new(NULL) };
-	g_autofree char *x = g_strnfill(1 << 20, '{');
+	g_autofree char *x = g_strnfill(1 << 20, ' ');
 	char answer[256] = "";
 	int peer, p[2];
 
 	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p), ==, 0);
 	peer = p[1];
+	*x = '{';
 	s.wire = wire_new(p[0], NULL, &telling, &s);
 	wire_limits(s.wire, 64 << 10, 1 << 20);
 	while (!s.closed) {
@@ -476,6 +519,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/lines", test_lines);
 	g_test_add_func("/wire/no-newline", test_no_newline);
 	g_test_add_func("/wire/garbage", test_garbage);
+	g_test_add_func("/wire/loose", test_loose);
 	g_test_add_func("/wire/keys", test_keys);
 	g_test_add_func("/wire/long-line-is-told", test_long_line_is_told);
 	g_test_add_func("/wire/deep", test_deep);

@@ -362,6 +362,53 @@ def conformance(k):
 LIMITS = {'bps': 0, 'bps_rd': 0, 'bps_wr': 0, 'iops': 0, 'iops_rd': 0, 'iops_wr': 0}
 
 
+# What a client may write, byte by byte: read by both, or refused by both.
+texts = [
+    b"{'execute':'query-name'}", b"{\"execute\":'query-name', 'id': \"x'y\"}", b"{'execute':'query-name','id':'a\"b'}", b"{'execute':'query-name','id':'it\\'s'}",
+    b'{"execute":"query-name","id":"it\\\'s"}', b"{'execute':'query-name','id':'a\\\"b'}", b"{'execute':'query-name','id':'\\u0041\\\\'}", b"{'execute':'query-name','id':''}",
+    b"{'execute':'query-name','id':\"}{'\"}", b'{ "execute" :\n "query-name",\r\n "id":\t3 }', b'{"execute":"query-name","id":1}{"execute":"query-name","id":2}',
+    b'\r\n\t {"execute":"query-name","id":8}\r', b'{"execute":"query-name","arguments":{},"id":[]}', b'{"execute":"query-name","id":"\\u00e4\xc3\xa4\\/"}',
+    b'{"execute":"query-name","id":-0}', b'{"execute":"query-name","id":1e5}', b'{"execute":"query-name","id":18446744073709551615}',
+    # out of a message that has no end
+    b'\xff{"execute":"query-name","id":1}', b'{"execute":"quer\xff{"execute":"query-name","id":2}', b'{"execute":[\x01{"execute":"query-name","id":2}',
+    b'}{"execute":"query-name","id":5}', b"{'execute':'\x1f{'execute':'query-name','id':5}",
+    # no JSON, here as there
+    b"{'execute\":'query-name'}", b'{"execute":"query-name","id":"a\nb"}', b'{"execute":"query-name","id":"a\tb"}', b"{'execute':'query-name','id':'a\tb'}",
+    b'{"execute":"query-name","id":01}', b'{"execute":"query-name","id":1,}', b'{"execute":"query-name","id":[1,]}', b'{/**/"execute":"query-name"}',
+    b'{"execute":"query-name","id":%d}', b'%s', b'{"execute":"query-name","id":NaN}', b'{"execute":"query-name","id":True}', b'{"execute":"query-name","id":.5}',
+    b'{"execute":"query-name","id":+5}', b'{"execute":"query-name","id":"\\x"}', b"{'execute':'query-name','id':'\\x'}", b'{"execute":"query-name" "id":1}',
+    b'{"execute":"query-name","id":1,"id":2}', b"{'execute':'query-name','id':1,\"id\":2}", b'{execute:"query-name"}', b'{"execute":"query-name","id":"\xc3("}',
+    b"{'execute':'query-name','id':'\xed\xa0\x80'}", b'{"execute":"query-name","id":"\xfe"}', b']', b'{]', b'[}', b'"s"', b'[1]', b'hello', b'{"execute":"query-name","arguments":null}',
+    b'{' * 2000,
+]
+
+
+def text(k):
+    """What is JSON and what is none: the same bytes to both, as hand-written clients send them."""
+    def ask(c, data):
+        """Kinds and ids of the answers; of errors in a row (QEMU tells some for what follows the wrong byte, too) the first."""
+        got = []
+        c.send(data + b'\n\x01' + b'{"execute":"query-name","id":"end"}')
+        while not got or got[-1] != ('return', 'end'):
+            m = c.answer()
+            now = ('error' if 'error' in m else 'return', m.get('id'))
+            if not got or now[0] == 'return' or got[-1] != now:
+                got.append(now)
+        return got
+    ours, q, wrong = Client(machine(k)), Qemu(), []
+    try:
+        for c in ours, q.client:
+            c.run('qmp_capabilities')
+        for data in texts:
+            a, b = ask(q.client, data), ask(ours, data)
+            if a != b:
+                wrong.append(f'{data[:80]}: QEMU {a}; kvmd {b}')
+    finally:
+        q.close()
+    assert not wrong, '\n# '.join(wrong)
+    return f'{len(texts)} texts'
+
+
 def blocks(k):
     """Disks: what is told of them, their counters, sizes and limits, beside QEMU with the same images."""
     def images(folder):
@@ -586,7 +633,7 @@ def order(k):
     c.send({'exec-oob': 'query-status', 'id': 2})
     assert {c.answer()['id'], c.answer()['id']} == {1, 2}
     # garbage is answered and does no harm
-    for bad in (b'nix', b'[]', b'7', b'"x"', b'{"execute":', b'}', b'{"a":1,"a":2}', b'\xff\xfe', b'{"execute":"stop\\u0000"}'):
+    for bad in (b'nix', b'[]', b'7', b'"x"', b'{"execute":}', b'}', b'{"a":1,"a":2}', b'\xff', b'{"execute":"stop\\u0000"}'):
         assert c.ask(bad)['error']['class'] in ('GenericError', 'CommandNotFound'), bad
     c.send(b' ' * 10 + b'{"execute": "query-name"}   \r')
     assert c.answer()['return'] == {'name': 'q'}
@@ -728,6 +775,9 @@ def clients(k):
                            capture_output=True, text=True, timeout=20)
         lines = [json.loads(x) for x in p.stdout.splitlines()]
         assert 'QMP' in lines[0] and lines[1] == {'return': {}} and lines[2]['return']['status'] == 'prelaunch', lines
+        p = subprocess.run(['socat', '-t', '2', '-', f'UNIX-CONNECT:{path}'], input="{'execute':'qmp_capabilities'}\n{'execute':\n  'query-status'}\n",
+                           capture_output=True, text=True, timeout=20)
+        assert json.loads(p.stdout.splitlines()[2])['return']['status'] == 'prelaunch', p.stdout
         said.append('socat')
     else:
         said.append('socat is not installed')
@@ -770,5 +820,5 @@ def clients(k):
     return ', '.join(said)
 
 
-cases = {f.__name__: f for f in (conformance, blocks, media, schema, order, descriptors, dump, nmi, clients)}
+cases = {f.__name__: f for f in (conformance, text, blocks, media, schema, order, descriptors, dump, nmi, clients)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
