@@ -13,8 +13,9 @@
  * be needed again soon looks at its pollers for up to .now ns first. How likely that is, the last sleeps tell: one that was
  * shorter than .max makes it grow from 4 us on, a longer one makes it shrink (to nothing, unless told otherwise): a loop
  * with fewer events than one in .max never polls. Who has polled in vain for 1 ms of 10 (the guest may be waiting for this
- * very processor), or finds that the host gave the processor to somebody else meanwhile, sleeps like everyone for 20 ms: on
- * a crowded host polling only takes time from the guest.
+ * very processor), or finds that the host gave the processor to somebody else meanwhile, is modest for 20 ms: on a crowded
+ * host polling only takes time from the guest. Then it looks for 10 us, about what it costs to sleep and be woken: so what
+ * it loses is never more than that again, and a guest that asks its next question at once is answered at once.
  */
 #include "hv/loop.h"
 
@@ -35,6 +36,7 @@
 #define SPIN_VAIN_NS 1000000            /* of a window */
 #define SPIN_LOST_NS 1000000            /* between two looks: the processor was somebody else's */
 #define SPIN_PENANCE_NS 20000000
+#define SPIN_MODEST_NS 10000
 
 struct post {
 	void (*fn)(void *);
@@ -59,7 +61,7 @@ struct loop {
 	struct { int64_t max; unsigned grow, shrink; } polling; /* fixed before the start */
 	/* the loop's thread only */
 	struct loop_poll *polls;
-	struct { int64_t now, window, vain, not_before; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
+	struct { int64_t now, window, vain, modest_until; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
 	GArray *running;        /* posts being run */
 	struct epoll_event batch[BATCH];
 	int batch_n;
@@ -365,17 +367,17 @@ static bool poll_all(struct loop *l)
 	return any;
 }
 
-static bool may_spin(struct loop *l, int64_t now)
+static int64_t spin_for(struct loop *l, int64_t now)
 {
 	if (now - l->spin.window >= SPIN_WINDOW_NS) {
 		l->spin.window = now;
 		l->spin.vain = 0;
 	}
-	return l->spin.now && now >= l->spin.not_before;
+	return now < l->spin.modest_until ? MIN(l->spin.now, SPIN_MODEST_NS) : l->spin.now;
 }
 
-/* Looks until there was nothing for spin.now ns, or others' turn has come. false: nothing to do at all. */
-static bool spin(struct loop *l, int64_t began)
+/* Looks until there was nothing for so many ns, or others' turn has come. false: nothing to do at all. */
+static bool spin(struct loop *l, int64_t began, int64_t most)
 {
 	int64_t due = due_in(l, false), last = began, before = began, now = began;
 	int64_t looks = 0;      /* each takes longer than 16 ns, also where a test holds the clock */
@@ -391,14 +393,15 @@ static bool spin(struct loop *l, int64_t began)
 			__builtin_ia32_pause();
 			now = clock_now(l->clock, CLOCK_HOST);
 			if (now - before > SPIN_LOST_NS)
-				l->spin.not_before = now + SPIN_PENANCE_NS;
+				l->spin.modest_until = now + SPIN_PENANCE_NS;
 		}
 		before = now;
-	} while (!g_atomic_int_get(&l->nudged) && now - last < l->spin.now && now - began < due && now >= l->spin.not_before &&
-		(!any || now - began < SPIN_TURN_NS) && looks < MAX(l->spin.now, SPIN_TURN_NS) / 16);
-	l->spin.vain += now - last;
+	} while (!g_atomic_int_get(&l->nudged) && now - last < most && now - began < due && (!any || now - began < SPIN_TURN_NS) &&
+		looks < MAX(most, SPIN_TURN_NS) / 16);
+	if (now - last >= most && most > SPIN_MODEST_NS)       /* that others had their turn is no failure */
+		l->spin.vain += now - last;
 	if (l->spin.vain > SPIN_VAIN_NS)
-		l->spin.not_before = now + SPIN_PENANCE_NS;
+		l->spin.modest_until = now + SPIN_PENANCE_NS;
 	return any;
 }
 
@@ -414,14 +417,15 @@ static void adapt(struct loop *l, int64_t slept)
 static bool turn(struct loop *l, int64_t most_ns)
 {
 	bool any, polls = l->polls && l->polling.max;
-	int64_t began = 0, wait;
+	int64_t began = 0, most, wait;
 
 	g_atomic_int_set(&l->nudged, 0);
 	any = run_posts(l);
 	any |= run_timers(l);
 	if (polls && !any && most_ns) {
 		began = clock_now(l->clock, CLOCK_HOST);
-		any = may_spin(l, began) && spin(l, began);
+		most = spin_for(l, began);
+		any = most && spin(l, began, most);
 	}
 	if (!any && l->spin.quiet) {    /* it will sleep: what came before notifications were on again counts as found */
 		set_quiet(l, false);

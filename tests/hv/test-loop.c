@@ -427,6 +427,99 @@ static void test_polling(void)
 	clock_free(clock);
 }
 
+/* Looks take 1 us each; something is found when it is due. */
+struct looked {
+	struct clock *clock;
+	struct loop *loop;
+	struct loop_poll poll;
+	struct loop_fd fd;
+	int64_t due, period;
+	int found, sleeps;
+};
+
+static bool look(void *arg)
+{
+	struct looked *p = arg;
+
+	clock_step(p->clock, 1000);
+	if (clock_now(p->clock, CLOCK_HOST) < p->due)
+		return false;
+	p->due = clock_now(p->clock, CLOCK_HOST) + p->period;
+	p->found++;
+	return true;
+}
+
+static void sleeps_or_wakes(void *arg, bool quiet)
+{
+	((struct looked *)arg)->sleeps += !quiet;
+}
+
+static void drain(void *arg, uint32_t events)
+{
+	uint64_t n;
+
+	g_assert_cmpint(read(((struct looked *)arg)->fd.fd, &n, sizeof(n)), ==, sizeof(n));
+}
+
+/* One turn, in which a descriptor becomes ready as soon as the loop sleeps. The time it took. */
+static int64_t step_woken(struct looked *p)
+{
+	int64_t began = clock_now(p->clock, CLOCK_HOST);
+	uint64_t one = 1;
+
+	g_assert_cmpint(write(p->fd.fd, &one, sizeof(one)), ==, sizeof(one));
+	(void)loop_step(p->loop, 1);
+	return clock_now(p->clock, CLOCK_HOST) - began;
+}
+
+static void test_polling_budget(void)
+{
+	struct clock *clock = clock_new_manual();
+	struct looked p = { .clock = clock, .loop = loop_new("looked", clock), .due = INT64_MAX };
+	int64_t longest = 0;
+
+	clock_step(clock, 1);
+	p.poll = (struct loop_poll){ .fn = look, .quiet = sleeps_or_wakes, .arg = &p };
+	p.fd = (struct loop_fd){ .fd = eventfd(0, EFD_NONBLOCK), .events = EPOLLIN, .fn = drain, .arg = &p };
+	loop_set_polling(p.loop, 100000, 4, 2);
+	g_assert_true(loop_fd_add(p.loop, &p.fd, NULL));
+	loop_poll_add(p.loop, &p.poll);
+	for (int i = 0; i < 5; i++)
+		longest = MAX(longest, step_woken(&p));
+	g_assert_cmpint(longest, >=, 50000);
+	/* what is found after 40 us each time: time was not spent in vain, it never sleeps */
+	p.sleeps = 0;
+	p.period = 40000;
+	p.due = clock_now(clock, CLOCK_HOST) + p.period;
+	for (int i = 0; i < 500; i++)
+		(void)loop_step(p.loop, 1);
+	g_assert_cmpint(p.sleeps, ==, 0);
+	g_assert_cmpint(p.found, >, 500);
+	/* in vain from here: 1 ms of it, then it looks for about 10 us */
+	p.due = INT64_MAX;
+	for (int i = 0; i < 100; i++)
+		longest = step_woken(&p);
+	g_assert_cmpint(longest, >, 0);
+	g_assert_cmpint(longest, <, 15000);
+	/* which is enough for a guest that asks again at once */
+	p.sleeps = p.found = 0;
+	p.period = 5000;
+	p.due = clock_now(clock, CLOCK_HOST) + p.period;
+	for (int i = 0; i < 10; i++)
+		(void)loop_step(p.loop, 1);
+	g_assert_cmpint(p.sleeps, ==, 0);
+	g_assert_cmpint(p.found, >, 10);
+	/* when that is over (20 ms), it is as before */
+	p.due = INT64_MAX;
+	clock_step(clock, 20000000);
+	g_assert_cmpint(step_woken(&p), >, 20000);
+	loop_poll_remove(&p.poll);
+	loop_fd_remove(&p.fd);
+	loop_free(p.loop);
+	close(p.fd.fd);
+	clock_free(clock);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -439,5 +532,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/loop/thread", test_thread);
 	g_test_add_func("/loop/wakes-up", test_wakes_up);
 	g_test_add_func("/loop/polling", test_polling);
+	g_test_add_func("/loop/polling-budget", test_polling_budget);
 	return g_test_run();
 }
