@@ -24,6 +24,7 @@
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/net.h"
+#include "daemon/sockets.h"
 #include "daemon/supervise.h"
 #include "domain/json.h"
 
@@ -44,27 +45,19 @@ struct adopting {
 
 /* --- cleaning --- */
 
-static bool unlink_listener(struct resource_visit *v, void *arg, GError **err)
-{
-	if (v->use == RES_SOCKET_LISTEN && v->res->path)
-		(void)unlink(v->res->path);
-	return true;
-}
-
 void dom_clean(struct dom *d)
 {
 	static const char *const files[] = { "qmp.sock", "kvmd.sock", "exit", "seen", "stats", "lock" };
 	g_autofree char *dir = dom_run_dir(d);
 	g_autofree char *link = g_strdup_printf("%s/%s.qmp", d->kvmd->paths->vms, d->name);
 
-	if (d->live)
-		(void)machine_walk_resources(d->live, unlink_listener, NULL, NULL);
+	sockets_tidy(dir, NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
 		g_autofree char *path = g_build_filename(dir, files[i], NULL);
 
 		(void)unlink(path);
 	}
-	net_clean(dir);
+	net_clean(dir, NULL);
 	(void)unlink(link);
 	if (rmdir(dir) < 0 && errno != ENOENT)
 		log_warning("folder '%s': %s", dir, g_strerror(errno));
@@ -181,6 +174,7 @@ static void have_machine(void *arg, json_object *reply, const GError *err)
 	struct adopting *a = arg;
 	struct dom *d = a->dom;
 	struct machine *m = err ? NULL : machine_new();
+	g_autofree char *dir = dom_run_dir(d);
 	g_autoptr(GError) bad = NULL;
 	json_object *args;
 
@@ -195,6 +189,8 @@ static void have_machine(void *arg, json_object *reply, const GError *err)
 	net_forget(d);
 	machine_free(d->live);
 	d->live = m;
+	sockets_tidy(dir, m);
+	net_clean(dir, m);
 	net_watch(d);
 	d->id = m->id;
 	doms_saw_id(d->kvmd->doms, m->id);
@@ -288,6 +284,16 @@ static struct dom *dom_for(struct kvmd *k, const char *uuid, const struct sign *
 	return doms_add(k->doms, *s->name && !doms_by_name(k->doms, s->name) ? s->name : uuid, uuid);
 }
 
+/* The number of the worker's last event that is in the journal: kvmd may have died before it could write the last one there. */
+static uint64_t last_taken(const struct kvmd *k, int fd)
+{
+	struct dom_seen s = { 0 };
+
+	if (fd < 0 || pread(fd, &s, sizeof s, 0) < (ssize_t)sizeof s.seq)
+		return 0;
+	return s.seq && s.number > events_found(k->events) ? s.seq - 1 : s.seq;
+}
+
 static void found_alive(struct kvmd *k, const char *uuid, const char *dir, struct adoption *all)
 {
 	g_autofree char *seen = g_build_filename(dir, "seen", NULL);
@@ -300,8 +306,7 @@ static void found_alive(struct kvmd *k, const char *uuid, const char *dir, struc
 	d->uid = s.uid;
 	d->pidfd = sign_pidfd(&s);
 	d->seen_fd = open(seen, O_RDWR | O_CLOEXEC);
-	if (d->seen_fd >= 0 && pread(d->seen_fd, &d->seen, sizeof d->seen, 0) != sizeof d->seen)
-		d->seen = 0;
+	d->seen = last_taken(k, d->seen_fd);
 	dom_set_state(d, DOM_ADOPTING, "kvmd has begun anew");
 	if (d->pidfd >= 0)
 		dom_watch(d);

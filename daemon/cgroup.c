@@ -18,6 +18,7 @@ struct cgroups {
 	enum cgroup_kind kind;
 	GPtrArray *bases;       /* folders that hold one folder per machine */
 	char *busctl, *key, *text;
+	bool stopping;          /* nothing is tried again */
 };
 
 /* v1 hierarchies worth a group of their own: the rest neither counts nor limits anything we offer */
@@ -71,6 +72,22 @@ static char *mount_of(const char *controller)
 	return NULL;
 }
 
+/* Groups of machines that ended when no kvmd was there. Those of machines that run cannot be removed. */
+static void remove_empty(const char *base)
+{
+	GDir *d = g_dir_open(base, 0, NULL);
+	const char *name;
+
+	while (d && (name = g_dir_read_name(d))) {
+		g_autofree char *dir = g_uuid_string_is_valid(name) ? g_build_filename(base, name, NULL) : NULL;
+
+		if (dir)
+			(void)rmdir(dir);
+	}
+	if (d)
+		g_dir_close(d);
+}
+
 static bool add_base(struct cgroups *g, const char *controller)
 {
 	g_autofree char *mount = mount_of(controller);
@@ -82,6 +99,7 @@ static bool add_base(struct cgroups *g, const char *controller)
 	for (unsigned i = 0; i < g->bases->len; i++)            /* cpu,cpuacct are often one hierarchy */
 		if (!strcmp(g_ptr_array_index(g->bases, i), base))
 			return false;
+	remove_empty(base);
 	g_ptr_array_add(g->bases, g_steal_pointer(&base));
 	return true;
 }
@@ -144,6 +162,12 @@ struct cgroups *cgroups_new(const char *key, bool systemd_scopes)
 	return g;
 }
 
+void cgroups_stop(struct cgroups *g)
+{
+	if (g)
+		g->stopping = true;
+}
+
 void cgroups_free(struct cgroups *g)
 {
 	if (!g)
@@ -176,10 +200,16 @@ int cgroups_birth_fd(const struct cgroups *g, const char *uuid)
 
 /* --- behind the start --- */
 
+#define LEAVE_TRIES 50
+#define LEAVE_PAUSE_MS 100
+
 struct move {
 	struct cgroups *groups;
+	struct work *slow;
 	char *uuid, *name;
 	int pid;
+	bool busy;                      /* a process that ends is still in a group: try again, */
+	unsigned tries;                 /* so often up to now */
 };
 
 static void move_free(void *arg)
@@ -249,27 +279,54 @@ static void leave(void *arg)
 	for (unsigned i = 0; i < m->groups->bases->len; i++) {
 		g_autofree char *dir = g_build_filename(g_ptr_array_index(m->groups->bases, i), m->uuid, NULL);
 
-		if (rmdir(dir) < 0 && errno != ENOENT)
-			log_debug("cgroup '%s': %s", dir, g_strerror(errno));
+		if (!rmdir(dir) || errno == ENOENT)
+			continue;
+		m->busy |= errno == EBUSY;
+		log_debug("cgroup '%s': %s", dir, g_strerror(errno));
 	}
 }
 
-static void give(struct cgroups *g, struct work *slow, void (*fn)(void *), const char *uuid, const char *name, int pid)
+static void left(void *arg);
+
+static gboolean leave_again(gpointer data)
+{
+	struct move *m = data;
+
+	m->busy = false;
+	if (m->groups->stopping)
+		move_free(m);
+	else
+		work_run(m->slow, leave, left, m);
+	return G_SOURCE_REMOVE;
+}
+
+/* The lock of a process is free a moment before its group is. */
+static void left(void *arg)
+{
+	struct move *m = arg;
+
+	if (m->busy && ++m->tries < LEAVE_TRIES && !m->groups->stopping)
+		g_timeout_add(LEAVE_PAUSE_MS, leave_again, m);
+	else
+		move_free(m);
+}
+
+static struct move *move_new(struct cgroups *g, struct work *slow, const char *uuid, const char *name, int pid)
 {
 	struct move *m = g_new0(struct move, 1);
 
-	*m = (struct move){ g, g_strdup(uuid), g_strdup(name), pid };
-	work_run(slow, fn, move_free, m);
+	*m = (struct move){ .groups = g, .slow = slow, .uuid = g_strdup(uuid), .name = g_strdup(name), .pid = pid };
+	return m;
 }
 
 void cgroups_join(struct cgroups *g, struct work *slow, const char *uuid, const char *name, int pid)
 {
 	if (g->kind == CGROUP_V1 || g->kind == CGROUP_SYSTEMD)
-		give(g, slow, join, uuid, name, pid);
+		work_run(slow, join, move_free, move_new(g, slow, uuid, name, pid));
 }
 
 void cgroups_leave(struct cgroups *g, struct work *slow, const char *uuid)
 {
 	if (g->bases->len)
-		give(g, slow, leave, uuid, NULL, 0);
+		work_run(slow, leave, left, move_new(g, slow, uuid, NULL, 0));
 }

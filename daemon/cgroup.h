@@ -16,6 +16,8 @@ struct work;
 /* Looks at the host; blocks (start only). `key` tells several kvmd of one host apart. */
 struct cgroups *cgroups_new(const char *key, bool systemd_scopes);
 void cgroups_free(struct cgroups *);
+/* Before `slow` is freed: what a group holds up is left to the next kvmd. */
+void cgroups_stop(struct cgroups *);
 /* "systemd scopes", "cgroup v2", "cgroup v1 (pids, memory)", "none" */
 const char *cgroups_describe(const struct cgroups *);
 /* v2: descriptor of a new group for clone3, the caller closes it; -1: join afterwards. Any thread. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP's chardev-add for those who ask kvmd: the back end is opened here, the machine gets it as chardev-made. */
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/kvmd.h"
 #include "daemon/launch.h"
 #include "daemon/resources.h"
+#include "daemon/sockets.h"
 #include "daemon/wire.h"
 #include "domain/chardev_backend.h"
 #include "domain/commands_chardev.h"
@@ -18,6 +18,7 @@ struct adding {
 	struct machine *alone;          /* a machine that has nothing but this, as a channel */
 	struct chardev *made;           /* it; alone's */
 	struct launch *launch;
+	char *dir;                      /* the machine's run folder */
 	bool done;
 };
 
@@ -26,10 +27,11 @@ static void adding_free(void *arg)
 	struct adding *a = arg;
 
 	for (unsigned i = 0; !a->done && i < a->launch->sockets->len; i++)
-		(void)unlink(g_ptr_array_index(a->launch->sockets, i));         /* the machine does not have it */
+		socket_drop(a->dir, g_ptr_array_index(a->launch->sockets, i));  /* the machine does not have it */
 	launch_free(a->launch);
 	machine_free(a->alone);
 	g_free(a->id);
+	g_free(a->dir);
 	g_free(a);
 }
 
@@ -37,7 +39,7 @@ static bool prepare(void *arg, GError **err)
 {
 	struct adding *a = arg;
 
-	return resources_open(a->alone, a->launch->fds, a->launch->sockets, a->launch->machines, err);
+	return resources_open(a->alone, a->dir, a->launch->fds, a->launch->sockets, a->launch->machines, err);
 }
 
 static void apply(struct change *change, struct dom *d, void *arg)
@@ -99,7 +101,7 @@ static void qmp_chardev_add(struct request *r)
 		return;
 	}
 	a = g_new0(struct adding, 1);
-	*a = (struct adding){ .id = g_strdup(args->id), .alone = machine_new(), .made = made, .launch = launch_new() };
+	*a = (struct adding){ .id = g_strdup(args->id), .alone = machine_new(), .made = made, .launch = launch_new(), .dir = dom_run_dir(r->dom) };
 	a->alone->devices.channels = g_ptr_array_new();
 	g_ptr_array_add(a->alone->devices.channels, made);
 	a->launch->machines = doms_by_pid(r->kvmd->doms);

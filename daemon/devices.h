@@ -32,6 +32,7 @@ struct device_change {
 	char *xml, *alias, *image;
 	struct medium_ask *medium;
 	struct chardev_ask *chardev;    /* or a character device and its back end */
+	char *dir;                      /* the machine's run folder */
 	/* The thread's, in: */
 	struct machine *machine;        /* copy of what runs; NULL: not live */
 	struct launch *launch;          /* live attach: what it needs is opened into it */
@@ -43,7 +44,7 @@ struct device_change {
 	json_object *controller;        /* live attach: what comes first, as it hangs on that; NULL: nothing */
 	bool opens;                     /* live: what it needs is opened */
 	bool is_chardev;                /* its host side is what changes */
-	char *pty, *old_socket;         /* what it got; a socket that it listened on before */
+	char *pty;                      /* what it got */
 };
 
 /* struct change_ops' prepare and edit; arg: a struct device_change, whose `out` members they fill. */

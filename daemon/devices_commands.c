@@ -7,11 +7,11 @@
 #include "daemon/devices.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/change.h"
 #include "daemon/kvmd.h"
 #include "daemon/net.h"
+#include "daemon/sockets.h"
 #include "daemon/wire.h"
 #include "domain/commands_devices.h"
 #include "domain/device_xml.h"
@@ -24,14 +24,14 @@ static void device_change_free(void *arg)
 	struct device_change *c = arg;
 
 	for (unsigned i = 0; c->launch && i < c->launch->sockets->len; i++)
-		(void)unlink(g_ptr_array_index(c->launch->sockets, i));         /* the machine does not have it */
+		socket_drop(c->dir, g_ptr_array_index(c->launch->sockets, i));  /* the machine does not have it */
+	g_free(c->dir);
 	g_free(c->xml);
 	g_free(c->alias);
 	g_free(c->image);
 	medium_ask_free(c->medium);
 	chardev_ask_free(c->chardev);
 	g_free(c->pty);
-	g_free(c->old_socket);
 	g_free(c->found);
 	g_free(c->mac);
 	g_clear_pointer(&c->notes, g_ptr_array_unref);
@@ -68,8 +68,6 @@ static void applied(struct dom *d, bool done, void *arg)
 {
 	struct device_change *c = arg;
 
-	if (done && c->old_socket)
-		(void)unlink(c->old_socket);    /* nobody listens there any more */
 	if (done && c->launch)
 		g_ptr_array_set_size(c->launch->sockets, 0);    /* the machine's now */
 	if (d->link && d->live && !g_strcmp0(c->kind, "interface"))
@@ -141,7 +139,8 @@ static void begin(struct request *r, enum device_verb verb, const struct ask_sco
 	g_autoptr(GError) err = NULL;
 	struct dom *d = r->dom;
 
-	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image, .medium = medium, .chardev = chardev };
+	*c = (struct device_change){ .verb = verb, .timeout = timeout, .force = force, .xml = xml, .alias = alias, .image = image, .medium = medium, .chardev = chardev,
+		.dir = dom_run_dir(d) };
 	if (given->current && persistent)
 		kerr_set(&err, KERR_ARGS, "--current is either the machine or its definition: leave out --persistent");
 	if (err || !change_scope(r, &asked, &meant, &err)) {

@@ -104,7 +104,7 @@ static bool open_for(struct launch *l, struct machine *m, const struct field *ro
 		return false;
 	l->machine = alone;
 	resources_place_sockets(alone, dir);
-	ok = resources_open(alone, l->fds, l->sockets, l->machines, err) && net_launch(l, err);
+	ok = resources_open(alone, dir, l->fds, l->sockets, l->machines, err) && net_launch(l, err);
 	l->machine = NULL;
 	device_take(&alone->devices, row, dev);         /* it is m's */
 	return ok;
@@ -231,8 +231,6 @@ static void note_chardev(struct device_change *c, const struct field *row, const
 	if (!c->is_chardev)
 		return;
 	c->opens = c->chardev || chardev_opens(old, new);
-	if (c->opens && old->type == CHARDEV_UNIX && chardev_use(old->type, old->source.mode) == RES_SOCKET_LISTEN)
-		c->old_socket = g_strdup(old->source.path.path);
 }
 
 /* Its log stays as it is: it is open already. */

@@ -22,6 +22,11 @@ struct dom_summary {
 	uint32_t vcpus, vcpus_max;
 };
 
+/* run/vm/UUID/seen: the number of the last event taken from the worker, and the one that it got in the journal (0: none). */
+struct dom_seen {
+	uint64_t seq, number;
+};
+
 struct dom {
 	struct kvmd *kvmd;
 	unsigned refs;
@@ -45,7 +50,7 @@ struct dom {
 	struct link *link;              /* NULL: off, or a process that cannot be reached */
 	int pid, pidfd;                 /* -1: none */
 	guint gone;                     /* source on pidfd */
-	int seen_fd;                    /* run/vm/UUID/seen: number of the last event taken from the worker */
+	int seen_fd;                    /* of a struct dom_seen; -1: none */
 	uint64_t seen;
 	gint64 told_at;                 /* monotonic, µs: when `tell` was filled up last */
 	double tell;                    /* how many of its events may be told now */

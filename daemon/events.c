@@ -48,7 +48,7 @@ struct follower {
 
 struct events {
 	char *path, *old, *dir;
-	uint64_t last, ceiling, first[2];       /* first number in the newer and the older file; 0: empty */
+	uint64_t last, ceiling, found, first[2];        /* first number in the newer and the older file; 0: empty */
 	int fd, seq_fd;
 	size_t size, file_max;
 	unsigned followers_max, rotations;
@@ -455,6 +455,11 @@ uint64_t events_last(const struct events *e)
 	return e->last;
 }
 
+uint64_t events_found(const struct events *e)
+{
+	return e->found;
+}
+
 struct events *events_new(const struct paths *p, uint64_t file_max, unsigned followers_max, GError **err)
 {
 	struct events *e = g_new0(struct events, 1);
@@ -467,11 +472,12 @@ struct events *events_new(const struct paths *p, uint64_t file_max, unsigned fol
 		.file_max = file_max, .followers_max = followers_max, .followers = g_ptr_array_new() };
 	scan(e->old, &e->first[1], &last[1], &end);
 	scan(e->path, &e->first[0], &last[0], &e->size);
+	e->found = MAX(last[0], last[1]);
 	e->ceiling = read_number(ceiling);
 	e->seq_fd = open(seq, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (e->seq_fd >= 0 && pread(e->seq_fd, &run, sizeof run, 0) != sizeof run)
 		run = 0;
-	e->last = MAX(MAX(last[0], last[1]), run ? run : e->ceiling);
+	e->last = MAX(e->found, run ? run : e->ceiling);
 	if (!journal_open(e, err) || (e->last + CEILING_STEP / 2 > e->ceiling && !raise_ceiling(e, err))) {
 		events_free(e);
 		return NULL;

@@ -21,6 +21,7 @@ void events_free(struct events *);
 uint64_t events_emit(struct events *, const char *name, const char *vm, const char *uuid, json_object *data);
 uint64_t events_first(const struct events *);   /* oldest that is kept, 0: none */
 uint64_t events_last(const struct events *);
+uint64_t events_found(const struct events *);   /* last that was stored when events_new() looked */
 
 /*
  * Sends events over wire from now on. since UINT64_MAX: only new ones; else stored ones with a greater number first, as

@@ -409,7 +409,7 @@ void launch_run(struct launch *l)
 		return;
 	give(l, "kvm", kvm);
 	resources_place_sockets(l->machine, dir);
-	if (!launch_memory(l, l->machine, "ram", l->machine->memory.size) || !give_runtime_files(l, dir) || !resources_open(l->machine, l->fds, l->sockets, l->machines, &l->err) ||
+	if (!launch_memory(l, l->machine, "ram", l->machine->memory.size) || !give_runtime_files(l, dir) || !resources_open(l->machine, dir, l->fds, l->sockets, l->machines, &l->err) ||
 		!net_launch(l, &l->err))
 		return;
 	link_qmp(l);

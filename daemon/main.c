@@ -212,6 +212,7 @@ static void finish(struct kvmd *k)
 	control_free(k->control);
 	disk_watch_free(k->disk_watch);
 	doms_finish(k->doms);
+	cgroups_stop(k->cgroups);
 	if (k->slow)
 		work_free(k->slow, TRUE);
 	if (k->work)

@@ -72,5 +72,7 @@ char *net_passt_file(const char *dir, const char *alias);
 /* d->live runs: watches its helpers, also those that an earlier kvmd started. A helper that ends is started again. */
 void net_watch(struct dom *);
 void net_forget(struct dom *);                  /* stops watching */
-/* The machine has ended: removes their files from its folder. */
-void net_clean(const char *dir);
+/* Removes their files from the machine's folder: of cards that it had and has no more; of all that `live` (NULL: it has ended) does
+ * not have, when none is on its way to it. */
+void net_changed(const char *dir, const struct machine *was, const struct machine *is);
+void net_clean(const char *dir, const struct machine *live);

@@ -19,6 +19,8 @@
 #include "daemon/net.h"
 #include "daemon/dom.h"
 
+#define FILE_PREFIX "passt-"    /* net_passt_file() */
+#define FILE_SUFFIX ".pid"
 #define SETTLE_MS 200           /* a machine that ends takes its helpers along: that is no failure */
 #define PAUSE_MS 1000
 #define PAUSE_MOST_MS 60000
@@ -114,15 +116,18 @@ static int find(const struct helper *h)
 
 /* --- starting it again --- */
 
-static const struct iface *iface_of(const struct helper *h)
+static const struct iface *card(const struct machine *m, const char *alias)
 {
-	const struct machine *m = h->net->dom->live;
-
 	if (m)
 		list_each(iface, i, m->devices.interfaces)
-			if (!g_strcmp0(i->alias, h->alias))
+			if (!g_strcmp0(i->alias, alias))
 				return i;
 	return NULL;
+}
+
+static const struct iface *iface_of(const struct helper *h)
+{
+	return card(h->net->dom->live, h->alias);
 }
 
 static void start(void *arg)
@@ -273,15 +278,28 @@ void net_forget(struct dom *d)
 	net_unref(n);
 }
 
-void net_clean(const char *dir)
+void net_changed(const char *dir, const struct machine *was, const struct machine *is)
+{
+	list_each(iface, i, was->devices.interfaces) {
+		g_autofree char *file = i->alias && i->type == IFACE_USER && !card(is, i->alias) ? net_passt_file(dir, i->alias) : NULL;
+
+		if (file)
+			(void)unlink(file);
+	}
+}
+
+void net_clean(const char *dir, const struct machine *live)
 {
 	GDir *d = g_dir_open(dir, 0, NULL);
 	const char *name;
 
 	while (d && (name = g_dir_read_name(d))) {
-		g_autofree char *path = g_build_filename(dir, name, NULL);
+		g_autofree char *path = g_build_filename(dir, name, NULL), *alias = NULL;
 
-		if (g_str_has_prefix(name, "passt-") && g_str_has_suffix(name, ".pid"))
+		if (!g_str_has_prefix(name, FILE_PREFIX) || !g_str_has_suffix(name, FILE_SUFFIX))
+			continue;
+		alias = g_strndup(name + strlen(FILE_PREFIX), strlen(name) - strlen(FILE_PREFIX FILE_SUFFIX));
+		if (!card(live, alias))
 			(void)unlink(path);
 	}
 	if (d)

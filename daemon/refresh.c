@@ -5,6 +5,8 @@
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/net.h"
+#include "daemon/sockets.h"
 #include "domain/json.h"
 
 struct refresh {
@@ -25,6 +27,10 @@ static void answered(void *arg, json_object *reply, const GError *failed)
 		m = NULL;
 	}
 	if (m && r->dom->link == r->link && r->dom->live) {
+		g_autofree char *dir = dom_run_dir(r->dom);
+
+		sockets_changed(dir, r->dom->live, m);
+		net_changed(dir, r->dom->live, m);
 		machine_free(r->dom->live);
 		r->dom->live = m;
 	} else {

@@ -14,9 +14,11 @@
 
 #include "daemon/disk_open.h"
 #include "daemon/launch.h"
+#include "daemon/sockets.h"
 #include "daemon/unix.h"
 
 struct opening {
+	const char *dir;                /* the machine's run folder */
 	GPtrArray *fds, *sockets;
 };
 
@@ -121,6 +123,8 @@ static int open_listen(struct resource_visit *v, struct opening *o, GError **err
 			return -1;
 		}
 	}
+	if (!socket_note(o->dir, v->res->path, err))
+		return -1;
 	fd = listen_unix(v->res->path, 0660, 4, err);
 	if (fd >= 0)
 		g_ptr_array_add(o->sockets, g_strdup(v->res->path));
@@ -267,9 +271,9 @@ void resources_place_sockets(struct machine *m, const char *dir)
 				c->source.path.path = g_strdup_printf("%s/%s.sock", dir, c->alias);
 }
 
-bool resources_open(struct machine *m, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err)
+bool resources_open(struct machine *m, const char *dir, GPtrArray *fds, GPtrArray *sockets, GHashTable *machines, GError **err)
 {
-	struct opening o = { fds, sockets };
+	struct opening o = { dir, fds, sockets };
 
 	return disks_open(m, fds, machines, err) && machine_walk_resources(m, open_one, &o, err);
 }

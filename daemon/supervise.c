@@ -328,6 +328,15 @@ static bool tells_of_change(const struct dom *d, const char *name)
 	return d->live && list_len(d->live->devices.memdevs) && (!strcmp(name, "BALLOON_CHANGE") || !strcmp(name, "MEMORY_DEVICE_SIZE_CHANGE"));
 }
 
+/* Before the journal is written: whoever finds this without that number in the journal takes the event again (adopt.c). */
+static void note_seen(struct dom *d, uint64_t seq, uint64_t number)
+{
+	struct dom_seen s = { seq, number };
+
+	if (seq && d->seen_fd >= 0)
+		(void)!pwrite(d->seen_fd, &s, sizeof s, 0);     /* worst case: an event is told twice */
+}
+
 void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t seq)
 {
 	json_object *copy = NULL, *v;
@@ -335,11 +344,8 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 
 	if (seq && seq <= d->seen)
 		return;
-	if (seq) {
+	if (seq)
 		d->seen = seq;
-		if (d->seen_fd >= 0)
-			(void)!pwrite(d->seen_fd, &seq, sizeof seq, 0);         /* worst case: an event is told twice */
-	}
 	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING)
 		follow_state(d, name, data);
 	if (tells_of_change(d, name) && d->link) {
@@ -349,8 +355,11 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 			dom_refresh(d, NULL, NULL);
 	} else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
 		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
-	if (!may_tell(d))
+	if (!may_tell(d)) {
+		note_seen(d, seq, 0);
 		return;
+	}
+	note_seen(d, seq, events_last(d->kvmd->events) + 1);
 	if (data)
 		(void)json_object_deep_copy(data, &copy, NULL);
 	if (!copy)

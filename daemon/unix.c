@@ -59,6 +59,21 @@ int listen_unix(const char *path, unsigned mode, int backlog, GError **err)
 	return fd;
 }
 
+bool unix_is_dead(const char *path)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), dirfd = -1;
+	struct sockaddr_un sa;
+	bool dead = false;
+
+	if (fd >= 0 && address(path, &sa, &dirfd, NULL))
+		dead = connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0 && (errno == ECONNREFUSED || errno == ENOENT);
+	if (fd >= 0)
+		close(fd);
+	if (dirfd >= 0)
+		close(dirfd);
+	return dead;
+}
+
 int connect_unix(const char *path, GError **err)
 {
 	return connect_unix_wait(path, 0, err);

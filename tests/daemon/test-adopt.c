@@ -89,6 +89,59 @@ static void test_adopt(void)
 	host_free(h);
 }
 
+static unsigned count_events(const struct host *h, const char *name)
+{
+	g_autofree char *ask = g_strdup_printf("{\"since\":0,\"event\":\"%s\"}", name);
+	struct conn *c = conn_new(h);
+	unsigned n = 0;
+	bool over;
+
+	json_object_put(conn_ask(c, "event", NULL, ask));
+	do {
+		json_object *o = conn_read(c);
+
+		over = !strcmp(str(o, "event"), "EVENTS_END");
+		n += !over;
+		json_object_put(o);
+	} while (!over);
+	conn_free(c);
+	return n;
+}
+
+/* kvmd dies when it has taken a machine's event and not yet written it down. */
+static void test_event_unwritten(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *a = domain_xml(h, "a", U1, NULL, NULL), *path = host_path(h, "var/lib/kvmd/events.jsonl"), *text = NULL;
+	struct conn *c;
+	char *line;
+	gsize len;
+
+	define(h, a);
+	ask_ok(h, "start", "a", NULL);
+	c = conn_new(h);
+	json_object_put(conn_ask(c, "event", NULL, "{\"follow\":true}"));
+	fake_do(h, "a", "x-event", "FIRST");
+	json_object_put(event_wait(c, "FIRST", "a"));
+	fake_do(h, "a", "x-event", "SECOND");
+	json_object_put(event_wait(c, "SECOND", "a"));
+	conn_free(c);
+	host_kill(h, SIGKILL);
+	g_assert_true(g_file_get_contents(path, &text, &len, NULL));
+	text[len - 1] = '\0';
+	line = strrchr(text, '\n');
+	g_assert_nonnull(strstr(line, "SECOND"));
+	g_assert_cmpint(truncate(path, line + 1 - text), ==, 0);
+	for (int round = 0; round < 2; round++) {
+		host_start(h);
+		g_assert_cmpuint(count_events(h, "FIRST"), ==, 1);
+		g_assert_cmpuint(count_events(h, "SECOND"), ==, 1);
+		host_kill(h, SIGKILL);
+	}
+	host_start(h);
+	host_free(h);
+}
+
 static void test_ended_meanwhile(void)
 {
 	struct host *h = host_new("restart_delay = 1\n");
@@ -456,6 +509,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/adopt/kill-9", test_adopt);
+	g_test_add_func("/adopt/event-unwritten", test_event_unwritten);
 	g_test_add_func("/adopt/ended-meanwhile", test_ended_meanwhile);
 	g_test_add_func("/adopt/restart-due", test_restart_due);
 	g_test_add_func("/adopt/refused-start", test_refused_start);

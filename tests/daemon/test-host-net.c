@@ -210,7 +210,7 @@ static void test_passt(void)
 		g_assert_no_error(err);
 		close(sock);
 	}
-	net_clean(dir);
+	net_clean(dir, NULL);
 	g_autofree char *file = net_passt_file(dir, "net0");
 
 	g_assert_cmpint(access(file, F_OK), <, 0);

@@ -81,7 +81,7 @@ static struct opened open_all(const struct place *p, const char *devices, GHashT
 {
 	struct opened o = { machine_with(p, devices), g_ptr_array_new_with_free_func(launch_fd_free), g_ptr_array_new_with_free_func(g_free), NULL };
 
-	(void)resources_open(o.machine, o.fds, o.sockets, machines, &o.err);
+	(void)resources_open(o.machine, p->dir, o.fds, o.sockets, machines, &o.err);
 	return o;
 }
 
