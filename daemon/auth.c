@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void auth_of_socket(int fd, struct auth *a)
@@ -37,4 +38,36 @@ char *auth_text(const struct auth *a)
 		close(fd);
 	}
 	return g_strdup_printf("uid %u, pid %d (%s)", a->uid, a->pid, *comm ? comm : "gone");
+}
+
+static bool in_group(int fd, const struct auth *a, gid_t wanted)
+{
+	gid_t groups[256];
+	socklen_t len = sizeof groups;
+
+	if (a->gid == wanted)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof *groups; i++)
+		if (groups[i] == wanted)
+			return true;
+	return false;
+}
+
+bool auth_may_connect(int fd, const struct auth *a, const char *path)
+{
+	struct stat st;
+
+	if (a->uid == (uid_t)-1)
+		return false;
+	if (!a->uid)
+		return true;
+	if (stat(path, &st) < 0)
+		return false;
+	if (a->uid == st.st_uid)
+		return st.st_mode & S_IWUSR;
+	if (in_group(fd, a, st.st_gid))
+		return st.st_mode & S_IWGRP;
+	return st.st_mode & S_IWOTH;
 }

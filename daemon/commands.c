@@ -569,5 +569,7 @@ const struct command_binding *const kvmd_opening[] = {
 	media_opening,
 	chardev_opening,
 	chardev_adding,
+	blockdev_opening,
+	qmp_opening,
 	NULL,
 };

@@ -14,6 +14,8 @@ extern const struct command_binding vcpus_bindings[];   /* vcpus.c */
 extern const struct command_binding vcpus_each_bindings[];      /* vcpus_each.c */
 extern const struct command_binding watch_bindings[];   /* stats.c */
 
+extern const struct command_binding blockdev_opening[], qmp_opening[]; /* blockdev_add.c, qmp_opening.c */
+
 /* Single commands with a file of their own. */
 void cmd_define(struct request *);      /* define.c */
 void cmd_disk_usage(struct request *);  /* disk_usage.c */

@@ -82,6 +82,8 @@ static void request_send(struct request *r, json_object *message, const int *fds
 
 	if (p)
 		(void)wire_send(p->wire, message, fds, n);      /* a failure ends the connection */
+	if (r->served)
+		r->served(r->served_arg, message);
 	json_object_put(message);
 	request_free(r);
 	if (p)
@@ -102,7 +104,7 @@ void request_fail(struct request *r, const GError *err)
 {
 	g_autoptr(GError) told = g_error_copy(err);
 
-	if (r->dom)
+	if (r->dom && !r->served)
 		g_prefix_error(&told, "vm '%s': ", r->dom->name);
 	request_send(r, wire_error(r->id, told), NULL, 0);
 }
@@ -269,6 +271,30 @@ static void run(struct peer *p, json_object *m)
 	}
 	kerr_set(&err, KERR_INTERNAL, "'%s' has no code", r->command->name);
 	request_fail(r, err);
+}
+
+void request_serve(struct dom *d, json_object *m, const char *who, void (*fn)(void *, json_object *), void *arg)
+{
+	struct request *r = g_new0(struct request, 1);
+	g_autoptr(GError) err = NULL;
+
+	r->kvmd = d->kvmd;
+	r->served = fn;
+	r->served_arg = arg;
+	if (json_object_object_get_ex(m, "vm", NULL)) {
+		kerr_set(&err, KERR_JSON, "'vm' has no place in a message to a machine");
+	} else {
+		json_object_object_add(m, "vm", json_object_new_string(d->uuid));
+		if (read_request(r, m, &err) && !(r->command->flags & CMD_OPENS))
+			kerr_set(&err, KERR_INTERNAL, "'%s' is the machine's own", r->command->name);
+	}
+	if (err) {
+		request_fail(r, err);
+		return;
+	}
+	log_info("%s at %s's socket: %s", who, d->name, r->command->name);
+	if (!run_here(r, kvmd_opening))
+		request_forward(r, NULL, 0);
 }
 
 static void peer_next(struct peer *p)

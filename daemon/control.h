@@ -27,6 +27,8 @@ struct request {
 	struct dom *dom;                /* CMD_VM; a reference */
 	void (*gone)(struct request *); /* the client has gone: optional, to end what only waits for it */
 	void *data;                     /* the command's own */
+	void (*served)(void *, json_object *answer);    /* it came at a machine's own socket: gets the answer; NULL: it did not */
+	void *served_arg;
 };
 
 struct command_binding {
@@ -47,6 +49,10 @@ struct wire *request_wire(struct request *);    /* NULL: the client has gone */
 /* From now on the client gets a stream (events): more commands of it go on being answered. Freed with the client. */
 void request_stream(struct request *, void *stream, void (*free)(void *));
 void request_stream_over(struct wire *);        /* the client on it gets no more of its stream */
+
+/* A command that a client gave at the socket of its machine: one with CMD_OPENS, checked and done as at kvmd's. m stays the caller's.
+ * fn gets {"return": …} or {"error": …}, once, perhaps at once. */
+void request_serve(struct dom *, json_object *m, const char *who, void (*fn)(void *arg, json_object *answer), void *arg);
 
 struct control *control_new(struct kvmd *, GError **err);      /* listens, or takes systemd's socket; accepts after control_open */
 void control_open(struct control *);

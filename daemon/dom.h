@@ -55,6 +55,8 @@ struct dom {
 	gint64 told_at;                 /* monotonic, µs: when `tell` was filled up last */
 	double tell;                    /* how many of its events may be told now */
 	uint64_t untold;                /* events left out since the last one told */
+	unsigned serves;                /* client_serve.c: commands of its clients that kvmd does just now */
+	gint64 serve_told;              /* monotonic, µs: when the log told of a forged one; 0: never */
 	bool flooded;                   /* that some are left out has been logged */
 	guint kill_timer;
 	struct dom_net *net;            /* net_watch.c's: helpers of its cards; NULL: none */

@@ -12,6 +12,8 @@
 struct link;
 struct link_ops {
 	void (*event)(void *owner, const char *name, json_object *data /* may be NULL */, uint64_t seq);
+	/* The machine's process hands over the socket of a client of its own, whose next command is kvmd's to do. fd is the callee's. */
+	void (*serve)(void *owner, uint64_t id, int fd);
 	/* The connection ended by itself; the link has answered all callers with NoConnection. link_free it, now or later. */
 	void (*closed)(void *owner, const char *why);
 };

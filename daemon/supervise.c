@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
+#include "daemon/client_serve.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
@@ -407,7 +408,12 @@ static void link_closed(void *owner, const char *why)
 		d->lost_timer = g_timeout_add(LOST_MS, lost, d);
 }
 
-static const struct link_ops link_ops = { link_event, link_closed };
+static void link_serve(void *owner, uint64_t id, int fd)
+{
+	client_serve(owner, id, fd);
+}
+
+static const struct link_ops link_ops = { link_event, link_serve, link_closed };
 
 void dom_link(struct dom *d, int fd)
 {

@@ -8,6 +8,9 @@
  * not an action: `ended` is set once, and an idle source calls closed() and frees, so that no callback frees its caller.
  * A peer that closed only its direction (`eof`) gets its answers first: from then on an idle source (`settle`) runs what is
  * left of the input and ends the connection once nothing is queued and the owner says that nothing more comes.
+ * With ops->leave nothing is read that the owner has not seen: the socket is peeked at, then one message is read exactly. The rest
+ * of one that comes in pieces is waited for PIECES_MS (a socket with something in it stays readable: polling would spin),
+ * then it is read as far as it has come.
  * A peer whose message has no end is told so first. A socket that is closed with input unread takes the answer with it
  * (ECONNRESET), so the input is shut before the rest of it is thrown away: whoever still writes gets EPIPE and can read.
  *
@@ -29,6 +32,7 @@
 
 #define BATCH 64                /* chunks handed to the socket at once */
 #define LINGER_SECONDS 10       /* for what is queued when a connection ends */
+#define PIECES_MS 50            /* ops->leave: for the rest of a message */
 
 struct chunk {
 	const char *data;
@@ -52,6 +56,7 @@ struct wire {
 	size_t queued, line_max, queue_max;
 	GSource *readable, *writable, *batch, *settle, *end;
 	bool ended, held, flush, in_input, eof;
+	bool in_pieces;                 /* ops->leave: the rest of the message has been waited for */
 	char *why;
 };
 
@@ -311,30 +316,106 @@ static void wire_eof(struct wire *w)
 	settle_later(w);
 }
 
-static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
+/* Takes what is there into `in`, at most `max` bytes; 0: nothing, or it has ended. */
+static size_t wire_receive(struct wire *w, size_t max)
 {
-	struct wire *w = data;
 	static __thread char buf[READ_CHUNK];   /* one for all connections of a thread: thousands may be idle */
 	union { char buf[CMSG_SPACE(sizeof(int) * 253)]; struct cmsghdr align; } control;
-	struct iovec v = { buf, sizeof buf };
+	struct iovec v = { buf, MIN(max, sizeof buf) };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	ssize_t n = recvmsg(w->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return G_SOURCE_CONTINUE;
+		return 0;
 	if (n <= 0) {
 		if (n < 0)
 			wire_end(w, g_strerror(errno));
 		else
 			wire_eof(w);
-		return G_SOURCE_CONTINUE;
+		return 0;
 	}
 	g_byte_array_append(w->in, (guint8 *)buf, (guint)n);
 	if (!take_fds(w, &m, w->in)) {
 		wire_end(w, "too many descriptors");
-		return G_SOURCE_CONTINUE;
+		return 0;
 	}
-	wire_lines(w);
+	return (size_t)n;
+}
+
+static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data);
+
+static void wire_listen(struct wire *w)
+{
+	source_drop(&w->readable);
+	w->readable = g_unix_fd_source_new(w->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
+	g_source_attach(w->readable, w->context);
+}
+
+static gboolean wire_waited(gpointer data)
+{
+	struct wire *w = data;
+
+	w->in_pieces = true;
+	wire_listen(w);
+	return G_SOURCE_REMOVE;
+}
+
+static void wire_wait(struct wire *w)
+{
+	source_drop(&w->readable);
+	w->readable = g_timeout_source_new(PIECES_MS);
+	g_source_set_callback(w->readable, wire_waited, w, NULL);
+	g_source_attach(w->readable, w->context);
+}
+
+/* Reads message by message, as long as none stays. */
+static void wire_look(struct wire *w)
+{
+	static __thread char seen[WIRE_WHOLE_MAX];
+	ssize_t n = recv(w->fd, seen, sizeof seen, MSG_PEEK | MSG_DONTWAIT);
+	size_t left = n > 0 ? (size_t)n : 0, end, next;
+
+	if (!left) {
+		(void)wire_receive(w, READ_CHUNK);      /* has ended, or nothing is there */
+		return;
+	}
+	for (const char *at = seen; left && !w->ended && !w->held; at += next, left -= next) {
+		struct wire_frame frame = w->frame;
+		bool whole;
+
+		frame.scanned = 0;
+		whole = wire_frame_next(&frame, at, left, &end, &next);
+		if (!whole && !w->in->len && !w->in_pieces && left < sizeof seen) {
+			wire_wait(w);
+			return;
+		}
+		if (whole && !w->in->len && w->ops->leave(w, at, end))
+			return;
+		size_t message = whole ? next : left;
+
+		/* what is blank behind it goes with it */
+		for (next = message; next < left && strchr(" \t\r\n", at[next]) && at[next];)
+			next++;
+		w->in_pieces = false;
+		for (size_t got, rest = next; rest; rest -= got) {      /* a read ends behind a piece with descriptors */
+			got = wire_receive(w, rest);
+			if (!got)
+				return;
+		}
+		g_byte_array_set_size(w->in, w->in->len - (guint)(next - message));
+		wire_lines(w);
+	}
+}
+
+static gboolean wire_readable(gint fd, GIOCondition cond, gpointer data)
+{
+	struct wire *w = data;
+
+	if (w->ops->leave)
+		wire_look(w);
+	else if (wire_receive(w, READ_CHUNK))
+		wire_lines(w);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -519,9 +600,7 @@ struct wire *wire_new(int fd, GMainContext *context, const struct wire_ops *ops,
 	w->line_max = WIRE_LINE_MAX;
 	w->queue_max = WIRE_QUEUE_MAX;
 	g_queue_init(&w->out);
-	w->readable = g_unix_fd_source_new(fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
-	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
-	g_source_attach(w->readable, w->context);
+	wire_listen(w);
 	return w;
 }
 
@@ -566,9 +645,7 @@ void wire_hold(struct wire *w, bool hold)
 	source_drop(&w->readable);
 	if (hold)
 		return;
-	w->readable = g_unix_fd_source_new(w->fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
-	g_source_set_callback(w->readable, G_SOURCE_FUNC(wire_readable), w, NULL);
-	g_source_attach(w->readable, w->context);
+	wire_listen(w);
 	if (w->frame.scanned < w->in->len && !w->in_input) {
 		/* lines that came before the hold: an idle child of the readable source, gone with it */
 		GSource *again = g_idle_source_new();

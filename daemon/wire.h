@@ -26,7 +26,14 @@ struct wire_ops {
 	/* The peer has ended its direction only (printf … | socat …): does an answer, or what it subscribed to, still come?
 	 * Asked after each message sent from then on; the connection ends at the first no. NULL: no. */
 	bool (*busy)(struct wire *);
+	/*
+	 * Does this message, as it stands in the socket, stay there? Asked for each that is there as a whole, before it is read: one
+	 * that comes in pieces, or is longer than WIRE_WHOLE_MAX, is not asked for. Who says yes has held the wire; what is then in
+	 * front of the queue is asked for again. NULL: no, at no cost.
+	 */
+	bool (*leave)(struct wire *, const char *text, size_t len);
 };
+#define WIRE_WHOLE_MAX (64u << 10)
 
 /* Takes fd (made non-blocking, close-on-exec). context NULL: the default one. */
 struct wire *wire_new(int fd, GMainContext *context, const struct wire_ops *, void *owner);

@@ -26,6 +26,7 @@
 #include "daemon/worker_powerdown.h"
 #include "daemon/worker_qmp_agent.h"
 #include "daemon/worker_qmp_net.h"
+#include "daemon/worker_serve.h"
 #include "domain/json.h"
 #include "hv/lock.h"
 #include "hv/stats.h"
@@ -105,6 +106,7 @@ static const struct worker_binding *binding_of(const char *name)
 	static const struct worker_binding *const tables[] = {
 		qmp_memory_bindings,
 		worker_bindings,
+		serve_bindings,
 		qmp_bindings,
 		qmp_dirty_bindings,
 		qmp_block_bindings,
@@ -432,6 +434,7 @@ static void on_closed(struct wire *wire, const char *why)
 	for (guint i = 0; i < w->later->len; i++)
 		if (((struct waiter *)w->later->pdata[i])->client == c)
 			((struct waiter *)w->later->pdata[i])->client = NULL;
+	serve_lost(c);
 	g_ptr_array_remove(w->clients, c);      /* frees it */
 	if (!w->created)
 		exit(1);        /* kvmd went away before it said what we are */
@@ -444,7 +447,13 @@ static bool is_busy(struct wire *wire)
 	return c->busy || c->held.length;
 }
 
-static const struct wire_ops wire_callbacks = { on_message, on_garbage, on_closed, is_busy };
+static bool on_look(struct wire *wire, const char *text, size_t len)
+{
+	return serve_leave(wire_owner(wire), text, len);
+}
+
+static const struct wire_ops link_callbacks = { on_message, on_garbage, on_closed, is_busy };
+static const struct wire_ops client_callbacks = { on_message, on_garbage, on_closed, is_busy, on_look };
 
 static void client_free(gpointer data)
 {
@@ -471,7 +480,7 @@ static struct client *client_new(struct worker *w, int fd, bool internal)
 
 	c->worker = w;
 	c->internal = c->negotiated = internal;
-	c->wire = wire_new(fd, NULL, &wire_callbacks, c);
+	c->wire = wire_new(fd, NULL, internal ? &link_callbacks : &client_callbacks, c);
 	wire_limits(c->wire, internal ? WIRE_LINE_MAX : 1u << 20, WORKER_CLIENT_QUEUE);
 	g_ptr_array_add(w->clients, c);
 	if (!internal)

@@ -70,6 +70,8 @@ struct worker {
 	struct dump *dump;              /* worker_dump.c: under way, the machine stays paused; NULL: none */
 	struct tell_dump dumped;        /* the last one */
 	struct qmp_migrate_parameters *migrate; /* worker_qmp_migrate.c; NULL: not asked for yet */
+	GPtrArray *serves;              /* worker_serve.c: what kvmd does for clients just now */
+	uint64_t serves_made;
 	GQueue events;                  /* of json_object: the newest WORKER_EVENTS_KEPT */
 	uint64_t seq;
 	int exit_fd;                    /* exit record, or -1 */
@@ -139,6 +141,7 @@ extern const struct worker_binding worker_bindings[];   /* ends with a row witho
 extern const struct worker_binding qmp_bindings[];      /* worker_qmp.c: what QEMU's clients know */
 extern const struct worker_binding qmp_migrate_bindings[];       /* worker_qmp_migrate.c */
 extern const struct worker_binding qmp_dirty_bindings[];        /* worker_qmp_dirty.c */
+extern const struct worker_binding serve_bindings[];    /* worker_serve.c: kvmd's answers */
 extern const struct worker_binding chardev_bindings[];  /* worker_chardev.c: their back ends */
 extern const struct worker_binding qmp_block_bindings[];        /* worker_qmp_block.c: of that, disks */
 struct device *device_by_type(struct worker *, const char *type);       /* the first; NULL: none */

@@ -10,6 +10,7 @@
 
 #include "daemon/worker_plug.h"
 #include "daemon/worker_qmp.h"
+#include "daemon/worker_serve.h"
 #include "devices/chr.h"
 #include "domain/chardev_backend.h"
 #include "domain/commands_chardev.h"
@@ -100,7 +101,7 @@ bool chardev_take_named(struct client *c, struct chardev *now, struct fdset *fds
 	else if (now->type == CHARDEV_UNIX && g_str_has_prefix(path, "fd:"))
 		fd = client_take_fd(c, path + strlen("fd:"), err);
 	else
-		return kerr_set(err, KERR_UNSUPPORTED, "a machine's process opens nothing: ask kvmd ('kvmctl qmp'), or hand the descriptor over: a file by add-fd "
+		return kerr_set(err, KERR_UNSUPPORTED, SERVE_NOT "start it, or hand the descriptor over: a file by add-fd "
 			"(out=/dev/fdset/N), a socket by getfd (addr of type fd)");
 	now->source.path.fd = g_strdup(FD);
 	return fd >= 0 && fdset_add(fds, FD, fd, err);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/worker_qmp.h"
+#include "daemon/worker_serve.h"
 #include "devices/virtio_mem.h"
 #include "domain/json.h"
 #include "hv/accel.h"
@@ -293,8 +294,10 @@ QMP(dump_guest_memory)
 		return kerr_set(err, KERR_UNSUPPORTED, "dumps are by physical address: paging must be false"), RUN_FAILED;
 	if (a->format && strcmp(a->format, "elf"))
 		return kerr_set(err, KERR_UNSUPPORTED, "there is no format '%s': elf", a->format), RUN_FAILED;
+	if (g_str_has_prefix(a->protocol, "file:"))
+		return kerr_set(err, KERR_UNSUPPORTED, SERVE_NOT "start it, or give a descriptor by getfd and say fd:NAME"), RUN_FAILED;
 	if (!g_str_has_prefix(a->protocol, "fd:"))
-		return kerr_set(err, KERR_UNSUPPORTED, "the machine's process opens no files: give a descriptor by getfd and say fd:NAME"), RUN_FAILED;
+		return kerr_set(err, KERR_ARGS, "'%s' is neither file:PATH nor fd:NAME", a->protocol), RUN_FAILED;
 	if (w->dump)
 		return kerr_set(err, KERR_BUSY, "a dump is being written already"), RUN_FAILED;
 	if (w->vm.state != VM_RUNNING && w->vm.state != VM_PAUSED && w->vm.state != VM_CRASHED && w->vm.state != VM_SHUTDOWN)
@@ -302,6 +305,11 @@ QMP(dump_guest_memory)
 	fd = client_take_fd(c, a->protocol + strlen("fd:"), err);
 	if (fd < 0)
 		return RUN_FAILED;
+	if (c->internal && ftruncate(fd, 0) < 0 && errno != EINVAL) {   /* kvmd named a file; EINVAL: a device */
+		kerr_errno(err, errno, "write the dump");
+		close(fd);
+		return RUN_FAILED;
+	}
 	d = g_new0(struct dump, 1);
 	*d = (struct dump){ .worker = w, .fd = fd, .begin = a->begin, .length = a->length, .resume = w->vm.state == VM_RUNNING };
 	d->waiter = a->detach ? NULL : waiter_new(c);

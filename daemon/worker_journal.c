@@ -7,6 +7,7 @@
 /* People look for the command they gave: kvmd asks a machine by another name for some. */
 static const struct { const char *row, *known_as; } names[] = {
 	{ "block_resize", "blockresize" },
+	{ "blockdev-made", "blockdev-add" },
 	{ "block_set_io_throttle", "blkdeviotune" },
 	{ "chardev-made", "chardev-add" },
 	{ "chardev-update", "chardev-change" },

@@ -2,9 +2,8 @@
 /*
  * Media of drives: QMP's eject and blockdev-change-medium, and what update-device needs of them.
  *
- * As with blockdev-add, a file named at the machine's own socket is a set of add-fd: a machine's process that could have kvmd
- * open what it names would have no fence. Who may ask kvmd names a path there (kvmctl qmp, kvmctl change-media), and what kvmd
- * opened comes as device-update. Each medium has its own node names: the source's index counts them.
+ * As with blockdev-add, a file that is named here is a set of add-fd: a machine's process that could have kvmd open what it
+ * names would have no fence. A path is kvmd's (worker_serve.c), and what kvmd opened comes as device-update. Each medium has its own node names: the source's index counts them.
  */
 #include "daemon/worker_media.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP's way to plug devices: nodes and network back ends are made first, then device_add names them. The worker opens nothing:
- * a node's file is a set of add-fd ("/dev/fdset/N"), a tap is a descriptor of getfd. A tap that a device has taken is gone with
+ * a node's file is a set of add-fd ("/dev/fdset/N") or what kvmd has opened (blockdev-made), a tap is a descriptor of getfd or
+ * kvmd's. A tap that a device has taken is gone with
  * it; nodes stay until blockdev-del, and another device may have them then.
  */
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include "daemon/worker_disks.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_qmp.h"
+#include "daemon/worker_serve.h"
 #include "domain/commands_devices.h"
 #include "domain/commands_qmp_block.h"
 #include "domain/image.h"
@@ -20,6 +22,17 @@
 #include "hv/fdset.h"
 
 #define MADE_MAX 256                    /* nodes and back ends */
+
+struct behind { char *name; int fd; };
+
+static void behind_free(gpointer data)
+{
+	struct behind *b = data;
+
+	close(b->fd);
+	g_free(b->name);
+	g_free(b);
+}
 
 /* A block node or a network back end. */
 struct made {
@@ -32,6 +45,8 @@ struct made {
 	struct made *file;              /* node on another one */
 	char *filename;                 /* node with a descriptor: as it was named */
 	bool device;                    /* that is a block device */
+	struct disk *like;              /* what kvmd has opened: with what it stands on, by descriptors of `behind`; NULL: nothing */
+	GPtrArray *behind;              /* struct behind */
 	char *below;                    /* node of a format with a descriptor: name of the node under it, made here */
 };
 
@@ -72,6 +87,9 @@ static void made_free(gpointer data)
 	g_free(m->user);
 	g_free(m->filename);
 	g_free(m->below);
+	schema_free(&disk_schema, m->like);
+	if (m->behind)
+		g_ptr_array_unref(m->behind);
 	g_free(m);
 }
 
@@ -191,6 +209,64 @@ static enum run_result blockdev_add(struct client *c, json_object *raw, const vo
 	return RUN_FAILED;
 }
 
+/* The descriptors of the images that it stands on. */
+static bool take_behind(struct made *m, struct fdset *fds, GError **err)
+{
+	m->behind = g_ptr_array_new_with_free_func(behind_free);
+	for (struct disk_backing *b = m->like->backing; b && b->type; b = b->backing) {
+		const struct resource *r = disk_source_resource(b->type, &b->source);
+		int fd = fdset_take(fds, r && r->fd ? r->fd : "", err);
+		struct behind *it;
+
+		if (fd < 0)
+			return false;
+		it = g_new(struct behind, 1);
+		*it = (struct behind){ g_strdup(r->fd), fd };
+		g_ptr_array_add(m->behind, it);
+	}
+	return true;
+}
+
+static bool fill_made(struct client *c, struct made *m, const struct args_blockdev_made *a, json_object *raw, GError **err)
+{
+	const struct resource *r;
+	json_object *o = NULL;
+	struct fdset *fds;
+	bool ok;
+
+	m->like = schema_new(&disk_schema);
+	(void)json_object_object_get_ex(raw, "device", &o);
+	fds = json_to_struct(&disk_schema, m->like, o, err) ? plug_take_fds(c, a->names, err) : NULL;
+	if (!fds)
+		return false;
+	r = disk_source_resource(m->like->type, &m->like->source);
+	m->fd = fdset_take(fds, r && r->fd ? r->fd : "", err);
+	ok = m->fd >= 0 && take_behind(m, fds, err);
+	fdset_free(fds);
+	if (!ok)
+		return false;
+	m->filename = g_strdup(r->path);
+	m->device = m->like->type == DISK_BLOCK;
+	m->readonly = m->like->readonly;
+	m->format = a->bare ? FORMAT_ABSENT : m->like->driver.format;
+	if (!a->bare)           /* as QEMU names them */
+		m->below = a->below ? g_strdup(a->below) : g_strdup_printf("#block%03u", c->worker->nodes_made++);
+	return true;
+}
+
+static enum run_result blockdev_made(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_blockdev_made *a = args;
+	struct made *m = made_new(c->worker, false, a->node, err);
+
+	if (!m)
+		return RUN_FAILED;
+	if (fill_made(c, m, a, raw, err))
+		return RUN_DONE;
+	g_ptr_array_remove(c->worker->made, m);
+	return RUN_FAILED;
+}
+
 static enum run_result blockdev_del(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
 {
 	return made_remove(c->worker, false, ((const struct args_node *)args)->node, err);
@@ -281,7 +357,9 @@ static enum run_result netdev_add(struct client *c, json_object *raw, const void
 	if (strcmp(a->type, "tap"))
 		return kerr_set(err, KERR_UNSUPPORTED, "back ends of type '%s' are not there: tap with fd=, or use 'kvmctl attach-interface'", a->type), RUN_FAILED;
 	if (!a->fd)
-		return kerr_set(err, KERR_ARGS, "a tap's descriptor is handed over by getfd, and named here by fd="), RUN_FAILED;
+		return kerr_set(err, KERR_UNSUPPORTED, SERVE_NOT "start it, or hand the tap's descriptor over by getfd, and name it here by fd="), RUN_FAILED;
+	if (a->ifname || a->script || a->downscript)
+		return kerr_set(err, KERR_ARGS, "ifname=, script= and downscript= are invalid with fd="), RUN_FAILED;
 	m = made_new(c->worker, true, a->id, err);
 	if (!m)
 		return RUN_FAILED;
@@ -335,12 +413,16 @@ static void *make_disk(struct worker *w, const struct args_device_add *a, const 
 {
 	struct disk *d = schema_new(&disk_schema);
 
-	d->type = DISK_FILE;
+	const struct made *holder = m->file ? m->file : m;
+	struct resource *r;
+
+	d->type = holder->like ? holder->like->type : DISK_FILE;
 	d->device = DISK_DEVICE_DISK;
 	d->driver.format = m->format ? m->format : FORMAT_RAW;
-	d->source.file.path = g_strdup(m->file ? m->file->filename : m->filename);
-	d->source.file.fd = g_strdup("drive");
-	d->backing = schema_new(&disk_backing_schema);
+	r = d->type == DISK_BLOCK ? &d->source.dev : &d->source.file;
+	r->path = g_strdup(holder->filename);
+	r->fd = g_strdup("drive");
+	d->backing = holder->like && holder->like->backing ? schema_dup(&disk_backing_schema, holder->like->backing) : schema_new(&disk_backing_schema);
 	d->target.dev = free_target(w->machine);
 	d->target.bus = DISK_BUS_VIRTIO;
 	d->readonly = m->readonly;
@@ -438,6 +520,12 @@ bool qmp_device_plug(struct worker *w, const struct args_device_add *a, GError *
 	if (m)
 		fd = fcntl(holder->fd, F_DUPFD_CLOEXEC, 0);
 	ok = !m || (fd < 0 ? kerr_set(err, KERR_LIMIT, "no descriptors are left") : fdset_add(fds, name, fd, err));
+	for (unsigned i = 0; ok && holder && holder->behind && i < holder->behind->len; i++) {
+		const struct behind *b = holder->behind->pdata[i];
+
+		fd = fcntl(b->fd, F_DUPFD_CLOEXEC, 0);
+		ok = fd < 0 ? kerr_set(err, KERR_LIMIT, "no descriptors are left") : fdset_add(fds, b->name, fd, err);
+	}
 	ok = ok ? plug_in(w, k, config, fds, err) : (schema_free(k->schema, config), false);
 	fdset_free(fds);
 	if (ok && m) {
@@ -453,6 +541,7 @@ bool qmp_device_plug(struct worker *w, const struct args_device_add *a, GError *
 
 const struct worker_binding qmp_device_bindings[] = {
 	{ "blockdev-add", blockdev_add },
+	{ "blockdev-made", blockdev_made },
 	{ "blockdev-del", blockdev_del },
 	{ "netdev_add", netdev_add },
 	{ "netdev_del", netdev_del },

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/worker_qmp.h"
+#include "daemon/worker_serve.h"
 #include "domain/json.h"
 
 #define NAMED_MAX 64            /* of one client */
@@ -66,6 +67,8 @@ int client_take_fd(struct client *c, const char *name, GError **err)
 {
 	gpointer key, value;
 
+	if (c->internal && c->fds_n == 1)       /* what kvmd opened comes along */
+		return take_one(c, err);
 	if (!c->named || !g_hash_table_steal_extended(c->named, name, &key, &value))
 		return kerr_set(err, KERR_NO_FILE, "there is no descriptor '%s': give it by getfd", name), -1;
 	g_free(key);
@@ -179,8 +182,8 @@ int qmp_fd_of_set(const struct worker *w, const char *filename, bool readonly, G
 	int end = 0;
 
 	if (!filename || sscanf(filename, "/dev/fdset/%u%n", &id, &end) != 1 || filename[end])
-		return kerr_set(err, KERR_UNSUPPORTED, "'%s': the machine opens no files; hand the descriptor over by add-fd and write filename=/dev/fdset/N, or use "
-			"'kvmctl qmp' or 'kvmctl attach-disk'", filename ? filename : ""), -1;
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s': " SERVE_NOT "start it, or hand the descriptor over by add-fd and write filename=/dev/fdset/N",
+			filename ? filename : ""), -1;
 	for (unsigned i = 0; w->fdsets && i < w->fdsets->len; i++) {
 		const struct qmp_fdset *s = w->fdsets->pdata[i];
 

@@ -20,6 +20,7 @@ enum command_flags {
 	CMD_LIST = 1 << 7,      /* the reply is an array of `reply` */
 	CMD_TELLS = 1 << 9,     /* worker: tells COMMAND_BEGUN and COMMAND_DONE by itself, when it was not refused at once */
 	CMD_PLUMBING = 1 << 10, /* worker: of its connection, or ends the machine: COMMAND_DONE does not tell it (others that change something: always) */
+	CMD_OPENS = 1 << 11,    /* worker: may name what only kvmd can open: kvmd serves the client then (daemon/client_serve.c) */
 	CMD_ANY = 1 << 8,       /* the reply (or each entry of it) is any JSON value: no `reply` */
 };
 

@@ -21,8 +21,8 @@ S(args_chardev_update_schema, T, "args_chardev_update", "a character device and 
 #undef T
 
 const struct command chardev_commands[] = {
-	{ "chardev-change", NULL, "put another back end behind a character device", IN_WORKER, CMD_VM | CMD_ANY, &args_chardev_change_schema },
-	{ "chardev-add", NULL, "make a character device for device_add of a virtserialport", IN_WORKER, CMD_VM | CMD_ANY, &args_chardev_change_schema },
+	{ "chardev-change", NULL, "put another back end behind a character device", IN_WORKER, CMD_VM | CMD_OPENS | CMD_ANY, &args_chardev_change_schema },
+	{ "chardev-add", NULL, "make a character device for device_add of a virtserialport", IN_WORKER, CMD_VM | CMD_OPENS | CMD_ANY, &args_chardev_change_schema },
 	{ "chardev-remove", NULL, "forget it", IN_WORKER, CMD_VM, &args_netdev_del_schema },
 	{ "chardev-made", NULL, "chardev-add, with what kvmd has opened", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_chardev_update_schema },
 	{ "chardev-update", NULL, "the same, with what kvmd has opened", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_chardev_update_schema },

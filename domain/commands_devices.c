@@ -109,7 +109,7 @@ static ASK(args_device_detach, "a device to unplug, and to wait for");
 
 #define T struct args_blockdev_add
 #define NODE_ROWS \
-	STR(T, driver, NULL, REQUIRED, "raw or qcow2 on file or host_device"), WORD(filename, "file, host_device: /dev/fdset/N"), \
+	STR(T, driver, NULL, REQUIRED, "raw or qcow2 on file or host_device"), WORD(filename, "file, host_device: its path, or /dev/fdset/N"), \
 	FLAG(T, readonly, NULL, 0, "it is only read", .name = "read-only")
 static const struct field args_blockdev_add_fields[] = {
 	STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), JSON(T, file, "any", 0, "raw, qcow2: the node below, or its name"), NODE_ROWS, END };
@@ -119,6 +119,13 @@ const struct schema args_blockdev_file_schema = { .name = "args_blockdev_file", 
 	.fields = args_blockdev_file_fields };
 #undef T
 
+#define T struct args_blockdev_made
+static const struct field args_blockdev_made_fields[] = {
+	STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), WORD(below, "name of the node of its file"), FLAG(T, bare, NULL, 0, "it is the file's"),
+	JSON(T, device, "any", REQUIRED, "a disk of it"), LIST(T, names, NULL, device_fd_schema, 200, 0, "names of the descriptors that come along, in order"), END };
+static ASK(args_blockdev_made, "a part of a disk's chain that is open");
+#undef T
+
 #define T struct args_node
 static const struct field args_node_fields[] = { STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), END };
 static ASK(args_node, "a part of a disk's chain");
@@ -126,7 +133,8 @@ static ASK(args_node, "a part of a disk's chain");
 
 #define T struct args_netdev_add
 static const struct field args_netdev_add_fields[] = {
-	STR(T, type, NULL, REQUIRED, "tap"), STR(T, id, NULL, REQUIRED, "its name"), WORD(fd, "the tap's descriptor: a name of getfd"), END };
+	STR(T, type, NULL, REQUIRED, "tap"), STR(T, id, NULL, REQUIRED, "its name"), WORD(fd, "the tap's descriptor: a name of getfd"),
+	WORD(ifname, "the tap, made when there is none"), WORD(script, "no: none is run"), WORD(downscript, "no: none is run"), END };
 static ASK(args_netdev_add, "where a card's frames go");
 #undef T
 
@@ -162,9 +170,10 @@ const struct command devices_commands[] = {
 	{ "device-attach", NULL, "plug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_TELLS, &args_device_attach_schema, &tell_device_schema },
 	{ "device-detach", NULL, "unplug a device, and wait for the guest", IN_WORKER, CMD_INTERNAL | CMD_TELLS, &args_device_detach_schema, &tell_device_schema },
 	{ "device-update", NULL, "change a device while the guest uses it", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_device_update_schema, &tell_device_schema },
-	{ "blockdev-add", NULL, "make a part of a disk's chain, of a descriptor that was handed over", IN_WORKER, CMD_VM, &args_blockdev_add_schema },
+	{ "blockdev-add", NULL, "make a part of a disk's chain", IN_WORKER, CMD_VM | CMD_OPENS, &args_blockdev_add_schema },
+	{ "blockdev-made", NULL, "the same, with what kvmd has opened", IN_WORKER, CMD_INTERNAL | CMD_FDS, &args_blockdev_made_schema },
 	{ "blockdev-del", NULL, "forget it", IN_WORKER, CMD_VM, &args_node_schema },
-	{ "netdev_add", NULL, "make a network back end of a tap that was handed over", IN_WORKER, CMD_VM, &args_netdev_add_schema },
+	{ "netdev_add", NULL, "make a network back end of a tap", IN_WORKER, CMD_VM | CMD_OPENS, &args_netdev_add_schema },
 	{ "netdev_del", NULL, "forget it", IN_WORKER, CMD_VM, &args_netdev_del_schema },
 	{ NULL },
 };

@@ -36,7 +36,9 @@ struct args_device_detach { char *alias, *id; uint32_t timeout; bool force; };
 /* --- QMP --- */
 struct args_blockdev_add { char *driver, *node, *filename, *file; bool readonly; };
 struct args_node { char *node; };
-struct args_netdev_add { char *type, *id, *fd; };
+/* kvmd to the machine: blockdev-add of what kvmd has opened */
+struct args_blockdev_made { char *node, *below, *device; bool bare; GPtrArray *names; };
+struct args_netdev_add { char *type, *id, *fd, *ifname, *script, *downscript; };
 struct args_netdev_del { char *id; };
 
 extern const struct schema device_fd_schema, args_netdev_del_schema, args_blockdev_file_schema, tell_device_schema, ask_attach_device_schema, ask_update_device_schema, ask_detach_device_schema, ask_detach_alias_schema,

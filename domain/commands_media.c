@@ -28,7 +28,7 @@ static S(args_eject_schema, T, "eject", "a drive");
 static const char *const medium_mode_names[MEDIUM_MODE_N] = { NULL, "retain", "read-only", "read-write" };
 #define T struct args_change_medium
 static const struct field args_change_medium_schema_fields[] = {
-	DRIVE, STR(T, filename, NULL, REQUIRED, "the medium: /dev/fdset/N; a path when kvmd is asked (kvmctl qmp)"), TEXT(format, "raw or qcow2; none: as the drive's last"), FORCE,
+	DRIVE, STR(T, filename, NULL, REQUIRED, "the medium: its path, or /dev/fdset/N"), TEXT(format, "raw or qcow2; none: as the drive's last"), FORCE,
 	ENUM(T, mode, NULL, medium_mode_names, 0, "how the medium is opened: as the last one (without it too), for reading, or for writing; the guest of a CD-ROM drive only reads in any case", .name = "read-only-mode"), END };
 static S(args_change_medium_schema, T, "blockdev-change-medium", "a drive and its new medium");
 #undef T
@@ -45,6 +45,6 @@ const struct command media_commands[] = {
 	  "Requests of the guest end first, then the old medium is closed and unlocked; the guest is told of the new size. An empty drive is a disk of no "
 	  "size, which answers with errors. DEVICE_TRAY_MOVED tells it to clients. update-device with another <source> does the same." },
 	{ "eject", NULL, "take the medium out of a drive", IN_WORKER, CMD_VM, &args_eject_schema },
-	{ "blockdev-change-medium", NULL, "put another medium into a drive", IN_WORKER, CMD_VM, &args_change_medium_schema },
+	{ "blockdev-change-medium", NULL, "put another medium into a drive", IN_WORKER, CMD_VM | CMD_OPENS, &args_change_medium_schema },
 	{ NULL },
 };

@@ -240,7 +240,7 @@ S(qmp_stats_schema_schema, T, "StatsSchema", "what the counters mean");
 #define T struct args_dump
 static const struct field args_dump_schema_fields[] = {
 	FLAG(T, paging, NULL, REQUIRED, "must be false: the dump is by physical address"),
-	STR(T, protocol, NULL, REQUIRED, "fd:NAME, a descriptor given by getfd"), BOOL(detach, "answer at once; DUMP_COMPLETED follows"),
+	STR(T, protocol, NULL, REQUIRED, "file:PATH, or fd:NAME, a descriptor given by getfd"), BOOL(detach, "answer at once; DUMP_COMPLETED follows"),
 	N64(begin, "first physical address"), N64(length, "bytes from there; not given: all"), TEXT(format, "elf"), END };
 static S(args_dump_schema, T, "dump-guest-memory", "what goes where");
 #undef T
@@ -413,7 +413,7 @@ const struct command qmp_commands[] = {
 	{ "system_wakeup", NULL, "wake the guest up: it never sleeps here", IN_WORKER, CMD_VM },
 	{ "device_add", NULL, "plug a device", IN_WORKER, CMD_VM, &args_device_add_schema },
 	{ "device_del", NULL, "ask the guest to give a device up", IN_WORKER, CMD_VM, &args_id_schema },
-	{ "dump-guest-memory", NULL, "write the guest's memory as an ELF core", IN_WORKER, CMD_VM, &args_dump_schema },
+	{ "dump-guest-memory", NULL, "write the guest's memory as an ELF core", IN_WORKER, CMD_VM | CMD_OPENS, &args_dump_schema },
 	{ "query-dump", NULL, "show how a dump goes", IN_WORKER, ASK, NULL, &tell_dump_schema },
 	{ "query-dump-guest-memory-capability", NULL, "list the formats of dumps", IN_WORKER, ASK, NULL, &dump_capability_schema },
 	{ "human-monitor-command", NULL, "refused: there is no such monitor", IN_WORKER, CMD_VM | CMD_ANY, &args_monitor_schema },

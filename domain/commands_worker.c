@@ -98,6 +98,13 @@ const struct schema args_netdev_reconnect_schema = { .name = "netdev-reconnect",
 	.fields = args_netdev_reconnect_fields };
 #undef T
 
+#define T struct args_served
+static const struct field args_served_fields[] = {
+	U64(T, serve, NULL, 1, UINT64_MAX, REQUIRED, "which of its clients' commands"),
+	FLAG(T, taken, NULL, 0, "kvmd has read it from the client's socket"), JSON(T, answer, "any", 0, "return or error; none: it is being done"), END };
+const struct schema args_served_schema = { .name = "client-served", .doc = "kvmd's answer for a client", .size = sizeof(T), .fields = args_served_fields };
+#undef T
+
 const struct command worker_commands[] = {
 	{ "query-status", NULL, "show the run state", IN_WORKER, CMD_READ | CMD_VM, NULL, &reply_status_schema },
 	{ "stop", "suspend", "pause the vCPUs; the machine stays in memory", IN_WORKER, CMD_VM, NULL, NULL, "kvmctl suspend web" },
@@ -117,5 +124,6 @@ const struct command worker_commands[] = {
 	{ "replay-events", NULL, "give the events since a number", IN_WORKER, CMD_READ | CMD_INTERNAL, &args_since_schema, NULL },
 	{ "console-attach", NULL, "connect a socket to a console", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_PLUMBING, &args_console_schema, NULL },
 	{ "netdev-reconnect", NULL, "give a card a new socket to its user-mode network", IN_WORKER, CMD_INTERNAL | CMD_FDS | CMD_PLUMBING, &args_netdev_reconnect_schema, NULL },
+	{ "client-served", NULL, "what became of a client's command that kvmd has served", IN_WORKER, CMD_INTERNAL | CMD_PLUMBING, &args_served_schema, NULL },
 	{ NULL },
 };

@@ -12,6 +12,7 @@ struct args_add_fds { GPtrArray *names; };              /* of struct name_item *
 struct args_since { uint64_t since; };
 struct args_console { char *device, *name; bool writer, force; };
 struct args_netdev_reconnect { char *id; };
+struct args_served { uint64_t serve; bool taken; char *answer; };
 struct reply_status { int status; bool running, singlestep; };
 struct reply_hello { char *version, *name, *uuid, *fence; int status; uint64_t last_seq; uint32_t pid; };
 struct reply_kvm { bool enabled, present; };
@@ -26,5 +27,5 @@ struct reply_stats {
 	uint64_t guest_ns;
 };
 
-extern const struct schema args_add_fds_schema, args_since_schema, args_console_schema, args_netdev_reconnect_schema,
+extern const struct schema args_add_fds_schema, args_since_schema, args_console_schema, args_netdev_reconnect_schema, args_served_schema,
 	reply_status_schema, reply_hello_schema, reply_kvm_schema, reply_named_schema, reply_uuid_schema, reply_stats_schema;

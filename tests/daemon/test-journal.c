@@ -59,6 +59,7 @@ static const struct { const char *command, *args, *done; } commands[] = {
 	{ "migrate", "{'uri':'tcp:[::1]:1'}", "migrate" },
 	{ "migrate-incoming", "{'uri':'tcp:[::1]:1'}", "migrate-incoming" },
 	{ "blockdev-add", "{'node-name':'n','driver':'raw'}", "blockdev-add" },
+	{ "blockdev-add", "{'node-name':'m','driver':'raw','file':{'driver':'file','filename':'@/b.img'}}", "blockdev-add" },
 	{ "blockdev-del", "{'node-name':'n'}", "blockdev-del" },
 	{ "netdev_add", "{'type':'user','id':'n'}", "netdev_add" },
 	{ "netdev_del", "{'id':'n'}", "netdev_del" },

@@ -716,6 +716,15 @@ def dump(k):
         out = subprocess.run(['gdb', '-nx', '-batch', '-ex', 'info threads', '-ex', 'info registers rip', '-ex', f'x/4xb {text[4]:#x}', '-c', name],
                              capture_output=True, text=True)
         assert out.returncode == 0 and out.stdout.count('LWP') >= 3 and re_hex(kernel[text[2]:text[2] + 4]) in out.stdout, out
+    # by its path, over what was there
+    with open(name, 'ab') as f:
+        f.write(bytes(5 << 20))
+    assert c.run('dump-guest-memory', paging=False, protocol=f'file:{name}') == {}
+    with open(name, 'rb') as f:
+        got = f.read()
+    assert len(got) == len(data), (len(got), len(data))
+    for e in 'STOP', 'DUMP_COMPLETED', 'RESUME':
+        c.wait(e)
     # a part of it, detached; to a reader that has gone; two at once
     with open(name, 'wb') as f:
         c.ask({'execute': 'getfd', 'arguments': {'fdname': 'core'}}, [f.fileno()])
@@ -745,7 +754,7 @@ def dump(k):
     c.wait('DUMP_COMPLETED')
     assert c.run('query-status')['status'] == 'paused'
     c.run('cont')
-    for bad in ({'paging': True, 'protocol': 'fd:x'}, {'paging': False, 'protocol': 'file:/etc/x'}, {'paging': False}, {'protocol': 'fd:x'},
+    for bad in ({'paging': True, 'protocol': 'fd:x'}, {'paging': False, 'protocol': 'file:x'}, {'paging': False, 'protocol': 'file:/nix/x'}, {'paging': True, 'protocol': f'file:{name}'}, {'paging': False}, {'protocol': 'fd:x'},
                 {'paging': False, 'protocol': 'fd:x', 'format': 'kdump-zlib'}, {'paging': False, 'protocol': 'fd:x', 'begin': -1}):
         assert 'error' in c.ask({'execute': 'dump-guest-memory', 'arguments': bad}), bad
 
