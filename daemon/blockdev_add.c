@@ -72,6 +72,8 @@ static bool set_file(struct adding *a, const struct args_blockdev_add *file, GEr
 
 	if (!device && strcmp(file->driver, "file"))
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' nodes are not there: raw or qcow2 on file or host_device", file->driver);
+	if (file->file)
+		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", file->driver);
 	if (!file->filename || *file->filename != '/')
 		return kerr_set(err, KERR_ARGS, "'%s' is no path from the root", file->filename ? file->filename : "");
 	a->disk->type = device ? DISK_BLOCK : DISK_FILE;
@@ -90,7 +92,7 @@ static bool describe(struct adding *a, const struct args_blockdev_add *args, jso
 	a->bare = strcmp(args->driver, "raw") && strcmp(args->driver, "qcow2");
 	a->disk->driver.format = strcmp(args->driver, "qcow2") ? FORMAT_RAW : FORMAT_QCOW2;
 	if (a->bare)
-		return args->file ? kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", args->driver) : set_file(a, args, err);
+		return set_file(a, args, err);
 	if (args->filename)
 		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'file', no 'filename'", args->driver);
 	json_object_object_get_ex(raw, "file", &o);

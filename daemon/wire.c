@@ -97,6 +97,8 @@ static gboolean wire_ended(gpointer data)
 	source_drop(&w->batch);
 	source_drop(&w->settle);
 	source_drop(&w->end);
+	if (w->ops->leave)              /* whoever was to read what stays may still have the socket */
+		(void)shutdown(w->fd, SHUT_RDWR);
 	close(w->fd);
 	fds_close(w->fds, &w->fds_n);
 	g_queue_clear_full(&w->out, (GDestroyNotify)chunk_free);
