@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/kvmd.h"
+#include "daemon/chardev_open.h"
 #include "daemon/launch.h"
 #include "daemon/refresh.h"
 #include "daemon/unix.h"
@@ -187,11 +188,13 @@ static void have_machine(void *arg, json_object *reply, const GError *err)
 		return;
 	}
 	net_forget(d);
+	chardev_redial_stop(d);
 	machine_free(d->live);
 	d->live = m;
 	sockets_tidy(dir, m);
 	net_clean(dir, m);
 	net_watch(d);
+	chardev_redial(d);
 	d->id = m->id;
 	doms_saw_id(d->kvmd->doms, m->id);
 	if (!d->text && m->name && strcmp(m->name, d->name) && !doms_by_name(d->kvmd->doms, m->name))

@@ -21,10 +21,7 @@ static struct chardev *with_source(const struct field *row, const struct chardev
 {
 	struct chardev *c = schema_dup(row->sub, dev);
 
-	schema_clear(&chardev_source_schema, &c->source);
-	schema_copy(&chardev_source_schema, &c->source, &like->source);
-	c->type = like->type;
-	c->protocol = like->protocol;
+	chardev_copy_host(c, like);
 	g_clear_pointer(&c->tty, g_free);
 	return c;
 }
@@ -54,7 +51,7 @@ void *chardev_device(const struct chardev_ask *a, struct machine *m, const struc
 /* All but the host side stays. */
 static bool same_but_source(const struct field *row, const void *old, const void *new, GError **err)
 {
-	static const char *const may[] = { "type", "source", "tty", "protocol" };
+	static const char *const may[] = { "type", "source", "others", "tty", "protocol" };
 	g_autoptr(GPtrArray) diff = schema_diff(row->sub, old, new);
 
 	for (unsigned i = 0; i < diff->len; i++) {
@@ -102,10 +99,7 @@ void *chardev_match(struct machine *m, const struct field **row, void *new, bool
 
 bool chardev_opens(const struct chardev *old, const struct chardev *new)
 {
-	if (old->type != new->type)
-		return true;
-	return new->type != CHARDEV_PTY && new->type != CHARDEV_NULL &&
-		(g_strcmp0(old->source.path.path, new->source.path.path) || old->source.mode != new->source.mode || old->source.append != new->source.append);
+	return !chardev_same_host(old, new);
 }
 
 void chardev_ask_free(struct chardev_ask *a)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/chardev_open.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/net.h"
@@ -153,6 +154,7 @@ void doms_finish(struct doms *t)
 		}
 		g_clear_pointer(&d->link, link_free);
 		net_forget(d);
+		chardev_redial_stop(d);
 	}
 }
 

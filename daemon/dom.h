@@ -59,6 +59,7 @@ struct dom {
 	gint64 serve_told;              /* monotonic, µs: when the log told of a forged one; 0: never */
 	bool flooded;                   /* that some are left out has been logged */
 	guint kill_timer;
+	struct dom_redial *redial;      /* chardev_redial.c's; NULL: none */
 	struct dom_net *net;            /* net_watch.c's: helpers of its cards; NULL: none */
 	guint lost_timer;               /* its connection has ended, its process not yet */
 	bool stale;                     /* while replaying: it has changed since it was asked what it is, perhaps */

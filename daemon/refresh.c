@@ -2,6 +2,7 @@
 /* What a machine is, asked again. */
 #include "daemon/refresh.h"
 
+#include "daemon/chardev_open.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
@@ -33,6 +34,7 @@ static void answered(void *arg, json_object *reply, const GError *failed)
 		net_changed(dir, r->dom->live, m);
 		machine_free(r->dom->live);
 		r->dom->live = m;
+		chardev_redial(r->dom);
 	} else {
 		machine_free(m);
 	}

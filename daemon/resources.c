@@ -12,10 +12,13 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "daemon/chardev_open.h"
 #include "daemon/disk_open.h"
 #include "daemon/launch.h"
 #include "daemon/sockets.h"
 #include "daemon/unix.h"
+
+#define LATER -2                        /* it is not there yet, and need not be */
 
 struct opening {
 	const char *dir;                /* the machine's run folder */
@@ -133,10 +136,39 @@ static int open_listen(struct resource_visit *v, struct opening *o, GError **err
 
 static int open_connect(struct resource_visit *v, struct opening *o, GError **err)
 {
-	int fd = connect_unix(v->res->path, err);
+	g_autoptr(GError) why = NULL;
+	int fd;
 
+	if (v->chardev) {
+		fd = chardev_connect(v->chardev, &why);
+		v->chardev->source.lost = fd < 0 && chardev_reconnects(v->chardev);
+		if (why && !v->chardev->source.lost)
+			g_propagate_error(err, g_steal_pointer(&why));
+		return v->chardev->source.lost ? LATER : fd;
+	}
+	fd = connect_unix(v->res->path, err);
 	if (fd < 0)
 		g_prefix_error(err, "nobody listens there: ");
+	return fd;
+}
+
+static int open_tcp(struct resource_visit *v, struct opening *o, GError **err)
+{
+	return chardev_listen_tcp(v->chardev, err);
+}
+
+static int open_udp(struct resource_visit *v, struct opening *o, GError **err)
+{
+	return chardev_open_udp(v->chardev, err);
+}
+
+static int open_pipe(struct resource_visit *v, struct opening *o, GError **err)
+{
+	g_autofree char *name = g_strconcat(v->path, ".in", NULL);
+	int in, fd = chardev_open_pipe(v->res->path, &in, err);
+
+	if (in >= 0)
+		add_fd(o, name, in);
 	return fd;
 }
 
@@ -229,16 +261,29 @@ static int (*const openers[])(struct resource_visit *, struct opening *, GError 
 	[RES_DEVICE] = open_device,
 	[RES_DIR] = open_dir,
 	[RES_PAIR] = open_pair,
+	[RES_TCP_LISTEN] = open_tcp,
+	[RES_TCP_CONNECT] = open_connect,
+	[RES_UDP] = open_udp,
+	[RES_PIPE] = open_pipe,
 };
+
+static bool needs_path(enum resource_use use)
+{
+	return use != RES_PTY && use != RES_PAIR && use != RES_TCP_LISTEN && use != RES_TCP_CONNECT && use != RES_UDP;
+}
 
 static bool open_one(struct resource_visit *v, void *arg, GError **err)
 {
 	struct opening *o = arg;
 	int fd;
 
-	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && v->use != RES_PTY && v->use != RES_PAIR))
+	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && needs_path(v->use)))
 		return true;
 	fd = openers[v->use](v, o, err);
+	if (fd == LATER) {
+		g_clear_pointer(&v->res->fd, g_free);
+		return true;
+	}
 	if (fd < 0) {
 		g_prefix_error(err, "%s: ", v->path);
 		return false;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
+#include "daemon/chardev_open.h"
 #include "daemon/kvmd.h"
 #include "daemon/launch.h"
 #include "daemon/link.h"
@@ -194,6 +195,7 @@ static void launched(void *arg)
 	l->pidfd = l->seen_fd = l->sock = -1;
 	dom_watch(d);
 	net_watch(d);
+	chardev_redial(d);
 	send_fds(d, l->fds);
 	launch_close_fds(l);
 	link_call(d->link, "machine-create", json_object_get(l->create), NULL, 0, d->kvmd->config->start_timeout, machine_created, s);

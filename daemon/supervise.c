@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/cgroup.h"
+#include "daemon/chardev_open.h"
 #include "daemon/client_serve.h"
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
@@ -123,6 +124,7 @@ static void forget_process(struct dom *d)
 	d->gone = d->kill_timer = d->lost_timer = 0;
 	g_clear_pointer(&d->link, link_free);
 	net_forget(d);
+	chardev_redial_stop(d);
 	if (d->pidfd >= 0)
 		close(d->pidfd);
 	if (d->seen_fd >= 0)

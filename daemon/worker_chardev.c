@@ -14,6 +14,7 @@
 #include "devices/chr.h"
 #include "domain/chardev_backend.h"
 #include "domain/commands_chardev.h"
+#include "domain/commands_devices.h"
 #include "domain/json.h"
 #include "domain/machine.h"
 
@@ -33,19 +34,6 @@ static struct chardev *find_chardev(struct worker *w, const char *label, GError 
 	return kerr_set(err, KERR_ARGS, "Chardev '%s' does not exist", label), NULL;
 }
 
-static void swap_sources(struct chardev *a, struct chardev *b)
-{
-	struct chardev_source source = a->source;
-	char *tty = a->tty;
-
-	a->type = b->type;
-	a->protocol = b->protocol;
-	a->source = b->source;
-	a->tty = b->tty;
-	b->source = source;
-	b->tty = tty;
-}
-
 /* Changes it, and the <console> that says again what the first <serial> says. `now` has the new type and source (taken out of it). */
 static bool change(struct worker *w, struct chardev *own, struct chardev *now, struct fdset *fds, GError **err)
 {
@@ -57,14 +45,9 @@ static bool change(struct worker *w, struct chardev *own, struct chardev *now, s
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' has no host side that could be changed", own->alias);
 	if (!chr_change(chr, now, fds, err))
 		return false;
-	swap_sources(own, now);
+	chardev_swap_host(own, now);
 	if (again && chardev_is_serial_console(d, again) && d->serials->pdata[0] == own) {
-		schema_clear(&chardev_source_schema, &again->source);
-		schema_copy(&chardev_source_schema, &again->source, &own->source);
-		again->type = own->type;
-		again->protocol = own->protocol;
-		g_free(again->tty);
-		again->tty = g_strdup(own->tty);
+		chardev_copy_host(again, own);
 	}
 	plug_changed(w);
 	return true;
@@ -126,8 +109,107 @@ static enum run_result qmp_chardev_change(struct client *c, json_object *raw, co
 	return ok ? RUN_DONE : RUN_FAILED;
 }
 
+/* --- connections that are made again --- */
+
+void chardevs_look(struct worker *w)
+{
+	struct devices *d = &w->machine->devices;
+	GPtrArray *lists[] = { d->serials, d->consoles, d->channels };
+	bool changed = false;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+		list_each(chardev, c, lists[i]) {
+			struct chr *chr = chardev_reconnects(c) && !chardev_is_serial_console(d, c) ? worker_chr(w, c->alias) : NULL;
+			struct chr_info info;
+
+			if (!chr)
+				continue;
+			chr_info(chr, &info);
+			changed |= c->source.lost == info.open;
+			c->source.lost = !info.open;
+		}
+	if (changed)
+		plug_changed(w);
+}
+
+static enum run_result cmd_reconnect(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct chardev *own = find_chardev(c->worker, ((const struct args_netdev_del *)args)->id, err);
+	struct chr *chr = own ? worker_chr(c->worker, own->alias) : NULL;
+	int fd;
+
+	if (!own)
+		return RUN_FAILED;
+	if (c->fds_n != 1 || !chr)
+		return kerr_set(err, KERR_ARGS, "a connection that is lost, and one descriptor"), RUN_FAILED;
+	fd = c->fds[0];
+	c->fds[0] = -1;
+	if (!chr_reconnect(chr, fd, err))
+		return RUN_FAILED;
+	chardevs_look(c->worker);
+	return RUN_DONE;
+}
+
+/* --- ringbuf --- */
+
+static struct chr *find_ring(struct worker *w, const char *label, GError **err)
+{
+	const struct chardev *own = find_chardev(w, label, err);
+	struct chr *chr = own ? worker_chr(w, own->alias) : NULL;
+
+	if (own && !chr)
+		kerr_set(err, KERR_ARGS, "'%s' is not a ringbuf device", label);
+	return chr;
+}
+
+static enum run_result qmp_ringbuf_write(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_ringbuf_write *a = args;
+	struct chr *chr = find_ring(c->worker, a->device, err);
+	g_autofree uint8_t *bytes = NULL;
+	gsize n = strlen(a->data);
+
+	if (!chr)
+		return RUN_FAILED;
+	if (a->format == RINGBUF_BASE64) {
+		bytes = g_base64_decode(a->data, &n);
+		if (!bytes || (!n && *a->data))
+			return kerr_set(err, KERR_ARGS, "'data' is no base64"), RUN_FAILED;
+	}
+	if (!chr_ringbuf_write(chr, bytes ? bytes : (const uint8_t *)a->data, n, err)) {
+		g_prefix_error(err, "%s: ", a->device);
+		return RUN_FAILED;
+	}
+	return RUN_DONE;
+}
+
+static enum run_result qmp_ringbuf_read(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
+{
+	const struct args_ringbuf_read *a = args;
+	struct chr *chr = find_ring(c->worker, a->device, err);
+	g_autoptr(GByteArray) bytes = g_byte_array_new();
+	g_autofree char *text = NULL;
+
+	if (!chr)
+		return RUN_FAILED;
+	if (!a->size)
+		return kerr_set(err, KERR_ARGS, "size must be greater than zero"), RUN_FAILED;
+	if (!chr_ringbuf_read(chr, MIN(a->size, RINGBUF_READ_MAX), bytes, err)) {
+		g_prefix_error(err, "%s: ", a->device);
+		return RUN_FAILED;
+	}
+	g_byte_array_append(bytes, (const uint8_t *)"", 1);      /* there are bytes to look at */
+	g_byte_array_set_size(bytes, bytes->len - 1);
+	text = a->format == RINGBUF_BASE64 ? g_base64_encode(bytes->data, bytes->len) : g_utf8_make_valid((const char *)bytes->data, bytes->len);
+	*reply = json_object_new_string(text);
+	return RUN_DONE;
+}
+
 const struct worker_binding chardev_bindings[] = {
 	{ "chardev-update", cmd_update },
 	{ "chardev-change", qmp_chardev_change },
+	{ "chardev-reconnect", cmd_reconnect },
+	{ "ringbuf-write", qmp_ringbuf_write },
+	{ "ringbuf-read", qmp_ringbuf_read },
 	{ NULL },
 };

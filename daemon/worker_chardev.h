@@ -10,4 +10,7 @@ bool chardev_take_named(struct client *, struct chardev *now, struct fdset *fds,
 /* device_add of a virtserialport: a channel, on a chardev of chardev-add; the guest is told and not waited for. */
 bool chardev_add_port(struct worker *, const struct args_device_add *, GError **err);
 
+/* Whether those that connect again are connected. */
+void chardevs_look(struct worker *);
+
 extern const struct worker_binding chardev_add_bindings[];

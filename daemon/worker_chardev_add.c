@@ -190,9 +190,9 @@ static struct chardev *port_config(struct worker *w, const struct args_device_ad
 	struct chardev *c = schema_new(&channel_schema);
 	uint32_t index = ctl->index == CONTROLLER_INDEX_NONE ? 0 : ctl->index;
 
-	c->type = m ? m->like->type : CHARDEV_NULL;
+	c->type = CHARDEV_NULL;
 	if (m)
-		schema_copy(&chardev_source_schema, &c->source, &m->like->source);
+		chardev_copy_host(c, m->like);
 	c->target.type = g_strdup("virtio");
 	c->target.name = g_strdup(a->name);
 	c->alias = a->id ? g_strdup(a->id) : free_alias(w);

@@ -101,10 +101,7 @@ static QMP(query_target)
 
 static json_object *chardev_row(const struct chardev *s, const char *fallback)
 {
-	static const char *const kinds[] = { [CHARDEV_PTY] = "pty", [CHARDEV_FILE] = "file", [CHARDEV_UNIX] = "unix",
-		[CHARDEV_DEV] = "serial", [CHARDEV_NULL] = "null" };
-	const char *kind = (unsigned)s->type < G_N_ELEMENTS(kinds) && kinds[s->type] ? kinds[s->type] : "null";
-	g_autofree char *file = s->source.path.path ? g_strdup_printf("%s:%s", kind, s->source.path.path) : g_strdup(kind);
+	g_autofree char *file = chardev_filename(s);
 	struct qmp_chardev row = { .label = s->alias ? s->alias : (char *)fallback, .filename = file, .open = true };
 
 	return full(&qmp_chardev_schema, &row);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/worker.h"
+#include "daemon/worker_chardev.h"
 #include "daemon/worker_disks.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_vcpus.h"
@@ -479,6 +480,9 @@ static gboolean handle(gpointer data)
 		break;
 	case VM_REQ_DRIVER:
 		plug_driver(w, r->detail);
+		break;
+	case VM_REQ_CHARDEV:
+		chardevs_look(w);
 		break;
 	case VM_REQ_TEST_EXIT:
 		state_exit(w, EXIT_TEST, true, r->value, NULL);

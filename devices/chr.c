@@ -104,9 +104,8 @@ void chr_sweep(struct chr *c)
 	}
 }
 
-static void end_event(void *arg, uint32_t events)
+void chr_end_event(struct chr_end *e, uint32_t events)
 {
-	struct chr_end *e = arg;
 	struct chr *c = e->chr;
 
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -123,6 +122,11 @@ static void end_event(void *arg, uint32_t events)
 	}
 	flush_all(c);
 	pump(c);
+}
+
+static void end_event(void *arg, uint32_t events)
+{
+	chr_end_event(arg, events);
 }
 
 static bool watch(struct chr_end *e, GError **err)
@@ -237,6 +241,11 @@ static void flush_all(struct chr *c)
 		if (c->front->drained)
 			c->front->drained(c->dev);
 	}
+}
+
+void chr_flush(struct chr *c)
+{
+	flush_all(c);
 }
 
 bool chr_is_open(struct chr *c)
@@ -489,7 +498,7 @@ static bool open_end(struct chr *c, const struct chr_ops *ops, const struct char
 
 static const struct chr_ops *const backends[CHARDEV_N] = {
 	[CHARDEV_PTY] = &chr_pty,       [CHARDEV_DEV] = &chr_stream,    [CHARDEV_FILE] = &chr_file,
-	[CHARDEV_UNIX] = &chr_socket,
+	[CHARDEV_UNIX] = &chr_socket,   [CHARDEV_TCP] = &chr_socket,    [CHARDEV_UDP] = &chr_udp,       [CHARDEV_PIPE] = &chr_pipe,
 };
 
 static bool is_silent(int type)
@@ -501,6 +510,8 @@ static bool is_silent(int type)
 static bool find_ops(const struct chardev *config, const struct chr_ops **ops, GError **err)
 {
 	*ops = config->type >= 0 && config->type < CHARDEV_N ? backends[config->type] : NULL;
+	if (config->type == CHARDEV_NULL && config->source.ring)
+		*ops = &chr_ringbuf;
 	return *ops || is_silent(config->type) || kerr_set(err, KERR_UNSUPPORTED, "character devices of this type are not supported");
 }
 

@@ -71,7 +71,7 @@ struct chr_end {
 	char name[CHR_NAME_MAX];
 };
 
-extern const struct chr_ops chr_pty, chr_stream, chr_socket, chr_console, chr_file, chr_log;
+extern const struct chr_ops chr_pty, chr_stream, chr_socket, chr_console, chr_file, chr_log, chr_udp, chr_pipe, chr_ringbuf;
 
 /* New, on the given loop, for that front end, which outlives it. */
 struct chr *chr_new(struct loop *, const struct chr_front *, struct device *);
@@ -91,6 +91,13 @@ void chr_write(struct chr *, const void *data, size_t n);
  * For front ends that hold output back instead; the loop only. */
 size_t chr_space(struct chr *);
 bool chr_is_open(struct chr *);         /* is somebody at the back end? The loop only */
+/* The back end is a connection that has gone; fd (taken over) is the one made anew. *err: STATE: it is connected, or none
+ * such. */
+bool chr_reconnect(struct chr *, int fd, GError **err);
+/* The oldest bytes of its ringbuf, up to n; they are not in it any more. Bytes put into it behind those of the guest. *err:
+ * UNSUPPORTED: the back end is none. */
+bool chr_ringbuf_read(struct chr *, size_t n, GByteArray *out, GError **err);
+bool chr_ringbuf_write(struct chr *, const uint8_t *data, size_t n, GError **err);
 /* The front end has room again. Cheap when no input waits. */
 void chr_ready(struct chr *);
 /* Holds input (machine paused) and lets it go on; done (may be NULL) ends when nothing is being put in. */
@@ -106,6 +113,7 @@ struct chr_info {
 	const char *backend;    /* "pty", … */
 	uint64_t out, in;       /* bytes by the guest, to the guest */
 	uint64_t lost;          /* by the back end */
+	bool open;              /* somebody is at the back end */
 	unsigned consoles_n;
 	unsigned cut;           /* consoles cut off because they did not read */
 	struct { unsigned id; char name[CHR_NAME_MAX]; bool writer; uint64_t sent; } consoles[CHR_CONSOLES_MAX];
@@ -118,3 +126,5 @@ struct loop *chr_loop(struct chr *);
 void chr_log_init(struct chr_end *, int fd, int backup);
 /* The end's .watch.fd is new (a client has come): watched from now on, closed by the core when it goes. Loop. */
 bool chr_end_connected(struct chr_end *, int fd, GError **err);
+/* The same for an end that has a descriptor beside .watch.fd: what epoll said of that. Loop. */
+void chr_end_event(struct chr_end *, uint32_t events);

@@ -122,6 +122,7 @@ static void info_on_loop(void *arg)
 	g_mutex_lock(&c->lock);
 	out->out = c->ring.head;
 	g_mutex_unlock(&c->lock);
+	out->open = chr_is_open(c);
 	if (c->backend)
 		out->lost = c->backend->lost;
 	for (unsigned i = 0; i < c->ends->len; i++) {

@@ -32,5 +32,7 @@ struct chr {
 struct chr_end *chr_end_new(struct chr *, const struct chr_ops *);
 /* Loop. The end begins its work; on failure it is freed. */
 bool chr_end_join(struct chr_end *, bool backend, GError **err);
+/* Loop. All that was written goes to the ends now, as far as they take it. */
+void chr_flush(struct chr *);
 /* Loop. Frees the ends that are .closing. */
 void chr_sweep(struct chr *);

@@ -25,8 +25,10 @@ static const struct field chardev_source_schema_fields[] = {
 	STR(struct chardev_source, service, "@service", 0, "port"),
 	ENUM(struct chardev_source, tls, "@tls", yesno_names, 0, "encrypt the connection"),
 	ENUM(struct chardev_source, append, "@append", onoff_names, 0, "keep what the file holds"),
-	ENUM(struct chardev_source, reconnect, "reconnect/@enabled", yesno_names, NOT_YET, "connect again when the other side went away", .lacks = 1 << YESNO_YES),
-	U32(struct chardev_source, reconnect_timeout, "reconnect/@timeout", 0, UINT32_MAX, NOT_YET, "seconds between tries"),
+	ENUM(struct chardev_source, reconnect, "reconnect/@enabled", yesno_names, 0, "connect again when the other side went away"),
+	U32(struct chardev_source, reconnect_timeout, "reconnect/@timeout", 0, UINT32_MAX, 0, "seconds between tries"),
+	FLAG(struct chardev_source, lost, NULL, RUNTIME, "not connected just now, and to be connected again"),
+	U32(struct chardev_source, ring, NULL, 0, CHARDEV_RING_MAX, RUNTIME, "null: bytes of output that ringbuf-read finds"),
 	KEEP_SILENT("@master"),
 	KEEP_SILENT("@slave"),
 	KEEP_SILENT("clipboard"),
@@ -58,6 +60,7 @@ static const struct field chardev_fields[] = {
 	ENUM(struct chardev, type, "@type", chardev_type_names, 0, "what the bytes go to on the host"),
 	STR(struct chardev, tty, "@tty", RUNTIME, "old spelling of a pty's path"),
 	STRUCT(struct chardev, source, "source", chardev_source_schema, 0, "where the bytes go on the host"),
+	LIST(struct chardev, others, "source", chardev_source_schema, 1, 0, "udp: the other one of where it sends to and where it listens"),
 	ENUM(struct chardev, protocol, "protocol/@type", chardev_protocol_names, 0, "what is spoken on a TCP connection"),
 	STRUCT(struct chardev, log, "log", chardev_log_schema, 0, "a copy of all output"),
 	STRUCT(struct chardev, target, "target", chardev_target_schema, 0, "what the guest sees"),
@@ -81,12 +84,98 @@ enum resource_use chardev_use(int type, int mode)
 	case CHARDEV_FILE:
 		return RES_LOG;
 	case CHARDEV_PIPE:
-		return RES_WRITE;
+		return RES_PIPE;
+	case CHARDEV_TCP:
+		return mode == CHARDEV_BIND ? RES_TCP_LISTEN : RES_TCP_CONNECT;
+	case CHARDEV_UDP:
+		return RES_UDP;
 	case CHARDEV_UNIX:
 		return mode == CHARDEV_CONNECT ? RES_SOCKET_CONNECT : RES_SOCKET_LISTEN;
 	default:
 		return RES_NONE;
 	}
+}
+
+const struct chardev_source *chardev_udp(const struct chardev *c, int mode)
+{
+	if ((c->source.mode == CHARDEV_BIND) == (mode == CHARDEV_BIND))
+		return &c->source;
+	list_each(chardev_source, s, c->others)
+		if ((s->mode == CHARDEV_BIND) == (mode == CHARDEV_BIND))
+			return s;
+	return NULL;
+}
+
+bool chardev_reconnects(const struct chardev *c)
+{
+	enum resource_use use = chardev_use(c->type, c->source.mode);
+
+	return c->source.reconnect == YESNO_YES && (use == RES_SOCKET_CONNECT || use == RES_TCP_CONNECT);
+}
+
+void chardev_copy_host(struct chardev *to, const struct chardev *from)
+{
+	schema_clear(&chardev_source_schema, &to->source);
+	schema_copy(&chardev_source_schema, &to->source, &from->source);
+	list_each(chardev_source, old, to->others)
+		schema_free(&chardev_source_schema, old);
+	g_clear_pointer(&to->others, g_ptr_array_unref);
+	if (from->others)
+		to->others = g_ptr_array_new();
+	list_each(chardev_source, s, from->others)
+		g_ptr_array_add(to->others, schema_dup(&chardev_source_schema, s));
+	to->type = from->type;
+	to->protocol = from->protocol;
+	g_free(to->tty);
+	to->tty = g_strdup(from->tty);
+}
+
+void chardev_swap_host(struct chardev *a, struct chardev *b)
+{
+	struct chardev was = *a;
+
+	a->type = b->type;
+	a->protocol = b->protocol;
+	a->source = b->source;
+	a->others = b->others;
+	a->tty = b->tty;
+	b->type = was.type;
+	b->protocol = was.protocol;
+	b->source = was.source;
+	b->others = was.others;
+	b->tty = was.tty;
+}
+
+static bool same_source(const struct chardev_source *a, const struct chardev_source *b)
+{
+	return !g_strcmp0(a->path.path, b->path.path) && a->mode == b->mode && a->append == b->append && !g_strcmp0(a->host, b->host) &&
+		!g_strcmp0(a->service, b->service) && a->tls == b->tls && a->reconnect == b->reconnect &&
+		a->reconnect_timeout == b->reconnect_timeout && a->ring == b->ring;
+}
+
+bool chardev_same_host(const struct chardev *a, const struct chardev *b)
+{
+	if (a->type != b->type || a->protocol != b->protocol || list_len(a->others) != list_len(b->others))
+		return false;
+	for (unsigned i = 0; i < list_len(a->others); i++)
+		if (!same_source(a->others->pdata[i], b->others->pdata[i]))
+			return false;
+	return a->type == CHARDEV_PTY || same_source(&a->source, &b->source);
+}
+
+char *chardev_filename(const struct chardev *c)
+{
+	static const char *const kinds[CHARDEV_N] = { [CHARDEV_PTY] = "pty", [CHARDEV_FILE] = "file", [CHARDEV_UNIX] = "unix",
+		[CHARDEV_DEV] = "serial", [CHARDEV_PIPE] = "pipe", [CHARDEV_TCP] = "tcp", [CHARDEV_UDP] = "udp" };
+	const char *kind = c->type < CHARDEV_N && kinds[c->type] ? kinds[c->type] : c->source.ring ? "ringbuf" : "null";
+	const char *lost = c->source.lost ? "disconnected:" : "", *server = c->source.mode == CHARDEV_BIND ? ",server=on" : "";
+	const struct chardev_source *to = c->type == CHARDEV_UDP ? chardev_udp(c, CHARDEV_CONNECT) : &c->source;
+
+	if (c->type == CHARDEV_TCP)
+		return g_strdup_printf("%s%s:%s:%s%s", lost, c->protocol == CHARDEV_TELNET ? "telnet" : kind, to->host ? to->host : "localhost", to->service, server);
+	if (c->type == CHARDEV_UDP && to)
+		return g_strdup_printf("%s:%s:%s", kind, to->host ? to->host : "localhost", to->service);
+	return c->source.path.path ? g_strdup_printf("%s%s:%s", lost, kind, c->source.path.path) : g_strdup(kind);
 }
 
 bool chardev_is_agent(const struct chardev *c)

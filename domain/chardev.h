@@ -23,6 +23,8 @@ struct chardev_source {
 	int tls;                        /* YESNO: tcp */
 	int reconnect;                  /* YESNO: unix, tcp with mode connect */
 	uint32_t reconnect_timeout;     /* s */
+	bool lost;                      /* not connected just now, and to be connected again */
+	uint32_t ring;                  /* null: bytes of output that ringbuf-read finds; 0: none */
 	struct extras extras;
 };
 struct chardev_log {                    /* a copy of all output */
@@ -43,6 +45,7 @@ struct chardev {
 	int type;                       /* enum chardev_type */
 	char *tty;                      /* console: old spelling of source.path, known while running */
 	struct chardev_source source;
+	GPtrArray *others;              /* struct chardev_source: udp's other one (bind and connect) */
 	int protocol;
 	struct chardev_target target;
 	struct chardev_log log;
@@ -50,11 +53,24 @@ struct chardev {
 };
 
 extern const struct schema serial_schema, parallel_schema, console_schema, channel_schema;
+#define CHARDEV_RING_MAX (64u << 20)
+
 extern const struct schema chardev_source_schema, chardev_log_schema;
 extern const char *const chardev_type_names[CHARDEV_N], *const chardev_protocol_names[CHARDEV_PROTOCOL_N];
 
 /* How the launcher opens source.path of such a chardev; RES_NONE when there is nothing to open. */
 enum resource_use chardev_use(int type, int mode);
+/* Of udp: where it sends to (CHARDEV_CONNECT), where it listens (CHARDEV_BIND); NULL: not said. */
+const struct chardev_source *chardev_udp(const struct chardev *, int mode);
+/* Does it connect again when the other side has gone? */
+bool chardev_reconnects(const struct chardev *);
+/* The host side of `to` (type, protocol, sources) becomes a copy of from's; logs stay. */
+void chardev_copy_host(struct chardev *to, const struct chardev *from);
+void chardev_swap_host(struct chardev *a, struct chardev *b);
+/* Do both have the same host side, but for what a running machine has of its own? */
+bool chardev_same_host(const struct chardev *a, const struct chardev *b);
+/* As QMP's query-chardev shows it. New. */
+char *chardev_filename(const struct chardev *);
 /* Is it the channel by which the machine's own process speaks with the guest's agent? With mode='connect' it is not: then
  * whoever listens at the path does. */
 bool chardev_is_agent(const struct chardev *);

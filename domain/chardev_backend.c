@@ -34,11 +34,13 @@ static const struct field hostdev_schema_fields[] = { STR(T, device, NULL, REQUI
 S(hostdev_schema, T, "ChardevHostdev", "a device of the host");
 #undef T
 
-struct stream { struct backend addr; bool server, wait, nodelay; };
+struct stream { struct backend addr; bool server, wait, nodelay, telnet, tn3270, websocket; uint32_t reconnect; char *creds, *authz; };
 #define T struct stream
-static const struct field stream_schema_fields[] = { STRUCT(T, addr, NULL, backend_schema, REQUIRED, "where: unix or fd"),
+static const struct field stream_schema_fields[] = { STRUCT(T, addr, NULL, backend_schema, REQUIRED, "where: inet, unix or fd"),
 	FLAG(T, server, NULL, 0, "listen there", .def = 1), FLAG(T, wait, NULL, 0, "not used: nothing waits for a client"),
-	FLAG(T, nodelay, NULL, 0, "not used: there is no TCP"), END };
+	FLAG(T, nodelay, NULL, 0, "it is always so"), FLAG(T, telnet, NULL, 0, "inet: speak telnet"), FLAG(T, tn3270, NULL, 0, "not there"),
+	FLAG(T, websocket, NULL, 0, "not there"), U32(T, reconnect, NULL, 0, 86400, 0, "connect again so many s after the other side has gone; 0: not"),
+	STR(T, creds, NULL, 0, "not there: TLS is not spoken", .name = "tls-creds"), STR(T, authz, NULL, 0, "not there", .name = "tls-authz"), END };
 S(stream_schema, T, "ChardevSocket", "a socket");
 #undef T
 
@@ -52,6 +54,27 @@ struct fd_address { char *str; };
 #define T struct fd_address
 static const struct field fd_schema_fields[] = { STR(T, str, NULL, REQUIRED, "name of getfd"), END };
 S(fd_schema, T, "String", "a descriptor");
+#undef T
+
+struct inet_address { char *host, *port; bool numeric, ipv4, ipv6, keep_alive; uint32_t to; };
+#define T struct inet_address
+static const struct field inet_schema_fields[] = { STR(T, host, NULL, REQUIRED, "host name or address"), STR(T, port, NULL, REQUIRED, "port; 0: any that is free"),
+	FLAG(T, numeric, NULL, 0, "the host is an address: not asked for"), FLAG(T, ipv4, NULL, 0, "not there: write an address"), FLAG(T, ipv6, NULL, 0, "not there: write an address"),
+	FLAG(T, keep_alive, NULL, 0, "it is always so", .name = "keep-alive"), U32(T, to, NULL, 0, 65535, 0, "not there: one port"), END };
+S(inet_schema, T, "InetSocketAddress", "an address of the network");
+#undef T
+
+struct datagrams { struct backend remote, *local; };
+#define T struct datagrams
+static const struct field datagrams_schema_fields[] = { STRUCT(T, remote, NULL, backend_schema, REQUIRED, "where they are sent to: inet"),
+	OPT(T, local, NULL, backend_schema, 0, "where they come to: inet"), END };
+S(datagrams_schema, T, "ChardevUdp", "datagrams");
+#undef T
+
+struct ring { uint32_t size; };
+#define T struct ring
+static const struct field ring_schema_fields[] = { U32(T, size, NULL, 1, CHARDEV_RING_MAX, 0, "bytes, a power of two", .def = 65536), END };
+S(ring_schema, T, "ChardevRingbuf", "the last bytes, for ringbuf-read");
 #undef T
 
 /* JSON text into a struct of that schema; NULL and *err. */
@@ -87,14 +110,87 @@ static bool take_hostdev(const void *data, struct chardev *out, GError **err)
 	return true;
 }
 
+static bool take_inet(const struct backend *where, char **host, char **port, GError **err)
+{
+	struct inet_address *a;
+	bool ok;
+
+	if (strcmp(where->type, "inet"))
+		return kerr_set(err, KERR_UNSUPPORTED, "addresses of type '%s' are not there for it: inet", where->type);
+	a = read_data(&inet_schema, where->data, err);
+	if (!a)
+		return false;
+	ok = (!a->to && !a->ipv4 && !a->ipv6) || kerr_set(err, KERR_UNSUPPORTED, "'to', 'ipv4' and 'ipv6' are not there: write one port, and an address as the host");
+	if (ok) {
+		*host = *a->host ? g_strdup(a->host) : NULL;
+		*port = g_strdup(a->port);
+	}
+	schema_free(&inet_schema, a);
+	return ok;
+}
+
+/* What QEMU has and we have not, by its name. */
+static bool may_stream(const struct stream *s, GError **err)
+{
+	bool inet = !strcmp(s->addr.type, "inet");
+
+	if (s->creds || s->authz)
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s': TLS is not spoken: leave it out, and bind to 127.0.0.1 behind a tunnel", s->creds ? "tls-creds" : "tls-authz");
+	if (s->websocket || s->tn3270)
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s' is not there: leave it out", s->websocket ? "websocket" : "tn3270");
+	if (s->telnet && !inet)
+		return kerr_set(err, KERR_UNSUPPORTED, "'telnet' is for sockets of type inet");
+	if (s->reconnect && s->server)
+		return kerr_set(err, KERR_ARGS, "'reconnect' option is incompatible with socket in server listen mode");
+	if (s->reconnect && !strcmp(s->addr.type, "fd"))
+		return kerr_set(err, KERR_ARGS, "'reconnect' option is incompatible with 'fd'");
+	return true;
+}
+
+static bool take_udp(const void *data, struct chardev *out, GError **err)
+{
+	const struct datagrams *d = data;
+	struct chardev_source *local;
+
+	out->source.mode = CHARDEV_CONNECT;
+	if (!take_inet(&d->remote, &out->source.host, &out->source.service, err))
+		return false;
+	if (!d->local)
+		return true;
+	local = schema_new(&chardev_source_schema);
+	local->mode = CHARDEV_BIND;
+	out->others = g_ptr_array_new();
+	g_ptr_array_add(out->others, local);
+	return take_inet(d->local, &local->host, &local->service, err);
+}
+
+static bool take_ring(const void *data, struct chardev *out, GError **err)
+{
+	uint32_t size = ((const struct ring *)data)->size;
+
+	if (size & (size - 1))
+		return kerr_set(err, KERR_ARGS, "size of ringbuf chardev must be power of two");
+	out->source.ring = size;
+	return true;
+}
+
 static bool take_socket(const void *data, struct chardev *out, GError **err)
 {
 	const struct stream *s = data;
 	void *where;
 
+	if (!may_stream(s, err))
+		return false;
 	out->source.mode = s->server ? CHARDEV_BIND : CHARDEV_CONNECT;
+	out->source.reconnect = s->reconnect ? YESNO_YES : YESNO_ABSENT;
+	out->source.reconnect_timeout = s->reconnect;
+	if (!strcmp(s->addr.type, "inet")) {
+		out->type = CHARDEV_TCP;
+		out->protocol = s->telnet ? CHARDEV_TELNET : CHARDEV_RAW;
+		return take_inet(&s->addr, &out->source.host, &out->source.service, err);
+	}
 	if (strcmp(s->addr.type, "unix") && strcmp(s->addr.type, "fd"))
-		return kerr_set(err, KERR_UNSUPPORTED, "sockets of type '%s' are not there: unix, or fd with a descriptor of getfd", s->addr.type);
+		return kerr_set(err, KERR_UNSUPPORTED, "sockets of type '%s' are not there: inet, unix, or fd with a descriptor of getfd", s->addr.type);
 	where = read_data(*s->addr.type == 'u' ? &unix_schema : &fd_schema, s->addr.data, err);
 	if (!where)
 		return false;
@@ -115,6 +211,10 @@ static const struct kind_of_backend {
 	{ "file", CHARDEV_FILE, &file_schema, take_file },
 	{ "serial", CHARDEV_DEV, &hostdev_schema, take_hostdev },
 	{ "socket", CHARDEV_UNIX, &stream_schema, take_socket },
+	{ "udp", CHARDEV_UDP, &datagrams_schema, take_udp },
+	{ "pipe", CHARDEV_PIPE, &hostdev_schema, take_hostdev },
+	{ "ringbuf", CHARDEV_NULL, &ring_schema, take_ring },
+	{ "memory", CHARDEV_NULL, &ring_schema, take_ring },
 };
 
 bool chardev_of_backend(const char *backend, struct chardev *out, GError **err)
@@ -131,9 +231,9 @@ bool chardev_of_backend(const char *backend, struct chardev *out, GError **err)
 			k = &kinds[i];
 	data = k ? read_data(k->data, b->data, err) : NULL;
 	if (!k)
-		kerr_set(err, KERR_UNSUPPORTED, "back ends of type '%s' are not there: null, pty, file, serial or socket (unix)", b->type);
+		kerr_set(err, KERR_UNSUPPORTED, "back ends of type '%s' are not there: null, pty, file, serial, pipe, socket, udp or ringbuf", b->type);
 	ok = data && (!k->take || k->take(data, out, err));
-	if (ok)
+	if (ok && !out->type)
 		out->type = k->type;
 	if (data)
 		schema_free(k->data, data);

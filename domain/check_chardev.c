@@ -4,12 +4,29 @@
 
 #include "domain/check.h"
 
+#define RECONNECT_MOST 86400            /* s */
 #define SERIAL_PORTS 4                  /* COM1 to COM4 */
+
+static void check_sources(const struct chardev *c, struct report *r)
+{
+	const struct chardev_source *s = &c->source, *other = list_len(c->others) ? c->others->pdata[0] : NULL;
+
+	if (other && (c->type != CHARDEV_UDP || (s->mode == CHARDEV_BIND) == (other->mode == CHARDEV_BIND)))
+		BAD(c, "source", c->type == CHARDEV_UDP ? "write one with mode='bind' and one with mode='connect'" : "write it once",
+			"<source> is given twice");
+	if (s->reconnect == YESNO_YES && !chardev_reconnects(c))
+		BAD(s, "reconnect", "leave it out, or write mode='connect' with type='tcp' or type='unix'", "there is no connection that could be made again");
+	else if (s->reconnect == YESNO_YES && !s->reconnect_timeout)
+		BAD(s, "reconnect_timeout", "write <reconnect enabled='yes' timeout='10'/>", "the seconds between tries are missing");
+	else if (s->reconnect == YESNO_YES && s->reconnect_timeout > RECONNECT_MOST)
+		BAD(s, "reconnect_timeout", "write <reconnect enabled='yes' timeout='10'/>", "%u seconds between tries: at most %u", s->reconnect_timeout, RECONNECT_MOST);
+}
 
 static void check_source(const struct chardev *c, bool channel, struct report *r)
 {
 	const struct chardev_source *s = &c->source;
 
+	check_sources(c, r);
 	switch (c->type) {
 	case CHARDEV_NULL:
 	case CHARDEV_PTY:
@@ -26,10 +43,15 @@ static void check_source(const struct chardev *c, bool channel, struct report *r
 				"write <source mode='bind' path='/…'/>", "the path is missing");
 		break;
 	case CHARDEV_TCP:
-		if (!s->service || (!s->host && s->mode == CHARDEV_CONNECT))
+		if (!s->service || (!s->host && s->mode != CHARDEV_BIND))
 			BAD(c, "source",
 				"write <source mode='bind' host='127.0.0.1' service='4555'/>",
 				"host or port is missing");
+		break;
+	case CHARDEV_UDP:
+		if (!chardev_udp(c, CHARDEV_CONNECT) || !chardev_udp(c, CHARDEV_CONNECT)->service)
+			BAD(c, "source", "write <source mode='connect' host='127.0.0.1' service='4556'/>",
+				"where the datagrams are to be sent to is missing");
 		break;
 	case CHARDEV_SPICEVMC:
 	case CHARDEV_SPICEPORT:

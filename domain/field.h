@@ -75,7 +75,8 @@ enum field_flags {
 };
 
 enum resource_use { RES_NONE, RES_READ, RES_WRITE, RES_DISK, RES_LOG, RES_SOCKET_LISTEN, RES_SOCKET_CONNECT, RES_PTY, RES_DEVICE, RES_DIR,
-	RES_PAIR /* both ends of a socket pair: FD and FD.peer */ };
+	RES_PAIR /* both ends of a socket pair: FD and FD.peer */,
+	RES_TCP_LISTEN, RES_TCP_CONNECT, RES_UDP, /* by host and service */ RES_PIPE /* FIFOs: FD to write to, FD.in if there is one to read from */ };
 
 /* Something of the host that a machine needs: the launcher opens the path, the worker gets a descriptor. */
 struct resource {

@@ -136,11 +136,12 @@ uint64_t machine_memory_initial(const struct machine *);
 /* Calls fn for every resource (files, sockets, ptys, devices of the host) with what is said of it. Devices that kvmd only
  * keeps (refused ones under --lenient) and the console that repeats a serial port are left out. */
 struct resource_visit {
-	struct resource *res;           /* ->path may be NULL for RES_PTY and for a RES_SOCKET_LISTEN without a place */
+	struct resource *res;           /* ->path may be NULL for RES_PTY, a RES_SOCKET_LISTEN without a place, and what has host and service */
 	const struct field *field;
 	enum resource_use use;          /* how it is opened: field->use, or what the chardev's type and mode make of it */
 	const void *owner;              /* the struct it stands in */
 	const struct schema *owner_schema;
+	struct chardev *chardev;        /* whose source that is; NULL: another thing */
 	const char *path;               /* "os/kernel", "devices/serials[0]/source/path" */
 };
 bool machine_walk_resources(struct machine *, bool (*fn)(struct resource_visit *, void *arg, GError **), void *arg, GError **err);

@@ -72,9 +72,28 @@ static char *serial_backend(void *device)
 {
 	const struct chardev *c = device;
 	static const bool have[CHARDEV_N] = { [CHARDEV_ABSENT] = true, [CHARDEV_NULL] = true, [CHARDEV_PTY] = true, [CHARDEV_FILE] = true,
-		[CHARDEV_UNIX] = true, [CHARDEV_DEV] = true };
+		[CHARDEV_UNIX] = true, [CHARDEV_DEV] = true, [CHARDEV_PIPE] = true, [CHARDEV_TCP] = true, [CHARDEV_UDP] = true };
 
 	return c->type < CHARDEV_N && have[c->type] ? NULL : g_strdup(chardev_type_names[c->type]);
+}
+
+/* What is spoken on its connection, if that isn't there. */
+static char *chardev_speaks(void *device)
+{
+	const struct chardev *c = device;
+
+	if (c->type != CHARDEV_TCP)
+		return NULL;
+	if (c->source.tls == YESNO_YES)
+		return g_strdup("tls");
+	return c->protocol > CHARDEV_TELNET ? g_strdup(chardev_protocol_names[c->protocol]) : NULL;
+}
+
+static char *console_speaks(void *device)
+{
+	const struct chardev *c = device;
+
+	return g_strcmp0(c->target.type, "virtio") ? NULL : chardev_speaks(device);
 }
 
 /* Consoles that only repeat a serial port have no host side of their own. */
@@ -111,6 +130,9 @@ static char *panic_model(void *device)
 	return p->model == PANIC_ABSENT || p->model == PANIC_ISA ? NULL : g_strdup("");
 }
 
+#define BACKENDS "pty, unix, tcp, udp, pipe, file, dev or null"
+#define NO_TLS "connections can't be encrypted yet: write tls='no' and <protocol type='raw'/>, and bind to 127.0.0.1 behind a tunnel"
+
 static const struct {
 	const char *row;        /* name in devices_schema */
 	const char *what;       /* before the device's name */
@@ -122,13 +144,16 @@ static const struct {
 	{ "disks", "disk", disk_source, false, "network storage and volumes of pools can't be opened yet: connect it on the host and write type='block' or type='file'" },
 	{ "disks", "disk", disk_transient, false, "writes can't be forgotten at the end yet: take <transient/> out, and make an overlay with qemu-img create -b" },
 	{ "interfaces", "interface", iface_type, false, "networks of this type can't be used yet: write type='user' or type='bridge'" },
-	{ "channels", "channel of type", channel_backend, false, "use <target type='virtio'/> and pty, unix, file, dev or null" },
+	{ "channels", "channel of type", channel_backend, false, "use <target type='virtio'/> and " BACKENDS },
+	{ "channels", "channel that speaks", chardev_speaks, false, NO_TLS },
 	{ "rngs", "rng with backend", rng_backend, false, "entropy daemons are not supported: use <backend model='random'>" },
 	{ "memdevs", "memory device", memdev_model, false, "only model='virtio-mem' is there" },
 	{ "memdevs", "memory device", memdev_source, true, "<source> has no effect yet: its pages come from where the machine's come from" },
 	{ "parallels", "parallel port", any, false, "there are no parallel ports: use <serial>" },
-	{ "serials", "serial port of type", serial_backend, false, "use pty, unix, file, dev or null" },
-	{ "consoles", "console of type", console_backend, false, "use pty, unix, file, dev or null" },
+	{ "serials", "serial port of type", serial_backend, false, "use " BACKENDS },
+	{ "serials", "serial port that speaks", chardev_speaks, false, NO_TLS },
+	{ "consoles", "console of type", console_backend, false, "use " BACKENDS },
+	{ "consoles", "console that speaks", console_speaks, false, NO_TLS },
 	{ "panics", "panic device", panic_model, true, "only model='isa' is there" },
 	{ "filesystems", "filesystem", any, false, "folders of the host can't be given to the guest yet: take <filesystem> out" },
 	{ "tpms", "tpm", any, false, "there is no TPM yet: take <tpm> out" },

@@ -44,7 +44,7 @@ static enum resource_use use_of(const struct field *f, const void *obj,
 
 	if (use == RES_NONE && chardev) {
 		use = chardev_is_agent(chardev) ? RES_PAIR : chardev_use(chardev->type, chardev->source.mode);
-		if (use == RES_PTY || use == RES_SOCKET_LISTEN || use == RES_PAIR)
+		if (use != RES_DEVICE && use != RES_LOG && use != RES_PIPE && use != RES_SOCKET_CONNECT)
 			return use;
 	}
 	return res->path ? use : RES_NONE;
@@ -91,10 +91,10 @@ static bool visit(struct walk *w, const struct field *f, const struct schema *s,
 	g_autofree char *path = NULL;
 	struct resource_visit v;
 
-	if (use == RES_NONE)
+	if (use == RES_NONE || (source && obj != &((struct chardev *)parent)->source))  /* udp's second is opened with the first */
 		return true;
 	path = path_of(w);
-	v = (struct resource_visit){ .res = field_at(f, obj), .field = f, .use = use, .owner = obj,
+	v = (struct resource_visit){ .res = field_at(f, obj), .field = f, .use = use, .owner = obj, .chardev = source ? parent : NULL,
 		.owner_schema = s, .path = path };
 	return w->fn(&v, w->arg, err);
 }

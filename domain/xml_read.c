@@ -362,6 +362,15 @@ static bool has_twin(const struct xnode *n)
 	return false;
 }
 
+/* The list that takes further elements of a row's name; NULL: there is one of them only. */
+static const struct flat_row *further(const struct frame *fr, const struct flat_row *row)
+{
+	const struct flat_row *next = row + 1;
+
+	return next < fr->flat->rows + fr->flat->n && next->f->kind->shape == SHAPE_LIST && row->f->path && next->f->path &&
+		!strcmp(row->f->path, next->f->path) ? next : NULL;
+}
+
 static void read_list(struct reading *r, struct frame *fr, const struct flat_row *row, const struct xnode *n,
 	unsigned *nth)
 {
@@ -404,6 +413,11 @@ static void read_row(struct reading *r, struct frame *fr, const struct flat_row 
 		read_list(r, fr, row, n, nth);
 		return;
 	}
+	if (*seen & SEEN && further(fr, row)) {
+		read_list(r, fr, further(fr, row), n, nth);
+		++*nth;
+		return;
+	}
 	if (*seen & SEEN) {
 		find(r, n, NULL, FINDING_ERROR, KERR_XML, "write it once", "<%s> is given twice", n->name);
 		return;
@@ -420,7 +434,7 @@ static void read_row(struct reading *r, struct frame *fr, const struct flat_row 
 		read_struct(r, fr, f->sub, member, n, f->path, -1, false);
 	else
 		read_element(r, fr, n, f->path, strlen(f->path), level + 1, row, NULL);
-	if (!xml_writes(f, obj) && !(f->flags & RUNTIME) && !writes_below(fr, f->path, strlen(f->path)))
+	if (!xml_writes(f, obj) && !(f->flags & RUNTIME) && !(further(fr, row) && has_twin(n)) && !writes_below(fr, f->path, strlen(f->path)))
 		keep_mark(r, fr, n, f->path, strlen(f->path));
 }
 

@@ -325,12 +325,13 @@ static void put_pieces(struct writing *w, const struct scope *s)
 /* --- rows --- */
 static void write_struct(struct writing *w, const struct schema *sch, const void *obj, struct out *e, GArray *handed);
 
-static void write_inner(struct writing *w, const struct scope *s, const struct field *f, const void *inner, int index)
+/* always: there is another element of its name behind it. */
+static void write_inner(struct writing *w, const struct scope *s, const struct field *f, const void *inner, int index, bool always)
 {
 	size_t up = parent_len(f->path);
 	const char *name = f->path + up + (up > 0);
 	GArray *down = hand_down(s, f, index);
-	bool must = down || f->kind->shape != SHAPE_STRUCT;
+	bool must = down || f->kind->shape != SHAPE_STRUCT || always;
 	struct out *n;
 
 	/* an embedded struct that says nothing isn't there */
@@ -381,6 +382,18 @@ static bool is_left_out(const struct writing *w, const struct field *f, const vo
 	return f->flags & SECRET && !(w->flags & XML_SECRETS);
 }
 
+/* Are there further elements of its name, in the list behind the row? */
+static bool has_further(const struct scope *s, const struct flat_row *row)
+{
+	const struct flat_row *next = row + 1;
+	const GPtrArray *list;
+
+	if (next >= s->flat->rows + s->flat->n || next->shape != SHAPE_LIST || !next->f->path || strcmp(next->f->path, row->f->path))
+		return false;
+	list = *(GPtrArray *const *)flat_member(next, s->obj);
+	return list && list->len;
+}
+
 static void write_row(struct writing *w, const struct scope *s, const struct flat_row *row)
 {
 	const struct field *f = row->f;
@@ -406,15 +419,15 @@ static void write_row(struct writing *w, const struct scope *s, const struct fla
 	obj = flat_obj(s->flat, row, s->obj);
 	switch (row->shape) {
 	case SHAPE_STRUCT:
-		write_inner(w, s, f, member, -1);
+		write_inner(w, s, f, member, -1, has_further(s, row));
 		return;
 	case SHAPE_OPT:
-		write_inner(w, s, f, *(void *const *)member, -1);
+		write_inner(w, s, f, *(void *const *)member, -1, false);
 		return;
 	case SHAPE_LIST:
 		list = *(GPtrArray *const *)member;
 		for (unsigned i = 0; i < list->len; i++)
-			write_inner(w, s, f, list->pdata[i], (int)i);
+			write_inner(w, s, f, list->pdata[i], (int)i, false);
 		return;
 	default:
 		if (xml_writes(f, obj))

@@ -51,7 +51,7 @@ void vm_finish(struct vm *vm)
 
 static bool ends_life(enum vm_request req)
 {
-	return req != VM_REQ_PANIC && req != VM_REQ_IO_ERROR && req != VM_REQ_DRIVER;
+	return req != VM_REQ_PANIC && req != VM_REQ_IO_ERROR && req != VM_REQ_DRIVER && req != VM_REQ_CHARDEV;
 }
 
 void vm_request(struct vm *vm, enum vm_request req, unsigned value, const char *detail)

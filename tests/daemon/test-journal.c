@@ -68,6 +68,7 @@ static const struct { const char *command, *args, *done; } commands[] = {
 	{ "chardev-change", "{'id':'channel0','backend':{'type':'null','data':{}}}", "chardev-change" },
 	{ "chardev-add", "{'id':'new','backend':{'type':'null','data':{}}}", "chardev-add" },
 	{ "chardev-remove", "{'id':'new'}", "chardev-remove" },
+	{ "ringbuf-write", "{'device':'channel0','data':'x'}", "ringbuf-write" },
 };
 
 /* What has no result to be found: it is about the definition, or the machine's end and begin, which have events of their own. */

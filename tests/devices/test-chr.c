@@ -576,7 +576,7 @@ static void test_hold(void)
 /* Another back end: nothing is lost on the way, the old one ends, what can't be opened changes nothing. */
 static void test_change(void)
 {
-	struct chardev file = { .type = CHARDEV_FILE, .source.path.fd = (char *)"new" }, none = { .type = CHARDEV_NULL }, bad = { .type = CHARDEV_TCP },
+	struct chardev file = { .type = CHARDEV_FILE, .source.path.fd = (char *)"new" }, none = { .type = CHARDEV_NULL }, bad = { .type = CHARDEV_NMDM },
 		sock = { .type = CHARDEV_UNIX, .source.path.fd = (char *)"new" };
 	int first = temp_file(), second = temp_file(), pair[2], log = temp_file();
 	g_autoptr(GError) err = NULL;

@@ -123,6 +123,8 @@ static void check_rows(const struct schema *outer, const struct schema *s, GHash
 		check_path(s, f);
 		if (f->kind->shape == SHAPE_STRUCT && !strcmp(f->path, "."))
 			check_rows(outer, f->sub, paths, extras);
+		else if (f->kind->shape == SHAPE_LIST && f > s->fields && f[-1].path && !strcmp(f[-1].path, f->path))
+			g_assert_true(f[-1].kind->shape == SHAPE_STRUCT);       /* further elements of that name */
 		else if (!g_hash_table_insert(paths, g_strdup(f->path), (void *)(uintptr_t)f))
 			g_error("%s: path '%s' is there twice", outer->name, f->path);
 	}

@@ -60,10 +60,8 @@ static const struct {
 	{ .devices = DISK("<driver type='raw' iommu='on' ats='on'/>"), .said = "domain/devices/disk/driver/@ats: kept, has no effect yet: " },
 	/* what a start refuses */
 	{ .os = "", .said = "domain/os: kept, but start will refuse it: it has no kernel of its own" },
-	{ .devices = "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='4555'/></serial>", .said =
-		"8:1: warning: domain/devices/serial: kept, but start will refuse it: serial port of type 'tcp': " },
-	{ .devices = "<serial type='udp'><source mode='connect' host='h' service='1'/></serial>", .said = "start will refuse it: serial port of type 'udp'" },
-	{ .devices = "<serial type='pipe'><source path='/p'/></serial>", .said = "start will refuse it: serial port of type 'pipe'" },
+	{ .devices = "<serial type='nmdm'><source master='/dev/nmdm0A' slave='/dev/nmdm0B'/></serial>", .said =
+		"8:1: warning: domain/devices/serial: kept, but start will refuse it: serial port of type 'nmdm': " },
 	{ .devices = "<serial type='vc'/>", .said = "start will refuse it: serial port of type 'vc'" },
 	{ .devices = "<console type='stdio'><target type='virtio'/></console>", .said = "start will refuse it: console of type 'stdio'" },
 	{ .devices = "<interface type='network'><source network='default'/></interface>", .said = "domain/devices/interface: kept, but start will refuse it: " },

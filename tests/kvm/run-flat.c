@@ -19,7 +19,7 @@ static const char usage[] = "usage: run-flat [-m MIB] [-c CPUS] [-a CMDLINE] [-i
 
 static gint64 start;
 static bool times, at_start = true, interrupted;
-static const char *const request_names[] = { "power off", "reset", "panic", "crash", "test exit", "disk error", "driver" };
+static const char *const request_names[] = { "power off", "reset", "panic", "crash", "test exit", "disk error", "driver", "connection lost" };
 G_STATIC_ASSERT(G_N_ELEMENTS(request_names) == VM_REQ_N);
 
 static double since(void)

@@ -88,8 +88,8 @@ def changes(k):
     assert filename(k) == 'null' and not os.path.exists(new)
     change(k, 'channel0', 'file', out=out, append=True)
     assert filename(k, 'channel0') == f'file:{out}'
-    for want, args in (('does not exist', ('nix', 'null', {})), ('not there', ('serial0', 'ringbuf', {'size': 4096})), ('not there', ('serial0', 'nix', {})),
-                       ('not there', ('serial0', 'socket', {'addr': {'type': 'inet', 'data': {'host': 'a', 'port': '1'}}})),
+    for want, args in (('does not exist', ('nix', 'null', {})), ('power of two', ('serial0', 'ringbuf', {'size': 4095})), ('not there', ('serial0', 'nix', {})),
+                       ('not there', ('serial0', 'socket', {'addr': {'type': 'vsock', 'data': {'cid': '1', 'port': '1'}}})),
                        ('nix', ('serial0', 'file', {'out': f'{k.root}/nix/x'})), ('out', ('serial0', 'file', {})), ('nix', ('serial0', 'null', {'nix': 1}))):
         p = change(k, args[0], args[1], check=False, **args[2])
         assert p.returncode and re.search(want, p.stderr), (args, p.stderr)
