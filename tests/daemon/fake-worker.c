@@ -17,6 +17,7 @@
 #include "daemon/wire.h"
 #include "daemon/worker_journal.h"
 #include "domain/error.h"
+#include "tests/daemon/fake_serve.h"
 
 struct fake {
 	GMainLoop *loop;
@@ -27,6 +28,7 @@ struct fake {
 	uint64_t seq;
 	const char *state;
 	bool mute, hold;
+	struct fake_serve serve;
 	GPtrArray *held;        /* of json_object: what COMMAND_DONE will say */
 };
 
@@ -202,6 +204,10 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		return json_object_get(f.machine);
 	if (!strcmp(name, "replay-events"))
 		return replay(args);
+	if (!strcmp(name, "client-served")) {
+		event("SERVED", json_object_get(args));
+		return json_object_new_object();
+	}
 	if (!strcmp(name, "console-attach"))
 		return console(fds, n, err);
 	if (!strcmp(name, "set_link") || !strcmp(name, "net-tune"))
@@ -253,7 +259,13 @@ static void message(struct wire *w, json_object *m, int *fds, unsigned n)
 			close(fds[i]);
 		return;
 	}
-	reply = run(name, args, fds, n, &err);
+	if (!strcmp(name, "machine-create") || !strcmp(name, "hello"))
+		f.serve.kvmd = w;
+	f.serve.qmp = fd_of("qmp");
+	if (fake_serve(&f.serve, name, args && json_object_object_get_ex(args, "text", &v) ? json_object_get_string(v) : "", w))
+		reply = json_object_new_object();
+	else
+		reply = run(name, args, fds, n, &err);
 	for (unsigned i = 0; i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

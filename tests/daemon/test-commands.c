@@ -26,6 +26,25 @@ static void test_bindings(void)
 			g_assert_nonnull(command_by_name(b->name));
 }
 
+/* kvmd does for a machine's clients what it opens something for, and that only. */
+static void test_opens(void)
+{
+	unsigned rows = 0, bound = 0;
+
+	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
+		if (!(c->flags & CMD_OPENS))
+			continue;
+		g_assert_true(c->where == IN_WORKER && (c->flags & CMD_VM) && !(c->flags & (CMD_READ | CMD_FDS | CMD_INTERNAL)));
+		rows++;
+	}
+	for (size_t i = 0; kvmd_opening[i]; i++)
+		for (const struct command_binding *b = kvmd_opening[i]; b->name; b++) {
+			g_assert_true(command_by_name(b->name)->flags & CMD_OPENS);
+			bound++;
+		}
+	g_assert_cmpuint(rows, ==, bound);
+}
+
 static void test_names(void)
 {
 	g_autoptr(GHashTable) names = g_hash_table_new(g_str_hash, g_str_equal), verbs = g_hash_table_new(g_str_hash, g_str_equal);
@@ -131,6 +150,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/commands/bindings", test_bindings);
+	g_test_add_func("/commands/opens", test_opens);
 	g_test_add_func("/commands/names", test_names);
 	g_test_add_func("/commands/words", test_words);
 	g_test_add_func("/commands/scopes", test_scopes);

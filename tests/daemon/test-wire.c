@@ -407,6 +407,88 @@ static void test_hold(void)
 	side_end(&s, peer);
 }
 
+/* What has "stay" in it stays in the socket, until it has been taken from there. */
+static bool on_leave(struct wire *w, const char *text, size_t len)
+{
+	struct side *s = wire_owner(w);
+	bool stays = g_strstr_len(text, (gssize)len, "stay");
+
+	g_string_append_printf(s->log, stays ? "stays:%.*s;" : "?", (int)len, text);
+	if (stays)
+		wire_hold(w, true);
+	return stays;
+}
+
+static void test_leave(void)
+{
+	static const struct wire_ops leaving = { .message = on_message, .garbage = on_garbage, .closed = on_closed, .leave = on_leave };
+	struct side s = { .log = g_string_new(NULL) };
+	g_autofree char *x = g_strnfill(WIRE_WHOLE_MAX, 'x'), *long_one = g_strdup_printf("{\"stay\":\"%s\"}", x), *many = g_strdup("");
+	char there[200] = "";
+	int fd = memfd_create("x", MFD_CLOEXEC), p[2];
+	json_object *o = json_tokener_parse("{\"fd\":1}");
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p), ==, 0);
+	s.wire = wire_new(p[0], NULL, &leaving, &s);
+	put(p[1], "{\"a\":1}\n\n {\"b\":2}\r\n{\"stay\":3}\n{\"c\":4}\n");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "?msg:{\"a\":1};?msg:{\"b\":2};stays:{\"stay\":3};");
+	g_assert_cmpint(recv(p[0], there, sizeof there, MSG_PEEK), ==, 19);     /* untouched */
+	g_assert_cmpstr(there, ==, "{\"stay\":3}\n{\"c\":4}\n");
+	g_string_truncate(s.log, 0);
+	wire_hold(s.wire, false);               /* it is asked for again */
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "stays:{\"stay\":3};");
+	g_assert_cmpint(recv(p[0], there, 10, 0), ==, 10);
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_true(g_str_has_suffix(s.log->str, "msg:{\"c\":4};") && !strstr(s.log->str, "garbage"));
+	/* descriptors go with their message */
+	g_string_truncate(s.log, 0);
+	put(p[1], "{\"d\":5}");
+	g_assert_true(wire_write_sync(p[1], o, &fd, 1, NULL));
+	put(p[1], "{\"e\":6}");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "?msg:{\"d\":5};?msg:{\"fd\":1};+1;?msg:{\"e\":6};");
+	close(s.fds[0]);
+	/* one that comes in pieces, or is too long to be looked at as a whole, is not asked for; what comes behind it is */
+	g_string_truncate(s.log, 0);
+	put(p[1], "{\"stay\"");
+	for (gint64 end = g_get_monotonic_time() + 200000; g_get_monotonic_time() < end;)
+		g_main_context_iteration(NULL, FALSE);
+	put(p[1], ":7}{\"f\":8}");
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"stay\":7};?msg:{\"f\":8};");
+	g_string_truncate(s.log, 0);
+	put(p[1], long_one);
+	put(p[1], "{\"g\":9}{\"stay\":10}");
+	spin();
+	g_assert_true(g_str_has_prefix(s.log->str, "msg:{\"stay\":\"xxx") && g_str_has_suffix(s.log->str, ";?msg:{\"g\":9};stays:{\"stay\":10};"));
+	/* many, with one that stays in the middle of what is seen at once; then the end */
+	g_assert_cmpint(recv(p[0], there, 11, 0), ==, 11);
+	g_string_truncate(s.log, 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		g_autofree char *old = many;
+
+		many = g_strconcat(old, i == 2000 ? "{\"stay\":1}" : "{\"many\":1}\n", NULL);
+	}
+	put(p[1], many);
+	wire_hold(s.wire, false);
+	spin();
+	g_assert_true(g_str_has_suffix(s.log->str, "msg:{\"many\":1};stays:{\"stay\":1};"));
+	g_assert_cmpint(recv(p[0], there, 10, 0), ==, 10);
+	close(p[1]);
+	g_string_truncate(s.log, 0);
+	wire_hold(s.wire, false);
+	while (!s.closed)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_true(g_str_has_suffix(s.log->str, "msg:{\"many\":1};closed:eof;"));
+	g_assert_cmpuint(s.log->len, ==, 999 * strlen("?msg:{\"many\":1};") + strlen("closed:eof;"));
+	json_object_put(o);
+	g_string_free(s.log, TRUE);
+	close(fd);
+}
+
 static void test_errors(void)
 {
 	g_autoptr(GError) a = NULL, b = NULL;
@@ -531,6 +613,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/hold", test_hold);
 	g_test_add_func("/wire/half-closed", test_half_closed);
 	g_test_add_func("/wire/half-closed-gone", test_half_closed_gone);
+	g_test_add_func("/wire/leave", test_leave);
 	g_test_add_func("/wire/errors", test_errors);
 	g_test_add_func("/wire/sync-timeout", test_sync_timeout);
 	return g_test_run();
