@@ -7,6 +7,8 @@
 
 #include "daemon/commands.h"
 #include "daemon/devices.h"
+#include "daemon/refresh.h"
+#include "daemon/supervise.h"
 #include "domain/chardev_backend.h"
 #include "domain/commands_chardev.h"
 #include "domain/device_xml.h"
@@ -111,11 +113,28 @@ void chardev_ask_free(struct chardev_ask *a)
 	g_free(a);
 }
 
+struct asking { struct request *request; struct chardev_ask *ask; };
+
+/* d->live is what the machine is, also if a device_add of the same client has just been answered. */
+static void looked(void *arg, const GError *err)
+{
+	g_autofree struct asking *a = arg;
+	g_autoptr(GError) gone = NULL;
+
+	if (!err && dom_can_ask(a->request->dom, &gone)) {
+		device_change_chardev(a->request, a->ask);
+		return;
+	}
+	request_fail(a->request, err ? err : gone);
+	chardev_ask_free(a->ask);
+}
+
 static void qmp_chardev_change(struct request *r)
 {
 	const struct args_chardev_change *args = r->args;
 	struct chardev_ask *a = g_new0(struct chardev_ask, 1);
 	g_autoptr(GError) err = NULL;
+	struct asking *asking;
 	const char *path;
 
 	a->label = g_strdup(args->id);
@@ -131,7 +150,13 @@ static void qmp_chardev_change(struct request *r)
 		chardev_ask_free(a);
 		return;
 	}
-	device_change_chardev(r, a);
+	if (!r->dom->link) {
+		device_change_chardev(r, a);
+		return;
+	}
+	asking = g_new(struct asking, 1);
+	*asking = (struct asking){ r, a };
+	dom_refresh(r->dom, looked, asking);
 }
 
 const struct command_binding chardev_opening[] = {

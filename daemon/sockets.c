@@ -72,6 +72,16 @@ void sockets_changed(const char *dir, struct machine *was, struct machine *is)
 			socket_drop(dir, path);
 }
 
+void sockets_gone(const char *dir, struct machine *live, const char *path)
+{
+	g_autoptr(GHashTable) has = listens(live);
+	g_autofree char *note = note_of(dir, path), *noted = g_file_read_link(note, NULL);
+
+	/* a machine's process is not believed: what it names must have been made for it */
+	if (!g_strcmp0(noted, path) && !g_hash_table_contains(has, path) && unix_is_dead(path))
+		socket_drop(dir, path);
+}
+
 void sockets_tidy(const char *dir, struct machine *live)
 {
 	g_autoptr(GHashTable) has = listens(live);

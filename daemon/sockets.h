@@ -15,6 +15,8 @@ bool socket_note(const char *dir, const char *path, GError **err);
 void socket_drop(const char *dir, const char *path);
 /* Main: what `was` listened at and `is` does not. */
 void sockets_changed(const char *dir, struct machine *was, struct machine *is);
+/* Main: the machine says that it listens at path no more. Dropped if that was its own, and nobody does. */
+void sockets_gone(const char *dir, struct machine *live, const char *path);
 /* Main: drops all that is noted and that `live` (NULL: it is off) does not have, unless somebody listens there. No device of the
  * machine may be on its way to it. */
 void sockets_tidy(const char *dir, struct machine *live);

@@ -19,6 +19,7 @@
 #include "daemon/log.h"
 #include "daemon/net.h"
 #include "daemon/refresh.h"
+#include "daemon/sockets.h"
 
 #define LOST_MS 3000            /* between the end of a machine's connection and that of its process */
 #define AFTER_KILL_MS 10000
@@ -351,6 +352,11 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		d->seen = seq;
 	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING)
 		follow_state(d, name, data);
+	if (!strcmp(name, "KVMD_MACHINE") && data && json_object_object_get_ex(data, "path", &v) && json_object_is_type(v, json_type_string)) {
+		g_autofree char *dir = dom_run_dir(d);
+
+		sockets_gone(dir, d->live, json_object_get_string(v));
+	}
 	if (tells_of_change(d, name) && d->link) {
 		if (d->replaying)
 			d->stale = true;

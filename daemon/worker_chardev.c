@@ -20,10 +20,12 @@
 
 #define FD "backend"
 
-/* By alias, among those that have a host side of their own. */
-static struct chardev *find_chardev(struct worker *w, const char *label, GError **err)
+/* By alias, or as chardev-add called it, among those that have a host side of their own. */
+static struct chardev *find_chardev(struct worker *w, const char *name, GError **err)
 {
 	struct devices *d = &w->machine->devices;
+	const struct chardev *made;
+	const char *user = chardev_made_user(w, name, &made), *label = user ? user : name;
 	GPtrArray *lists[] = { d->serials, d->consoles, d->channels };
 	const char *bare = g_str_has_prefix(label, "char") ? label + strlen("char") : label;     /* libvirt's name for it */
 
@@ -31,7 +33,7 @@ static struct chardev *find_chardev(struct worker *w, const char *label, GError 
 		list_each(chardev, c, lists[i])
 			if (!chardev_is_serial_console(d, c) && (!g_strcmp0(c->alias, label) || !g_strcmp0(c->alias, bare) || (c->target.name && !strcmp(c->target.name, label))))
 				return c;
-	return kerr_set(err, KERR_ARGS, "Chardev '%s' does not exist", label), NULL;
+	return kerr_set(err, KERR_ARGS, made ? "Chardev '%s': no device has it yet" : "Chardev '%s' does not exist", name), NULL;
 }
 
 /* Changes it, and the <console> that says again what the first <serial> says. `now` has the new type and source (taken out of it). */

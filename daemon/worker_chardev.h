@@ -10,6 +10,10 @@ bool chardev_take_named(struct client *, struct chardev *now, struct fdset *fds,
 /* device_add of a virtserialport: a channel, on a chardev of chardev-add; the guest is told and not waited for. */
 bool chardev_add_port(struct worker *, const struct args_device_add *, GError **err);
 
+/* One of chardev-add: the alias of the channel that has taken it, NULL: none has; what it is like, NULL: there is none such. */
+const char *chardev_made_user(struct worker *, const char *id, const struct chardev **like);
+/* Those that none has taken, for query-chardev. */
+void chardevs_made(struct worker *, void (*fn)(const char *id, const struct chardev *, void *arg), void *arg);
 /* Whether those that connect again are connected. */
 void chardevs_look(struct worker *);
 

@@ -50,6 +50,24 @@ static bool in_use(struct worker *w, const struct made_chardev *m)
 	return m->user && plug_find(w, m->user, &k);
 }
 
+const char *chardev_made_user(struct worker *w, const char *id, const struct chardev **like)
+{
+	const struct made_chardev *m = made_find(w, id);
+
+	*like = m && (!m->user || in_use(w, m)) ? m->like : NULL;
+	return *like ? m->user : NULL;
+}
+
+void chardevs_made(struct worker *w, void (*fn)(const char *id, const struct chardev *, void *arg), void *arg)
+{
+	for (unsigned i = 0; w->chardevs && i < w->chardevs->len; i++) {
+		const struct made_chardev *m = w->chardevs->pdata[i];
+
+		if (!m->user)
+			fn(m->id, m->like, arg);
+	}
+}
+
 static bool may_make(struct worker *w, const char *id, GError **err)
 {
 	struct made_chardev *m = made_find(w, id);
@@ -112,16 +130,32 @@ static enum run_result qmp_chardev_add(struct client *c, json_object *raw, const
 	return RUN_DONE;
 }
 
+/* Its socket is closed: kvmd removes the file. */
+static void tell_gone(struct worker *w, const char *id, const char *path)
+{
+	json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "changed", json_object_new_string("chardevs"));
+	json_object_object_add(o, "device", json_object_new_string(id));
+	json_object_object_add(o, "path", json_object_new_string(path));
+	worker_event(w, "KVMD_MACHINE", o);
+}
+
 static enum run_result qmp_chardev_remove(struct client *c, json_object *raw, const void *args, json_object **reply, GError **err)
 {
 	const struct args_netdev_del *a = args;
 	struct made_chardev *m = made_find(c->worker, a->id);
+	g_autofree char *listened = NULL;
 
 	if (!m)
 		return kerr_set(err, KERR_ARGS, "Chardev '%s' not found", a->id), RUN_FAILED;
 	if (in_use(c->worker, m))
 		return kerr_set(err, KERR_BUSY, "Chardev '%s' is busy", a->id), RUN_FAILED;
+	if (!m->user && chardev_use(m->like->type, m->like->source.mode) == RES_SOCKET_LISTEN && m->like->source.path.path)
+		listened = g_strdup(m->like->source.path.path);
 	g_ptr_array_remove(c->worker->chardevs, m);
+	if (listened)
+		tell_gone(c->worker, a->id, listened);
 	return RUN_DONE;
 }
 

@@ -2,6 +2,7 @@
 /* What QEMU's clients ask of a machine: the table, and the short answers. */
 #include <string.h>
 
+#include "daemon/worker_chardev.h"
 #include "daemon/worker_qmp.h"
 #include "devices/block.h"
 #include "domain/json.h"
@@ -107,6 +108,14 @@ static json_object *chardev_row(const struct chardev *s, const char *fallback)
 	return full(&qmp_chardev_schema, &row);
 }
 
+static void made_row(const char *id, const struct chardev *like, void *arg)
+{
+	g_autofree char *file = chardev_filename(like);
+	struct qmp_chardev row = { .label = (char *)(uintptr_t)id, .filename = file };
+
+	json_object_array_add(arg, full(&qmp_chardev_schema, &row));
+}
+
 static QMP(query_chardev)
 {
 	const struct devices *d = &c->worker->machine->devices;
@@ -116,6 +125,7 @@ static QMP(query_chardev)
 		json_object_array_add(*reply, chardev_row(s, "serial"));
 	list_each(chardev, s, d->channels)
 		json_object_array_add(*reply, chardev_row(s, "channel"));
+	chardevs_made(c->worker, made_row, *reply);
 	return RUN_DONE;
 }
 

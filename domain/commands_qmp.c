@@ -314,9 +314,9 @@ static const struct field event_crash_schema_fields[] = { TEXT(report, "what KVM
 static S(event_crash_schema, T, "KVMD_CRASH", "the guest cannot go on");
 #undef T
 
-struct event_machine { char *changed, *device; uint32_t vcpus; };
+struct event_machine { char *changed, *device, *path; uint32_t vcpus; };
 #define T struct event_machine
-static const struct field event_machine_schema_fields[] = { TEXT(changed, "which part of its description"), TEXT(device, "which of them"), U32(T, vcpus, NULL, 0, UINT32_MAX, UNSAID, "vCPUs it has now"), END };
+static const struct field event_machine_schema_fields[] = { TEXT(changed, "which part of its description"), TEXT(device, "which of them"), TEXT(path, "a socket at which it does not listen any more"), U32(T, vcpus, NULL, 0, UINT32_MAX, UNSAID, "vCPUs it has now"), END };
 static S(event_machine_schema, T, "KVMD_MACHINE", "the machine is another one now");
 #undef T
 

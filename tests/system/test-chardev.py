@@ -166,6 +166,28 @@ def ports(k):
     change(k, 'p', 'null')
     assert qmp('device_del', id='p').returncode == 0
     assert qmp('chardev-add', id='c0', backend={'type': 'null', 'data': {}}).returncode == 0
+    # a port is there for the next command; what listened and was never used leaves nothing behind
+    for n in range(20):
+        assert qmp('device_add', driver='virtserialport', id=f'q{n}', chardev='c0').returncode == 0
+        change(k, f'q{n}', 'file', out=out)
+        assert filename(k, f'q{n}') == f'file:{out}'
+        assert qmp('device_del', id=f'q{n}').returncode == 0
+        assert qmp('chardev-add', id='c0', backend={'type': 'null', 'data': {}}).returncode == 0
+    sock = f'{k.root}/left.sock'
+    listen = {'type': 'socket', 'data': {'addr': {'type': 'unix', 'data': {'path': sock}}}}
+    assert qmp('chardev-add', id='c1', backend=listen).returncode == 0 and os.path.exists(sock)
+    assert filename(k, 'c1') == f'unix:{sock}'
+    assert qmp('chardev-remove', id='c1').returncode == 0
+    k.until(lambda: not os.path.exists(sock), 10, 'the socket has gone')
+    assert qmp('chardev-add', id='c1', backend=listen).returncode == 0 and os.path.exists(sock)
+    assert qmp('device_add', driver='virtserialport', id='p', chardev='c1').returncode == 0
+    assert qmp('device_del', id='p').returncode == 0
+    k.until(lambda: not os.path.exists(sock), 10, 'the socket has gone')
+    assert qmp('chardev-add', id='r', backend={'type': 'ringbuf', 'data': {'size': 16}}).returncode == 0
+    fails('no device has it', 'ringbuf-write', device='r', data='x')
+    assert qmp('device_add', driver='virtserialport', id='p', chardev='r').returncode == 0
+    assert qmp('ringbuf-write', device='r', data='x').returncode == 0
+    assert k.json('qmp', 'f', 'ringbuf-read', json.dumps({'device': 'p', 'size': 10})) == 'x'
 
 
 cases = {'changes': changes, 'ports': ports}

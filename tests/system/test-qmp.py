@@ -506,7 +506,22 @@ def media(k):
                 ('', 'chardev-change', {'id': 'SERIAL', 'backend': empty}), ('nix', 'chardev-change', {'id': 'nix', 'backend': empty}),
                 ('type', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'nix', 'data': {}}}), ('no data', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'null'}}),
                 ('', 'chardev-add', {'id': 'c', 'backend': empty}), ('twice', 'chardev-add', {'id': 'c', 'backend': empty}),
-                ('no such bus', 'device_add', {'driver': 'virtserialport', 'chardev': 'c', 'bus': 'nix.0'}), ('nix', 'chardev-remove', {'id': 'nix'}), ('', 'chardev-remove', {'id': 'c'})):
+                ('no such bus', 'device_add', {'driver': 'virtserialport', 'chardev': 'c', 'bus': 'nix.0'}), ('nix', 'chardev-remove', {'id': 'nix'}), ('', 'chardev-remove', {'id': 'c'}),
+                ('ring', 'chardev-add', {'id': 'r', 'backend': {'type': 'ringbuf', 'data': {'size': 64}}}), ('ring', 'chardev-remove', {'id': 'r'}),
+                ('odd ring', 'chardev-add', {'id': 'r', 'backend': {'type': 'ringbuf', 'data': {'size': 60}}}),
+                ('no ring', 'ringbuf-read', {'device': 'SERIAL', 'size': 1}), ('nix', 'ringbuf-read', {'device': 'nix', 'size': 1}),
+                ('no ring', 'ringbuf-write', {'device': 'SERIAL', 'data': 'x'}), ('format', 'ringbuf-read', {'device': 'SERIAL', 'size': 1, 'format': 'nix'}),
+                ('ring', 'chardev-change', {'id': 'SERIAL', 'backend': {'type': 'ringbuf', 'data': {}}}),
+                ('none', 'ringbuf-read', {'device': 'SERIAL', 'size': 0}), ('', 'ringbuf-write', {'device': 'SERIAL', 'data': 'kvmd'}),
+                ('', 'ringbuf-read', {'device': 'SERIAL', 'size': 100}), ('empty', 'ringbuf-read', {'device': 'SERIAL', 'size': 100}),
+                ('base64', 'ringbuf-write', {'device': 'SERIAL', 'data': 'a3ZtZA==', 'format': 'base64'}),
+                ('base64', 'ringbuf-read', {'device': 'SERIAL', 'size': 2, 'format': 'base64'}), ('rest', 'ringbuf-read', {'device': 'SERIAL', 'size': 2}),
+                ('udp', 'chardev-add', {'id': 'u', 'backend': {'type': 'udp', 'data': {'remote': {'type': 'inet', 'data': {'host': '127.0.0.1', 'port': '9'}}}}}),
+                ('udp', 'chardev-remove', {'id': 'u'}),
+                ('tcp', 'chardev-add', {'id': 't', 'backend': {'type': 'socket', 'data': {'wait': False, 'addr': {'type': 'inet', 'data': {'host': '127.0.0.1', 'port': '0'}}}}}),
+                ('tcp', 'chardev-remove', {'id': 't'}),
+                ('reconnect', 'chardev-add', {'id': 't', 'backend': {'type': 'socket', 'data': {'reconnect': 1, 'addr': {'type': 'inet', 'data': {'host': '127.0.0.1', 'port': '0'}}}}}),
+                ('fifo', 'chardev-add', {'id': 'p', 'backend': {'type': 'pipe', 'data': {'device': f'{k.root}/nix'}}})):
             answers = [c.ask({'execute': command, 'arguments': {n: v if not isinstance(v, str) else who.get(v, v) for n, v in args.items()}})
                        for c, who in zip((q.client, ours), names)]
             judge(f'media {command} {name}', *answers, seen, wrong)
