@@ -13,9 +13,10 @@
  * be needed again soon looks at its pollers for up to .now ns first. How likely that is, the last sleeps tell: one that was
  * shorter than .max makes it grow from 4 us on, a longer one makes it shrink (to nothing, unless told otherwise): a loop
  * with fewer events than one in .max never polls. Who has polled in vain for 1 ms of 10 (the guest may be waiting for this
- * very processor), or finds that the host gave the processor to somebody else meanwhile, is modest for 20 ms: on a crowded
- * host polling only takes time from the guest. Then it looks for 10 us, about what it costs to sleep and be woken: so what
- * it loses is never more than that again, and a guest that asks its next question at once is answered at once.
+ * very processor), or finds that the host gave the processor to somebody else meanwhile, is modest for 1 ms, and for twice as
+ * long each time when that goes on: on a crowded host polling only takes time from the guest. Modest, it looks for 10 us, about
+ * what it costs to sleep and be woken: so what it loses is never more than that again, and a guest that asks its next question
+ * at once is answered at once.
  */
 #include "hv/loop.h"
 
@@ -35,7 +36,8 @@
 #define SPIN_WINDOW_NS 10000000
 #define SPIN_VAIN_NS 1000000            /* of a window */
 #define SPIN_LOST_NS 1000000            /* between two looks: the processor was somebody else's */
-#define SPIN_PENANCE_NS 20000000
+#define SPIN_PENANCE_NS 1000000
+#define SPIN_PENANCE_MAX_NS 64000000
 #define SPIN_MODEST_NS 10000
 
 struct post {
@@ -61,7 +63,7 @@ struct loop {
 	struct { int64_t max; unsigned grow, shrink; } polling; /* fixed before the start */
 	/* the loop's thread only */
 	struct loop_poll *polls;
-	struct { int64_t now, window, vain, modest_until; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
+	struct { int64_t now, window, vain, modest_until, penance; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
 	GArray *running;        /* posts being run */
 	struct epoll_event batch[BATCH];
 	int batch_n;
@@ -376,6 +378,15 @@ static int64_t spin_for(struct loop *l, int64_t now)
 	return now < l->spin.modest_until ? MIN(l->spin.now, SPIN_MODEST_NS) : l->spin.now;
 }
 
+static void be_modest(struct loop *l, int64_t now)
+{
+	if (now < l->spin.modest_until)
+		return;
+	/* soon after the last time: it goes on */
+	l->spin.penance = now - l->spin.modest_until < 4 * l->spin.penance ? MIN(2 * l->spin.penance, SPIN_PENANCE_MAX_NS) : SPIN_PENANCE_NS;
+	l->spin.modest_until = now + l->spin.penance;
+}
+
 /* Looks until there was nothing for so many ns, or others' turn has come. false: nothing to do at all. */
 static bool spin(struct loop *l, int64_t began, int64_t most)
 {
@@ -393,7 +404,7 @@ static bool spin(struct loop *l, int64_t began, int64_t most)
 			__builtin_ia32_pause();
 			now = clock_now(l->clock, CLOCK_HOST);
 			if (now - before > SPIN_LOST_NS)
-				l->spin.modest_until = now + SPIN_PENANCE_NS;
+				be_modest(l, now);
 		}
 		before = now;
 	} while (!g_atomic_int_get(&l->nudged) && now - last < most && now - began < due && (!any || now - began < SPIN_TURN_NS) &&
@@ -401,7 +412,7 @@ static bool spin(struct loop *l, int64_t began, int64_t most)
 	if (now - last >= most && most > SPIN_MODEST_NS)       /* that others had their turn is no failure */
 		l->spin.vain += now - last;
 	if (l->spin.vain > SPIN_VAIN_NS)
-		l->spin.modest_until = now + SPIN_PENANCE_NS;
+		be_modest(l, now);
 	return any;
 }
 
