@@ -379,9 +379,13 @@ static void link_qmp(struct launch *l)
 
 static bool describe(struct launch *l)
 {
-	json_object *machine = json_from_struct(&machine_schema, l->machine, JSON_SECRETS);
-	json_object *host = l->host ? json_tokener_parse(l->host) : NULL;
+	json_object *machine, *host = l->host ? json_tokener_parse(l->host) : NULL;
 
+	if (!clock_begin(&l->machine->clock, g_get_real_time() / G_USEC_PER_SEC, &l->err)) {
+		json_object_put(host);
+		return false;
+	}
+	machine = json_from_struct(&machine_schema, l->machine, JSON_SECRETS);
 	l->create = json_object_new_object();
 	json_object_object_add(l->create, "machine", machine);
 	json_object_object_add(l->create, "host", host ? host : json_object_new_object());

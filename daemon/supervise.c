@@ -362,6 +362,8 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 			d->stale = true;
 		else
 			dom_refresh(d, NULL, NULL);
+	} else if (!strcmp(name, "RTC_CHANGE") && d->live && json_object_object_get_ex(data, "offset", &v)) {
+		clock_moved(&d->live->clock, json_object_get_int64(v));
 	} else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
 		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
 	if (!may_tell(d)) {

@@ -64,6 +64,7 @@ struct worker {
 	struct worker_memory *memory;   /* worker_memory.c; NULL: before the devices are made */
 	struct agent *agent;            /* worker_channels.c; NULL: no channel to one */
 	bool channels_posted;           /* worker_channels.c: atomic: it is to look at them */
+	struct { guint throttle; bool pending; } rtc;   /* worker_clock.c: no event before it fires; one is due then */
 	gint64 channels_told;           /* monotonic, µs; 0: never */
 	guint channels_timer;
 	GPtrArray *fdsets;              /* worker_qmp_fds.c: struct qmp_fdset */

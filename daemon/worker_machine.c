@@ -113,6 +113,11 @@ static void *disk_config(const struct machine *m, unsigned i)
 	return NULL;
 }
 
+static void *clock_part(const struct machine *m, unsigned i)
+{
+	return (void *)&m->clock;
+}
+
 static unsigned rngs(const struct machine *m)
 {
 	return list_len(m->devices.rngs);
@@ -174,7 +179,7 @@ static const struct {
 	{ "acpi-pm", always, NULL },
 	{ "cpuhp", vcpu_hotplugs, NULL },
 	{ "pcihp", pci_hotplugs, NULL },
-	{ "rtc", always, NULL },
+	{ "rtc", always, clock_part },
 	{ "i8042", always, NULL },
 	{ "serial", serials, serial_config },
 	{ "pvpanic", isa_panics, isa_panic_config },

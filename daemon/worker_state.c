@@ -17,6 +17,7 @@
 
 #include "daemon/worker.h"
 #include "daemon/worker_chardev.h"
+#include "daemon/worker_clock.h"
 #include "daemon/worker_disks.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_vcpus.h"
@@ -483,6 +484,9 @@ static gboolean handle(gpointer data)
 		break;
 	case VM_REQ_CHARDEV:
 		chardevs_look(w);
+		break;
+	case VM_REQ_CLOCK:
+		clock_was_set(w);
 		break;
 	case VM_REQ_TEST_EXIT:
 		state_exit(w, EXIT_TEST, true, r->value, NULL);

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "devices/list.h"
+#include "devices/rtc.h"
+#include "domain/clock.h"
 #include "domain/error.h"
 #include "hv/vm.h"
 #include "hv/x86/ports.h"
@@ -53,7 +55,7 @@ struct rtc {
 
 	/* state */
 	uint8_t index;          /* port 0x70, with the NMI mask in bit 7 */
-	int64_t offset;         /* of the guest's clock from the wall clock, ns */
+	int64_t offset;         /* of the guest's clock from the wall clock, ns; at first as <clock> has it */
 	int64_t seen;           /* the guest's clock when the flags were last brought up to date */
 	uint64_t ticks_seen;    /* periods of guest time, likewise */
 	GByteArray *saved;      /* cmos while saved */
@@ -182,6 +184,7 @@ static void start_from_regs(struct rtc *r)
 {
 	r->offset = add(time_from_regs(r), -clock_now(r->dev.vm->clock, CLOCK_WALL));
 	r->seen = guest_now(r);
+	vm_request(r->dev.vm, VM_REQ_CLOCK, 0, NULL);
 }
 
 /* --- alarm, update, period --- */
@@ -398,6 +401,24 @@ static void rtc_write(struct device *d, uint64_t offset, unsigned size, uint64_t
 
 static const struct region_ops rtc_regs = { .read = rtc_read, .write = rtc_write, .min = 1, .max = 1 };
 
+static int64_t first_offset(const struct rtc *r)
+{
+	const struct clock_config *c = r->dev.config;
+
+	return c ? add(0, c->ahead * SECOND) : 0;
+}
+
+int64_t rtc_moved(struct device *d)
+{
+	struct rtc *r = rtc_of(d);
+	int64_t ns;
+
+	g_mutex_lock(&d->lock);
+	ns = r->offset - first_offset(r);
+	g_mutex_unlock(&d->lock);
+	return floor_div(ns + SECOND / 2, SECOND);
+}
+
 /* --- lifecycle --- */
 
 static void put16(uint8_t *at, uint64_t value)
@@ -445,6 +466,7 @@ static bool rtc_realize(struct device *d, struct fdset *fds, GError **err)
 {
 	struct rtc *r = rtc_of(d);
 
+	r->offset = first_offset(r);
 	loop_timer_init(&r->wall, d->vm->loops[0], CLOCK_WALL, timer_due, r);
 	loop_timer_init(&r->periodic, d->vm->loops[0], CLOCK_GUEST, timer_due, r);
 	return irq_init(&r->irq, d->vm, IRQ_RTC, err) &&
@@ -516,6 +538,7 @@ const struct device_ops rtc_ops = {
 	.name = "rtc",
 	.doc = "real-time clock with CMOS RAM",
 	.size = sizeof(struct rtc),
+	.config = &clock_schema,
 	.state = &state_schema,
 	.realize = rtc_realize,
 	.unrealize = rtc_unrealize,

@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "domain/devices.h"
+#include "domain/error.h"
 #include "domain/rows.h"
+
+#define CLOCK_AHEAD_MAX 8000000000ll     /* s: 250 years, within what the device can show */
 
 NAMES(clock_offset_names, CLOCK_N, "utc", "localtime", "timezone", "variable", "absolute");
 NAMES(clock_basis_names, BASIS_N, "utc", "localtime");
@@ -36,16 +40,59 @@ static const struct field timer_schema_fields[] = {
 static SCHEMA(timer_schema, struct timer, "timer", "one timer of the machine");
 
 static const struct field clock_schema_fields[] = {
-	ENUM(struct clock_config, offset, "@offset", clock_offset_names, NOT_YET, "what the guest's clock starts from",
-		.lacks = 1 << CLOCK_LOCALTIME | 1 << CLOCK_TIMEZONE | 1 << CLOCK_VARIABLE | 1 << CLOCK_ABSOLUTE),
-	STR(struct clock_config, adjustment, "@adjustment", NOT_YET, "seconds added to it, or 'reset'"),
-	ENUM(struct clock_config, basis, "@basis", clock_basis_names, NOT_YET, "what a variable offset counts from", .lacks = 1 << BASIS_LOCALTIME),
-	STR(struct clock_config, timezone, "@timezone", NOT_YET, "name of the time zone"),
-	U64(struct clock_config, start, "@start", 0, INT64_MAX, NOT_YET, "seconds since 1970 (absolute)"),
+	ENUM(struct clock_config, offset, "@offset", clock_offset_names, 0, "what the guest's clock starts from"),
+	STR(struct clock_config, adjustment, "@adjustment", 0, "seconds added to it, or 'reset'"),
+	ENUM(struct clock_config, basis, "@basis", clock_basis_names, 0, "what a variable offset counts from"),
+	STR(struct clock_config, timezone, "@timezone", 0, "name of the time zone"),
+	U64(struct clock_config, start, "@start", 0, INT64_MAX, 0, "seconds since 1970 (absolute)"),
+	I64(struct clock_config, ahead, NULL, -CLOCK_AHEAD_MAX, CLOCK_AHEAD_MAX, RUNTIME, "seconds before UTC that it began with"),
+	I64(struct clock_config, adjusted, NULL, -CLOCK_AHEAD_MAX, CLOCK_AHEAD_MAX, RUNTIME, "those of them that were asked for as adjustment"),
 	LIST(struct clock_config, timers, "timer", timer_schema, 16, GUEST, "the machine's timers"),
 	EXTRAS(struct clock_config, extras), END
 };
 SCHEMA(clock_schema, struct clock_config, "clock", "what time it is inside");
+
+/* Seconds that a zone's clocks are ahead of UTC at this time. name NULL: the host's own zone. */
+static bool zone_ahead(const char *name, int64_t now, int64_t *ahead, GError **err)
+{
+	g_autoptr(GTimeZone) zone = NULL;
+
+	if (name && (*name == '/' || strstr(name, "..")))
+		return kerr_set(err, KERR_ARGS, "<clock timezone='%s'>: write a name like 'Europe/Berlin'", name);
+	zone = name ? g_time_zone_new_identifier(name) : g_time_zone_new_local();
+	if (!zone)
+		return kerr_set(err, KERR_ARGS, "<clock timezone='%s'>: this host knows no such zone; /usr/share/zoneinfo has the names (package tzdata)", name);
+	*ahead = g_time_zone_get_offset(zone, g_time_zone_find_interval(zone, G_TIME_TYPE_UNIVERSAL, now));
+	return true;
+}
+
+bool clock_begin(struct clock_config *c, int64_t now, GError **err)
+{
+	bool local = c->offset == CLOCK_LOCALTIME || (c->offset == CLOCK_VARIABLE && c->basis == BASIS_LOCALTIME);
+	int64_t adjusted = 0, ahead = 0, sum;
+
+	if (c->offset == CLOCK_ABSOLUTE)
+		ahead = (int64_t)c->start - now;
+	else if ((local || c->offset == CLOCK_TIMEZONE) && !zone_ahead(local ? NULL : c->timezone, now, &ahead, err))
+		return false;
+	if (c->offset != CLOCK_ABSOLUTE && c->offset != CLOCK_TIMEZONE)
+		(void)clock_adjustment(c, &adjusted);   /* checked at define */
+	if (__builtin_add_overflow(ahead, adjusted, &sum) || sum > CLOCK_AHEAD_MAX || sum < -CLOCK_AHEAD_MAX || ABS(adjusted) > CLOCK_AHEAD_MAX)
+		return kerr_set(err, KERR_LIMIT, "<clock>: the guest's clock can be at most %lld seconds from this one's", CLOCK_AHEAD_MAX);
+	c->ahead = sum;
+	c->adjusted = adjusted;
+	return true;
+}
+
+void clock_moved(struct clock_config *c, int64_t seconds)
+{
+	int64_t sum;
+
+	if (c->offset != CLOCK_VARIABLE || __builtin_add_overflow(c->adjusted, seconds, &sum))
+		return;
+	g_free(c->adjustment);
+	c->adjustment = g_strdup_printf("%" G_GINT64_FORMAT, sum);
+}
 
 const struct timer *clock_timer(const struct clock_config *c, enum timer_name name)
 {

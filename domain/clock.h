@@ -30,6 +30,7 @@ struct clock_config {
 	int basis;
 	char *timezone;
 	uint64_t start;                 /* absolute: seconds since 1970 */
+	int64_t ahead, adjusted;        /* clock_begin: s before UTC that the guest's clock begins with; those of them that were asked for as adjustment */
 	GPtrArray *timers;              /* struct timer */
 	struct extras extras;
 };
@@ -39,5 +40,10 @@ extern const struct schema clock_schema;
 const struct timer *clock_timer(const struct clock_config *, enum timer_name);
 /* May the guest have it? Its present attribute, `def` when not given. */
 bool clock_timer_present(const struct clock_config *, enum timer_name, bool def);
+/* What the clock of a machine that begins at `now` (s since 1970) is to show: sets ahead and adjusted. The time zones are this
+ * host's. *err: ARGS, there is no such zone here. */
+bool clock_begin(struct clock_config *, int64_t now, GError **err);
+/* The guest has set it to so many seconds ahead of what it began with: a variable offset's adjustment follows. */
+void clock_moved(struct clock_config *, int64_t seconds);
 /* Seconds of `adjustment` (0 when absent or "reset"); false when it is no number. */
 bool clock_adjustment(const struct clock_config *, int64_t *seconds);

@@ -336,6 +336,13 @@ static const struct field event_port_schema_fields[] = { TEXT(id, "alias of the 
 static S(event_port_schema, T, "VSERPORT_CHANGE", "a channel and the guest");
 #undef T
 
+struct event_rtc { int64_t offset; char *path; };
+#define T struct event_rtc
+static const struct field event_rtc_schema_fields[] = { I64(T, offset, NULL, INT64_MIN, INT64_MAX, 0, "seconds it is ahead of what it began with"),
+	STR(T, path, NULL, 0, "path of the clock", .name = "qom-path"), END };
+static S(event_rtc_schema, T, "RTC_CHANGE", "the guest's clock");
+#undef T
+
 struct event_agent { char *device, *state; };
 #define T struct event_agent
 static const struct field event_agent_schema_fields[] = { TEXT(device, "alias of its channel"), TEXT(state, "connected or disconnected"), END };
@@ -369,6 +376,7 @@ const struct event_row worker_events[] = {
 	{ "DUMP_COMPLETED", "a dump has ended", &event_dump_schema },
 	{ "DEVICE_TRAY_MOVED", "a drive's tray was opened or closed", &event_tray_schema },
 	{ "BLOCK_IO_ERROR", "the host failed a disk's request", &event_io_schema },
+	{ "RTC_CHANGE", "the guest set its clock; at most once a second", &event_rtc_schema },
 	{ "VSERPORT_CHANGE", "the guest opened or closed a channel; at most once a second", &event_port_schema },
 	{ "KVMD_AGENT", "the guest's agent came or went", &event_agent_schema },
 	{ "KVMD_FENCE", "the fence refused a system call", &event_fence_schema },

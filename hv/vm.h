@@ -24,7 +24,7 @@ enum vm_state { VM_NEW, VM_PAUSED, VM_RUNNING, VM_PAUSING, VM_SHUTDOWN, VM_CRASH
 /* What the guest or a thread asks of the state driver (daemon/worker_state.c). */
 enum vm_request { VM_REQ_POWEROFF, VM_REQ_RESET, VM_REQ_PANIC, VM_REQ_CRASH /* report in detail */, VM_REQ_TEST_EXIT /* value */,
 	VM_REQ_IO_ERROR /* value: enum vm_io_error; detail: the disk */, VM_REQ_DRIVER /* detail: the device whose driver has come */,
-	VM_REQ_CHARDEV /* a character device has lost its connection */, VM_REQ_N };
+	VM_REQ_CHARDEV /* a character device has lost its connection */, VM_REQ_CLOCK /* the guest has set its clock */, VM_REQ_N };
 enum vm_io_error { VM_IO_WRITE = 1, VM_IO_STOP = 2 /* the machine is to pause */, VM_IO_NO_SPACE = 4,
 	VM_IO_IGNORE = 8 /* the guest is told that all is well */ };
 

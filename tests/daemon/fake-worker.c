@@ -235,6 +235,11 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		f.mute = true;
 	} else if (!strcmp(name, "x-event")) {
 		event(text, NULL);
+	} else if (!strcmp(name, "x-clock")) {          /* the guest set its clock, so many seconds ahead */
+		json_object *moved = json_object_new_object();
+
+		json_object_object_add(moved, "offset", json_object_new_int64(g_ascii_strtoll(text, NULL, 10)));
+		event("RTC_CHANGE", moved);
 	} else if (!strcmp(name, "x-burst")) {          /* that many */
 		for (int i = atoi(text); i > 0; i--)
 			event("BURST", NULL);

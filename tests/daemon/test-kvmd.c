@@ -356,6 +356,36 @@ static void test_setvcpu(void)
 	host_free(h);
 }
 
+static void has_adjustment(const struct host *h, const char *dump, const char *seconds)
+{
+	g_autofree char *part = g_strdup_printf("adjustment='%s'", seconds);
+	json_object *o = ask(h, "dumpxml", "a", dump);
+
+	g_assert_nonnull(strstr(str(o, "xml"), part));
+	json_object_put(o);
+}
+
+/* The live definition says what the guest set its clock to. */
+static void test_clock(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "a", NULL, NULL, "<clock offset='variable' adjustment='-100'/>");
+	struct conn *events = conn_new(h);
+
+	define(h, xml);
+	json_object_put(conn_ask(events, "event", NULL, "{\"follow\":true}"));
+	ask_ok(h, "start", "a", NULL);
+	fake_do(h, "a", "x-clock", "250");
+	json_object_put(event_wait(events, "RTC_CHANGE", "a"));
+	has_adjustment(h, NULL, "150");
+	has_adjustment(h, "{\"inactive\":true}", "-100");
+	fake_do(h, "a", "x-clock", "-9223372036854775808");     /* what no clock shows */
+	json_object_put(event_wait(events, "RTC_CHANGE", "a"));
+	has_adjustment(h, NULL, "150");
+	conn_free(events);
+	host_free(h);
+}
+
 static void test_schema(void)
 {
 	struct host *h = host_new(NULL);
@@ -382,6 +412,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/kvmd/back-off", test_back_off);
 	g_test_add_func("/kvmd/autostart", test_autostart);
 	g_test_add_func("/kvmd/setvcpu", test_setvcpu);
+	g_test_add_func("/kvmd/clock", test_clock);
 	g_test_add_func("/kvmd/schema", test_schema);
 	return g_test_run();
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The real-time clock as drivers see it. */
+#include "devices/rtc.h"
 #include "domain/error.h"
 #include "tests/fake/driver.h"
 
@@ -43,6 +44,27 @@ static void expect_time(struct test *t, const char *want)
 		get(t, 7), get(t, 4), get(t, 2), get(t, 0), get(t, 6));
 
 	g_assert_cmpstr(got, ==, want);
+}
+
+/* It begins as <clock> has it, and what the guest sets is told. */
+static void test_begin(void)
+{
+	struct test t = { .f = fake_vm() };
+
+	clock_set_wall_offset(t.f->clock, LEAP * SECOND);
+	t.d = fake_add(t.f, "rtc", "{\"ahead\":-172800}");
+	expect_time(&t, "2024-02-27 23:59:58 day 3");
+	g_assert_cmpint(rtc_moved(t.d), ==, 0);
+	g_assert_cmpuint(t.f->clock_sets, ==, 0);
+	set(&t, 0x0b, 0x82);
+	set(&t, 4, 0x22);       /* an hour and a minute back */
+	set(&t, 2, 0x58);
+	g_assert_cmpuint(t.f->clock_sets, ==, 0);
+	set(&t, 0x0b, 0x02);
+	g_assert_cmpuint(t.f->clock_sets, ==, 1);
+	g_assert_cmpint(rtc_moved(t.d), ==, -3660);
+	expect_time(&t, "2024-02-27 22:58:58 day 3");
+	tear_down(&t);
 }
 
 static void test_time(void)
@@ -336,6 +358,7 @@ static void test_host_clock(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/rtc/begin", test_begin);
 	g_test_add_func("/rtc/time", test_time);
 	g_test_add_func("/rtc/calendar", test_calendar);
 	g_test_add_func("/rtc/set", test_set);

@@ -33,6 +33,7 @@ struct fake {
 	/* what devices asked of the state driver */
 	struct { enum vm_request what; unsigned value; } requests[64];
 	unsigned requests_n;
+	unsigned clock_sets;            /* of VM_REQ_CLOCK, which is not among them */
 	/* inside */
 	GPtrArray *configs;             /* struct config: what fake_add made */
 	struct loop *loops[1];

@@ -19,7 +19,7 @@ static const char usage[] = "usage: run-flat [-m MIB] [-c CPUS] [-a CMDLINE] [-i
 
 static gint64 start;
 static bool times, at_start = true, interrupted;
-static const char *const request_names[] = { "power off", "reset", "panic", "crash", "test exit", "disk error", "driver", "connection lost" };
+static const char *const request_names[] = { "power off", "reset", "panic", "crash", "test exit", "disk error", "driver", "connection lost", "clock" };
 G_STATIC_ASSERT(G_N_ELEMENTS(request_names) == VM_REQ_N);
 
 static double since(void)
@@ -96,7 +96,7 @@ static int run(struct box **box, unsigned resets, double seconds, unsigned move)
 			continue;
 		}
 		fprintf(stderr, "\n[%.3f %s %u %s]\n", since(), request_names[n.what], n.value, n.text);
-		if (n.what == VM_REQ_PANIC)
+		if (n.what == VM_REQ_PANIC || n.what == VM_REQ_CLOCK)
 			continue;
 		if (n.what != VM_REQ_RESET || !resets || !--resets) {
 			box_park(b);

@@ -4,6 +4,7 @@
 import os
 import re
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 from kvmd import Failed, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
@@ -19,7 +20,7 @@ def cmdline(slow, *more):
     return ' '.join([base, *more])
 
 
-def xml(name, vcpus, command, memory=128, cpu='', kernel='vmlinux', more='', current=''):
+def xml(name, vcpus, command, memory=128, cpu='', kernel='vmlinux', more='', current='', clock=''):
     return f'''<domain type='kvm'>
   <name>{name}</name>
   <memory unit='MiB'>{memory}</memory>
@@ -32,6 +33,7 @@ def xml(name, vcpus, command, memory=128, cpu='', kernel='vmlinux', more='', cur
   </os>
   <features><acpi/><apic/></features>
   {cpu}
+  {clock}
   <devices>
     <serial type='pty'><target port='0'/></serial>
     <console type='pty'><target type='serial' port='0'/></console>
@@ -69,7 +71,13 @@ def tests(k, names, vcpus, slow=4, seconds=400, **kw):
 
 
 def boot(k):
-    t = shell(k, 'l', slow=1)
+    """Also: the real-time clock begins as <clock> has it."""
+    day = 86400
+    t = shell(k, 'l', slow=1, clock=f"<clock offset='variable' adjustment='-{day}' basis='utc'/>")
+    k.ctl('console', 'l', stdin='echo R"TC" $(cat /sys/class/rtc/rtc0/since_epoch) R"EAD"\n', timeout=120)
+    k.until(lambda: re.search(r'RTC \d+ READ', k.console('l')), 60, 'the guest reads its clock')
+    begun = int(re.search(r'RTC (\d+)', k.console('l'))[1])
+    assert abs(time.time() - day - begun) < 60, begun
     return f'shell after {t:.1f} s'
 
 
