@@ -77,7 +77,7 @@ static bool chardev_opens(json_object *args)
 	struct chardev *like = schema_new(&channel_schema);
 	json_object *backend;
 	bool opens = json_object_object_get_ex(args, "backend", &backend) && chardev_of_backend(json_object_to_json_string(backend), like, NULL) &&
-		like->type != CHARDEV_NULL && !(like->source.path.path && (!is_path(like->source.path.path) || g_str_has_prefix(like->source.path.path, "fd:")));
+		chardev_use(like->type, like->source.mode) && !(like->source.path.path && (!is_path(like->source.path.path) || g_str_has_prefix(like->source.path.path, "fd:")));
 
 	schema_free(&channel_schema, like);
 	return opens;

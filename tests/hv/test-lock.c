@@ -85,7 +85,9 @@ static int try_open(void)
 }
 static int try_socket(void)
 {
-	return refused(socket(AF_INET, SOCK_STREAM, 0)) && refused(socket(AF_UNIX, SOCK_STREAM, 0)) && refused(socket(AF_NETLINK, SOCK_RAW, 0)) ? 0 : 1;
+	int pair[2];
+
+	return refused(socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) && refused(socket(AF_INET, SOCK_STREAM, 0)) && refused(socket(AF_UNIX, SOCK_STREAM, 0)) && refused(socket(AF_NETLINK, SOCK_RAW, 0)) ? 0 : 1;
 }
 static int try_connect(void)
 {

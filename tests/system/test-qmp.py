@@ -55,6 +55,7 @@ differences = {
         '-[].backing': 'the same',
     },
     'blocks block_resize smaller': {'~': 'what is cut off would be lost: kvmd refuses'},
+    'paths blockdev-add in use': {'~': 'kvmd locks an image when it is opened; QEMU when a device writes'},
     'human-monitor-command': {'~': 'refused: there is no monitor for people'},
 }
 
@@ -353,7 +354,7 @@ def conformance(k):
             judge(f'event {name}', theirs.wait(name), ours.wait(name), seen, wrong)
     finally:
         q.close()
-    gone = [f'{n}: {a}' for n, paths in differences.items() if '*' not in n and not n.startswith('blocks ') for a in paths
+    gone = [f'{n}: {a}' for n, paths in differences.items() if '*' not in n and not n.startswith(('blocks ', 'paths ')) for a in paths
             if (n, a) not in seen]
     assert not wrong and not gone, '\n# '.join(['differences that are not listed:'] + wrong + ['listed, but not there any more:'] + gone)
     return f'{len(dialogue)} commands, {len({s for s in seen if s[1] not in ("+error.code", "+seq")})} differences, all listed'
@@ -532,6 +533,45 @@ def media(k):
         assert [e['data']['tray-open'] for e in events[0]] == [e['data']['tray-open'] for e in events[1]], events
         judge('event DEVICE_TRAY_MOVED', events[0][0], events[1][0], seen, wrong)
         assert not wrong, '\n# '.join(wrong)
+    finally:
+        q.close()
+
+
+def paths(k):
+    """What is named by its path, at the machine's own socket: the same answers as QEMU's."""
+    if not shutil.which('qemu-img'):
+        skip('qemu-img is not installed')
+    ours, q, wrong, seen = Client(machine(k)), Qemu(), [], set()
+    try:
+        clients_ = (q.client, 'qemu'), (ours, 'kvmd')
+        for c, who in clients_:
+            c.run('qmp_capabilities')
+            os.mkdir(f'{k.root}/{who}')
+            for args in (['-f', 'raw', 'raw', '8M'], ['-f', 'qcow2', 'base', '16M'], ['-f', 'qcow2', '-b', 'base', '-F', 'qcow2', 'top']):
+                subprocess.run(['qemu-img', 'create', '-q', *args], check=True, cwd=f'{k.root}/{who}')
+
+        def node(name, file, driver='raw', **more):
+            return {'driver': driver, 'node-name': name, 'file': {'driver': 'file', 'filename': file}, **more}
+
+        def pty(name):
+            return {'id': name, 'backend': {'type': 'pty', 'data': {}}}
+        for name, command, args in (
+                ('', 'blockdev-add', node('a', 'DIR/raw')), ('twice', 'blockdev-add', node('a', 'DIR/base')), ('in use', 'blockdev-add', node('b', 'DIR/raw')),
+                ('no file', 'blockdev-add', node('b', 'DIR/nix')), ('folder', 'blockdev-add', node('b', 'DIR')), ('driver', 'blockdev-add', node('b', 'DIR/raw', 'nix')),
+                ('surplus', 'blockdev-add', node('b', 'DIR/raw', nix=1)), ('no format', 'blockdev-add', node('b', 'DIR/base', 'qcow2', **{'read-only': 7})),
+                ('is not', 'blockdev-add', node('b', 'DIR/base', 'qcow2', **{'detect-zeroes': 'nix'})),
+                ('chain', 'blockdev-add', node('t', 'DIR/top', 'qcow2')), ('bare', 'blockdev-add', {'driver': 'file', 'node-name': 'f', 'filename': 'DIR/base', 'read-only': True}),
+                ('', 'blockdev-del', {'node-name': 'a'}), ('again', 'blockdev-add', node('a', 'DIR/raw', **{'read-only': True})), ('', 'blockdev-del', {'node-name': 't'}),
+                ('file', 'chardev-add', {'id': 'f', 'backend': {'type': 'file', 'data': {'out': 'DIR/out'}}}), ('pty', 'chardev-add', pty('p')), ('twice', 'chardev-add', pty('p')),
+                ('unix', 'chardev-add', {'id': 'u', 'backend': {'type': 'socket', 'data': {'addr': {'type': 'unix', 'data': {'path': 'DIR/s'}}, 'server': True, 'wait': False}}}),
+                ('no file', 'chardev-add', {'id': 'n', 'backend': {'type': 'file', 'data': {'out': 'DIR/nix/x'}}}), ('pty', 'chardev-change', pty('serial0')),
+                ('file', 'dump-guest-memory', {'paging': False, 'protocol': 'file:DIR/core'}), ('folder', 'dump-guest-memory', {'paging': False, 'protocol': 'file:DIR'})):
+            answers = []
+            for c, who in clients_:
+                answers.append(c.ask(json.loads(json.dumps({'execute': command, 'arguments': args, 'id': name}).replace('DIR', f'{k.root}/{who}'))))
+            judge(f'paths {command} {name}', *answers, seen, wrong)
+        gone = [f'{n}: {a}' for n, found in differences.items() if n.startswith('paths ') for a in found if (n, a) not in seen]
+        assert not wrong and not gone, '\n# '.join(wrong + gone)
     finally:
         q.close()
 
@@ -844,5 +884,5 @@ def clients(k):
     return ', '.join(said)
 
 
-cases = {f.__name__: f for f in (conformance, text, blocks, media, schema, order, descriptors, dump, nmi, clients)}
+cases = {f.__name__: f for f in (conformance, text, blocks, media, paths, schema, order, descriptors, dump, nmi, clients)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)
