@@ -116,7 +116,7 @@ static void handed_over(void *arg, json_object *reply, const GError *err)
 	struct line *l;
 
 	if (!t->all->dead && err)
-		again(t, err->message);
+		again(t, NULL);         /* it may have one already, of a kvmd before this one */
 	else if (!t->all->dead && (l = line_of(t->all, t->alias)))
 		g_ptr_array_remove(t->all->lines, l);
 	try_free(t);
@@ -154,7 +154,7 @@ static gboolean due(gpointer data)
 	t = g_new0(struct try, 1);
 	*t = (struct try){ .all = r, .alias = g_strdup(l->alias), .chardev = schema_dup(&channel_schema, c), .fd = -1 };
 	r->refs++;
-	work_run(r->dom->kvmd->work, dial, dialled, t);
+	work_run(r->dom->kvmd->dial, dial, dialled, t);
 	return G_SOURCE_REMOVE;
 }
 

@@ -61,7 +61,7 @@ static bool same_but_source(const struct field *row, const void *old, const void
 		bool ok = !g_strcmp0(d->before, d->after);
 
 		for (size_t k = 0; k < G_N_ELEMENTS(may); k++)
-			ok |= g_str_has_prefix(d->path, may[k]) && (!d->path[strlen(may[k])] || d->path[strlen(may[k])] == '/');
+			ok |= g_str_has_prefix(d->path, may[k]) && (!d->path[strlen(may[k])] || strchr("/[", d->path[strlen(may[k])]));
 		if (!ok)
 			return kerr_set(err, KERR_UNSUPPORTED, "while the machine runs it keeps '%s' (%s, not %s): change the definition (--config)", d->path,
 				d->before ? d->before : "none", d->after ? d->after : "none");

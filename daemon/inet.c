@@ -39,8 +39,8 @@ static struct addrinfo *resolve(const char *host, const char *service, int type,
 
 static int make(const struct addrinfo *a, GError **err)
 {
-	int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol), on = 1;
-	static const struct { int level, name, value; } options[] = { { SOL_SOCKET, SO_KEEPALIVE, 1 },
+	int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+	static const struct { int level, name, value; } options[] = { { SOL_SOCKET, SO_REUSEADDR, 1 }, { SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ SOL_SOCKET, SO_RCVBUF, WAITING }, { IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE_S },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_EVERY_S }, { IPPROTO_TCP, TCP_KEEPCNT, ALIVE_TIMES }, { IPPROTO_TCP, TCP_NODELAY, 1 } };
 
@@ -51,7 +51,6 @@ static int make(const struct addrinfo *a, GError **err)
 	/* what a listening socket has, the accepted ones have too; one that can't be had is none to fail for */
 	for (size_t i = 0; a->ai_socktype == SOCK_STREAM && i < G_N_ELEMENTS(options); i++)
 		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, a->ai_socktype == SOCK_STREAM ? sizeof on : 0);
 	return fd;
 }
 

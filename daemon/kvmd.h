@@ -17,6 +17,7 @@ struct kvmd {
 	GMainLoop *loop;
 	struct work *work;              /* what may block, in parallel */
 	struct work *slow;              /* cgroups: one thread, in order */
+	struct work *dial;              /* connecting again: hosts that do not answer hold up each other only */
 	struct store *store;
 	struct events *events;
 	struct control *control;

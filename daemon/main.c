@@ -189,6 +189,7 @@ static bool start(struct kvmd *k, const struct options *o, GError **err)
 	k->cgroups = cgroups_new(key, k->privileged && k->config->systemd_scopes != YESNO_NO);
 	k->work = work_new(WORKERS);
 	k->slow = work_new(1);
+	k->dial = work_new(WORKERS);
 	k->events = events_new(k->paths, k->config->events_size, k->config->followers_max, err);
 	if (!k->events)
 		return false;
@@ -215,6 +216,8 @@ static void finish(struct kvmd *k)
 	cgroups_stop(k->cgroups);
 	if (k->slow)
 		work_free(k->slow, TRUE);
+	if (k->dial)
+		work_free(k->dial, FALSE);
 	if (k->work)
 		work_free(k->work, FALSE);
 	store_free(k->store);

@@ -175,6 +175,7 @@ def client(k):
     again = "<reconnect enabled='yes' timeout='1'/>"
     sock = f'{k.root}/peer.sock'
     fresh(k, xml(serial('tcp', f"<source mode='connect' host='{HERE}' service='{port}'>{again}</source>"),
+                 "<controller type='virtio-serial' index='0' ports='31'/>"
                  f"<channel type='unix'><source mode='connect' path='{sock}'>{again}</source><target type='virtio' name='c'/></channel>"))
     assert filename(k) == f'disconnected:tcp:{HERE}:{port}' and filename(k, 'channel0') == f'disconnected:unix:{sock}'
     who, local = listener(port), socket.socket(socket.AF_UNIX)
@@ -223,6 +224,27 @@ def client(k):
     s = who.accept()[0]
     s.settimeout(20)
     says(s, b'changed')
+    # update-device and attach-device know the same; hosts that do not answer hold up nobody
+    a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    a.bind((HERE, 0))
+    a.settimeout(20)
+    to = a.getsockname()[1]
+    k.ctl('update-device', 'e', '-', stdin=serial('udp', f"<source mode='bind' host='{HERE}' service='4558'/><source mode='connect' host='{HERE}' service='{to}'/>"))
+    text = k.ctl('dumpxml', 'e').stdout
+    assert f"service='{to}'" in text and "service='4558'" in text and filename(k) == f'udp:{HERE}:{to}', text
+    a.sendto(b'udp', (HERE, 4558))
+    assert a.recv(100)
+    k.ctl('update-device', 'e', '-', stdin=serial('tcp', f"<source mode='bind' host='{HERE}' service='4559'/>"))
+    says(connect(4559), b'tcp')
+    for n in range(12):
+        k.ctl('attach-device', 'e', '-', stdin=f"<channel type='tcp'><source mode='connect' host='{HERE}' service='{port + 1}'>{again}</source>"
+              f"<target type='virtio' name='n{n}'/></channel>")
+    t = time.monotonic()
+    k.ctl('attach-device', 'e', '-', stdin=f"<channel type='tcp'><source mode='connect' host='{HERE}' service='{port}'>{again}</source>"
+          "<target type='virtio' name='last'/></channel>")
+    s = who.accept()[0]
+    assert time.monotonic() - t < 10
+    k.until(lambda: sum('disconnected' in c['filename'] for c in k.json('qmp', 'e', 'query-chardev')) == 13, 10, 'one is connected')
 
 
 def others(k):
