@@ -37,6 +37,18 @@ static void *real_one(struct machine *m, const struct field **row, void *dev)
 	return m->devices.serials->pdata[0];
 }
 
+/* By what chardev-add called it. */
+static void *made_as(struct machine *m, const char *label, const struct field **row)
+{
+	list_each(chardev, c, m->devices.channels) {
+		if (g_strcmp0(c->made, label))
+			continue;
+		*row = device_row(&channel_schema);
+		return c;
+	}
+	return NULL;
+}
+
 void *chardev_device(const struct chardev_ask *a, struct machine *m, const struct field **row, void **old, GError **err)
 {
 	const char *bare = g_str_has_prefix(a->label, "char") ? a->label + strlen("char") : a->label;   /* libvirt's name for it */
@@ -44,6 +56,8 @@ void *chardev_device(const struct chardev_ask *a, struct machine *m, const struc
 
 	if (!dev)
 		dev = device_by_alias(&m->devices, bare, row);
+	if (!dev)
+		dev = made_as(m, a->label, row);
 	if (!dev || !chardev_is(*row))
 		return kerr_set(err, KERR_ARGS, "Chardev '%s' does not exist", a->label), NULL;
 	*old = real_one(m, row, dev);
@@ -53,7 +67,7 @@ void *chardev_device(const struct chardev_ask *a, struct machine *m, const struc
 /* All but the host side stays. */
 static bool same_but_source(const struct field *row, const void *old, const void *new, GError **err)
 {
-	static const char *const may[] = { "type", "source", "others", "tty", "protocol" };
+	static const char *const may[] = { "type", "source", "others", "tty", "protocol", "made" };
 	g_autoptr(GPtrArray) diff = schema_diff(row->sub, old, new);
 
 	for (unsigned i = 0; i < diff->len; i++) {

@@ -229,6 +229,7 @@ static struct chardev *port_config(struct worker *w, const struct args_device_ad
 		chardev_copy_host(c, m->like);
 	c->target.type = g_strdup("virtio");
 	c->target.name = g_strdup(a->name);
+	c->made = g_strdup(a->chardev);
 	c->alias = a->id ? g_strdup(a->id) : free_alias(w);
 	c->address.type = ADDRESS_VIRTIO_SERIAL;
 	c->address.controller = index;

@@ -62,6 +62,7 @@ static const struct field chardev_fields[] = {
 	STRUCT(struct chardev, source, "source", chardev_source_schema, 0, "where the bytes go on the host"),
 	LIST(struct chardev, others, "source", chardev_source_schema, 1, 0, "udp: the other one of where it sends to and where it listens"),
 	ENUM(struct chardev, protocol, "protocol/@type", chardev_protocol_names, 0, "what is spoken on a TCP connection"),
+	STR(struct chardev, made, NULL, RUNTIME, "what chardev-add called it"),
 	STRUCT(struct chardev, log, "log", chardev_log_schema, 0, "a copy of all output"),
 	STRUCT(struct chardev, target, "target", chardev_target_schema, 0, "what the guest sees"),
 	DEVICE_ROWS(struct chardev)

@@ -46,6 +46,7 @@ struct chardev {
 	char *tty;                      /* console: old spelling of source.path, known while running */
 	struct chardev_source source;
 	GPtrArray *others;              /* struct chardev_source: udp's other one (bind and connect) */
+	char *made;                     /* what chardev-add called it; NULL: it is no such */
 	int protocol;
 	struct chardev_target target;
 	struct chardev_log log;

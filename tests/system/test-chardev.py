@@ -188,6 +188,11 @@ def ports(k):
     assert qmp('device_add', driver='virtserialport', id='p', chardev='r').returncode == 0
     assert qmp('ringbuf-write', device='r', data='x').returncode == 0
     assert k.json('qmp', 'f', 'ringbuf-read', json.dumps({'device': 'p', 'size': 10})) == 'x'
+    change(k, 'r', 'file', out=out)
+    assert filename(k, 'p') == f'file:{out}'
+    k.ctl('update-device', 'f', '-', stdin="<channel type='null'><target type='virtio'/><address type='virtio-serial' controller='0' bus='0' port='2'/></channel>", check=False)
+    change(k, 'r', 'null')
+    assert filename(k, 'p') == 'null'
 
 
 cases = {'changes': changes, 'ports': ports}
