@@ -78,9 +78,8 @@ static bool has_option(int fd, int option, int value)
 }
 
 /* Is it what accept() gave for this machine's qmp.sock? */
-static bool is_client(const struct dom *d, int fd)
+static bool is_client(const char *path, int fd)
 {
-	g_autofree char *path = g_strdup_printf("%s/%s/qmp.sock", d->kvmd->paths->vms, d->uuid);
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	socklen_t len = sizeof at;
 
@@ -88,7 +87,7 @@ static bool is_client(const struct dom *d, int fd)
 		return false;
 	if (getsockname(fd, (struct sockaddr *)&at, &len) < 0 || len <= offsetof(struct sockaddr_un, sun_path) || len > sizeof at)
 		return false;
-	return strlen(path) < sizeof at.sun_path && !strncmp(at.sun_path, path, sizeof at.sun_path);
+	return !strncmp(at.sun_path, path, sizeof at.sun_path);
 }
 
 static bool may_ask(const struct kvmd *k, int fd, const struct auth *who, GError **err)
@@ -127,9 +126,13 @@ static json_object *take(struct serve *s, int fd, GError **err)
 static json_object *check(struct serve *s, int fd, char **who, GError **err)
 {
 	struct dom *d = s->dom;
+	g_autofree char *path = g_strdup_printf("%s/%s/qmp.sock", d->kvmd->paths->vms, d->uuid);
 	struct auth auth;
 
-	if (!is_client(d, fd)) {
+	/* unix.c binds such a one by another name, which says nothing */
+	if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+		return kerr_set(err, KERR_UNSUPPORTED, "'%s' is too long a name for kvmd to know its clients by: ask kvmd itself ('kvmctl qmp')", path), NULL;
+	if (!is_client(path, fd)) {
 		gint64 now = g_get_monotonic_time();
 
 		if (!d->serve_told || now - d->serve_told > TOLD_USEC)
