@@ -106,7 +106,7 @@ static void answered(struct adopting *a)
 	a->all = NULL;
 	if (!all || --all->pending)
 		return;
-	if (all->done)
+	if (all->done && !all->kvmd->stopping)
 		all->done(all->arg);
 	if (all->patience)
 		g_source_remove(all->patience);
@@ -126,7 +126,7 @@ static void not_reached(struct adopting *a, const char *why)
 	bool told = d->state == DOM_UNKNOWN;
 
 	d->replaying = false;
-	if (dom_is_active(d)) {
+	if (dom_is_active(d) && !d->kvmd->stopping) {   /* else it is we who do not listen */
 		if (!told) {
 			json_object *data = json_object_new_object();
 
@@ -360,7 +360,7 @@ static gboolean patience_over(gpointer data)
 	struct adoption *all = data;
 
 	all->patience = 0;
-	if (all->done)
+	if (all->done && !all->kvmd->stopping)
 		all->done(all->arg);
 	all->done = NULL;               /* the rest comes when it comes; `all` stays for them */
 	return G_SOURCE_REMOVE;

@@ -8,6 +8,8 @@
  * not an action: `ended` is set once, and an idle source calls closed() and frees, so that no callback frees its caller.
  * A peer that closed only its direction (`eof`) gets its answers first: from then on an idle source (`settle`) runs what is
  * left of the input and ends the connection once nothing is queued and the owner says that nothing more comes.
+ * A peer that has gone altogether may have sent something before: that it cannot be answered (`deaf`) does not end the
+ * connection, the end of its input does.
  * With ops->leave nothing is read that the owner has not seen: the socket is peeked at, then one message is read exactly. The rest
  * of one that comes in pieces is waited for PIECES_MS (a socket with something in it stays readable: polling would spin),
  * then it is read as far as it has come.
@@ -56,6 +58,7 @@ struct wire {
 	size_t queued, line_max, queue_max;
 	GSource *readable, *writable, *batch, *settle, *end;
 	bool ended, held, flush, in_input, eof;
+	bool deaf;                      /* the peer has gone, and what it sent before is still read */
 	bool in_pieces;                 /* ops->leave: the rest of the message has been waited for */
 	char *why;
 };
@@ -494,6 +497,12 @@ static void wire_flush(struct wire *w)
 			}
 			return;
 		}
+		if (n < 0 && (errno == EPIPE || errno == ECONNRESET) && !w->ended && !w->ops->leave) {
+			w->deaf = true;
+			w->queued = 0;
+			g_queue_clear_full(&w->out, (GDestroyNotify)chunk_free);
+			break;
+		}
 		if (n < 0) {
 			wire_end(w, w->ended ? w->why : g_strerror(errno));
 			return;
@@ -533,7 +542,7 @@ bool wire_send(struct wire *w, json_object *msg, const int *fds, unsigned n)
 	struct chunk *c;
 
 	g_assert(n <= WIRE_FDS_MAX);
-	if (w->ended)
+	if (w->ended || w->deaf)
 		return false;
 	c = chunk_new(msg);
 	c->fds = n ? g_new(int, n) : NULL;
@@ -553,7 +562,7 @@ bool wire_send(struct wire *w, json_object *msg, const int *fds, unsigned n)
 		wire_flush(w);
 	if (!w->ended && w->queued > w->queue_max)
 		wire_end(w, "the peer does not read: its queue is full");
-	return !w->ended;
+	return !w->ended && !w->deaf;
 }
 
 static gboolean wire_batch(gpointer data)
@@ -570,7 +579,7 @@ bool wire_send_lines(struct wire *w, GBytes *lines)
 {
 	struct chunk *c;
 
-	if (w->ended)
+	if (w->ended || w->deaf)
 		return false;
 	c = g_new0(struct chunk, 1);
 	c->shared = g_bytes_ref(lines);

@@ -41,7 +41,8 @@ void *wire_owner(const struct wire *);
 int wire_fd(const struct wire *);
 void wire_limits(struct wire *, size_t line_max, size_t queue_max);
 /* Queues and sends as far as the socket takes. msg stays the caller's; fds are duplicated by the kernel, the caller
- * closes his. false when the connection has ended or the queue is over its limit (then it is closed). */
+ * closes his. false when the peer has gone (what it sent before that is still read), the connection has ended or the queue is over
+ * its limit (then it is closed). */
 bool wire_send(struct wire *, json_object *msg, const int *fds, unsigned n);
 /* Whole lines as they are, shared with other wires; sent at the loop's next turn, together with what comes until then. */
 bool wire_send_lines(struct wire *, GBytes *lines);

@@ -47,15 +47,20 @@ static void child(const struct host *h)
 	_exit(127);
 }
 
+void host_spawn(struct host *h)
+{
+	g_setenv("NOTIFY_SOCKET", h->notify, TRUE);
+	h->kvmd = fork();
+	if (!h->kvmd)
+		child(h);
+}
+
 void host_start(struct host *h)
 {
 	char buf[256] = "";
 	struct pollfd p = { .fd = h->notify_fd, .events = POLLIN };
 
-	g_setenv("NOTIFY_SOCKET", h->notify, TRUE);
-	h->kvmd = fork();
-	if (!h->kvmd)
-		child(h);
+	host_spawn(h);
 	g_assert_cmpint(poll(&p, 1, DEADLINE_MS), ==, 1);
 	g_assert_cmpint(recv(h->notify_fd, buf, sizeof buf - 1, 0), >, 0);
 	g_assert_true(g_str_has_prefix(buf, "READY=1"));

@@ -24,6 +24,7 @@ struct conn {
 };
 
 struct host *host_new(const char *conf);        /* with kvmd running */
+void host_spawn(struct host *);                 /* does not wait until it is ready */
 void host_start(struct host *);
 void host_kill(struct host *, int sig);         /* and waits for its end */
 void host_free(struct host *);                  /* ends machines and kvmd, removes all */

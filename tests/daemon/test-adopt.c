@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/unix.h"
 #include "tests/daemon/host.h"
 
 #define U1 "11111111-1111-4111-8111-111111111111"
@@ -139,6 +140,34 @@ static void test_event_unwritten(void)
 		host_kill(h, SIGKILL);
 	}
 	host_start(h);
+	host_free(h);
+}
+
+/* kvmd is told to end while a machine has not answered yet. */
+static void test_ended_early(void)
+{
+	struct host *h = host_new("answer_timeout = 60000\n");
+	g_autofree char *a = domain_xml(h, "a", U1, NULL, NULL), *path = host_path(h, "run/kvmd/control.sock"), *s = NULL;
+	pid_t pid;
+	int fd;
+
+	define(h, a);
+	ask_ok(h, "start", "a", NULL);
+	pid = pid_of(h, "a");
+	host_kill(h, SIGKILL);
+	g_assert_cmpint(kill(pid, SIGSTOP), ==, 0);
+	g_assert_cmpint(unlink(path), ==, 0);
+	host_spawn(h);
+	while ((fd = connect_unix(path, NULL)) < 0)     /* then it is in its loop, or will be next */
+		g_thread_yield();
+	host_kill(h, SIGTERM);
+	close(fd);
+	g_assert_cmpint(kill(pid, SIGCONT), ==, 0);
+	host_start(h);
+	s = state_of(h, "a");
+	g_assert_cmpstr(s, ==, "running");
+	g_assert_cmpint(pid_of(h, "a"), ==, pid);
+	g_assert_cmpuint(count_events(h, "LOST"), ==, 0);
 	host_free(h);
 }
 
@@ -510,6 +539,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/adopt/kill-9", test_adopt);
 	g_test_add_func("/adopt/event-unwritten", test_event_unwritten);
+	g_test_add_func("/adopt/ended-early", test_ended_early);
 	g_test_add_func("/adopt/ended-meanwhile", test_ended_meanwhile);
 	g_test_add_func("/adopt/restart-due", test_restart_due);
 	g_test_add_func("/adopt/refused-start", test_refused_start);

@@ -388,6 +388,23 @@ static void test_deaf_peer(void)
 	g_string_free(s.log, TRUE);
 }
 
+/* A peer that sent something and died: that it cannot be answered does not take away what it sent. */
+static void test_last_words(void)
+{
+	struct side s;
+	int peer = side_open(&s);
+	json_object *o = json_object_new_object();
+
+	put(peer, "{\"a\":1}\n{\"b\":2}\n");
+	close(peer);
+	g_assert_false(wire_send(s.wire, o, NULL, 0));
+	g_assert_false(wire_send(s.wire, o, NULL, 0));
+	spin();
+	g_assert_cmpstr(s.log->str, ==, "msg:{\"a\":1};msg:{\"b\":2};closed:eof;");
+	json_object_put(o);
+	g_string_free(s.log, TRUE);
+}
+
 static void test_hold(void)
 {
 	struct side s;
@@ -610,6 +627,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/fds", test_fds);
 	g_test_add_func("/wire/fds-owner", test_fds_owner);
 	g_test_add_func("/wire/deaf-peer", test_deaf_peer);
+	g_test_add_func("/wire/last-words", test_last_words);
 	g_test_add_func("/wire/hold", test_hold);
 	g_test_add_func("/wire/half-closed", test_half_closed);
 	g_test_add_func("/wire/half-closed-gone", test_half_closed_gone);

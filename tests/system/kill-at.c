@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kill-at PID N: watches a process from now on and kills it (SIGKILL) when it is about to take its N-th step; 0: never.
+ * kill-at PID N|TEXT: watches a process from now on and kills it (SIGKILL) when it is about to take its N-th step (0: never), or
+ * the first one that has TEXT in its line.
  *
  * A step is a system call that somebody else may see, or by which it learns something: it writes, sends, receives, makes,
  * renames and removes files, opens sockets, locks, asks a driver, makes a process. Between two steps nothing happens that
@@ -207,14 +208,15 @@ static struct thread *thread_of(pid_t tid)
 int main(int argc, char **argv)
 {
 	unsigned long at, n = 0;
+	char *rest;
 	unsigned coming;
 	int st;
 	pid_t tid;
 
 	if (argc != 3)
-		errx(2, "usage: kill-at PID N");
+		errx(2, "usage: kill-at PID N|TEXT");
 	the_pid = atoi(argv[1]);
-	at = strtoul(argv[2], NULL, 10);
+	at = strtoul(argv[2], &rest, 10);
 	setlinebuf(stdout);
 	coming = watch_all();
 	while ((tid = waitpid(-1, &st, __WALL)) > 0 || errno == EINTR) {
@@ -240,7 +242,7 @@ int main(int argc, char **argv)
 			if (i.op == PTRACE_SYSCALL_INFO_ENTRY && is_step(&i, &name, text, sizeof(text))) {
 				t->step = ++n;
 				printf("%lu %s %s\n", n, name, text);
-				if (n == at)
+				if (*rest ? strstr(text, argv[2]) != NULL : n == at)
 					kill(the_pid, SIGKILL);
 			} else if (i.op == PTRACE_SYSCALL_INFO_EXIT && t->step) {
 				printf("%lu done\n", t->step);

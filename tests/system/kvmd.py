@@ -166,6 +166,46 @@ class Kvmd:
                 shutil.rmtree(self.root, ignore_errors=True)
 
 
+class Watch:
+    """Sees each step that kvmd takes (kill-at.c tells what that is), and kills it before one of them: at its number, or by a part
+    of its text; 0: never. Needs root."""
+    def __init__(self, k, at):
+        self.p = subprocess.Popen([f'{k.build}/tests/system/kill-at', str(k.proc.pid), str(at)], stdout=subprocess.PIPE, text=True)
+        self.lines = []
+        if self.p.stdout.readline() != 'ready\n':
+            raise Failed('kill-at does not begin')
+
+    def wait_sent(self):
+        """Until kvmd has sent a machine a request that is not a question."""
+        number = None
+        for line in self.p.stdout:
+            self.lines.append(line)
+            n, _, what = line.strip().partition(' ')
+            if is_order(what):
+                number = n
+            elif what == 'done' and n == number:
+                return
+        raise Failed('kvmd ended before it sent the machine anything')
+
+    def end(self):
+        """The steps it took: [(name and what, it came to its end)]."""
+        self.p.terminate()
+        steps, done = {}, set()
+        for line in self.lines + self.p.stdout.read().splitlines():
+            n, _, what = line.strip().partition(' ')
+            if what == 'done':
+                done.add(n)
+            elif n.isdigit():
+                steps[n] = what
+        self.p.wait()
+        return [(what, n in done) for n, what in steps.items()]
+
+
+def is_order(step):
+    m = re.search(r'"execute": ?"([^"]+)"', step) if step.startswith('sendmsg') else None
+    return bool(m) and m[1] not in ('hello', 'query-machine', 'replay-events')
+
+
 marks = 0
 
 
@@ -223,6 +263,47 @@ def suite_cmdline(guest, slow=4):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../guest/linux/cmdline.sh')
     return subprocess.run(['bash', script, 'suite', str(slow)], env=dict(os.environ, OUTDIR=guest), check=True, capture_output=True,
                           text=True).stdout.strip()
+
+
+PROMPT = 'kvmd-guest:'          # of the shell that it boots to
+SERIAL = "<serial type='pty'><target port='0'/></serial><console type='pty'><target type='serial' port='0'/></console>"
+
+
+def linux_domain(guest, name, devices='', memory=128, vcpus=1, current=None, slow=4, more='', command=None, head='', cpu='', kernel='vmlinux',
+                 console=SERIAL):
+    """The small Linux guest's definition. memory: MiB; current: vCPUs at the start; slow, more: of its command line, or command
+    is all of it; head: elements before <memory>; cpu: those before <devices>."""
+    need_linux(guest)
+    command = command or f'{suite_cmdline(guest, slow)} {more}'.strip()
+    current = f" current='{current}'" if current else ''
+    return f'''<domain type='kvm'>
+  <name>{name}</name>
+  {head}
+  <memory unit='MiB'>{memory}</memory>
+  <vcpu{current}>{vcpus}</vcpu>
+  <os>
+    <type arch='x86_64'>hvm</type>
+    <kernel>{guest}/{kernel}</kernel>
+    <initrd>{guest}/initramfs.cpio</initrd>
+    <cmdline>{command}</cmdline>
+  </os>
+  <features><acpi/><apic/></features>
+  {cpu}
+  <devices>
+    {console}
+    {devices}
+  </devices>
+</domain>
+'''
+
+
+def shell(k, xml, seconds=400):
+    """Defines a Linux guest and starts it, up to its shell; the seconds that took."""
+    name = re.search('<name>(.*?)</name>', xml)[1]
+    k.define(xml)
+    begun = len(k.console(name))
+    k.ctl('start', name)
+    return k.until(lambda: PROMPT in k.console(name)[begun:], seconds, 'a shell on the console')
 
 
 def guest_tool(where, name):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's agent: Debian's qemu-guest-agent in the small Linux guest, from an image that is mounted there. test-agent.py
-BUILD [CASE…]."""
+BUILD."""
 import base64
 import json
 import os
@@ -11,12 +11,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, guest_says, linux_domain, need_kvm, need_linux, refused, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
 image = f'{build}/guest-agent/agent.img'
-PROMPT = 'kvmd-guest:'
 CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 need_kvm()
 need_linux(guest)
@@ -25,26 +24,8 @@ if not os.path.exists(image):
 
 
 def xml(name, maximum, current):
-    line = suite_cmdline(guest, 4)
-    return f'''<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>160</memory>
-  <vcpu current='{current}'>{maximum}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{line}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/><readonly/></disk>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {CHANNEL}
-  </devices>
-</domain>
-'''
+    return linux_domain(guest, name, f"<disk type='file'><driver name='qemu' type='raw'/><source file='{image}'/><target dev='vda' bus='virtio'/><readonly/></disk>"
+                        + CHANNEL, memory=160, vcpus=maximum, current=current)
 
 
 def agent_state(k):
@@ -102,10 +83,17 @@ def ask(k, execute, **arguments):
     return json.loads(k.ctl('qemu-agent-command', 'a', text, '--timeout', '60', timeout=120).stdout)['return']
 
 
-def vcpus(k):
-    """Plugged and online in one go; switched off and on in the guest; an agent that hangs, and one that is not there."""
+def agent(k):
+    """One guest for all of it: a boot takes most of the time."""
     boot(k, 4, 1)
     start_agent(k)
+    told = vcpus(k)
+    survive(k)
+    return told
+
+
+def vcpus(k):
+    """Plugged and online in one go; switched off and on in the guest; an agent that hangs, and one that is not there."""
     assert ask(k, 'guest-ping') == {}
     assert ask(k, 'guest-info')['version']
     begun = time.monotonic()
@@ -164,34 +152,36 @@ def vcpus(k):
     assert '<vcpu id=\'3\' enabled=\'no\'' in k.ctl('dumpxml', 'a').stdout
     guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
     k.until(lambda: agent_state(k) == 'disconnected', 60, 'the liar is gone')
-    # off by the agent, which calls a program that a guest of busybox lacks
+    # off by the agent, which calls a program that a guest of busybox lacks: this one says so, and that is all
     start_agent(k)
-    guest_says(k, 'a', r"mkdir -p /sbin; printf '#!/bin/sh\necho $* >/dev/console\nkill -USR2 1\n' >/sbin/shutdown; chmod 755 /sbin/shutdown; echo made")
+    guest_says(k, 'a', r"mkdir -p /sbin; printf '#!/bin/sh\necho AGENT-\"SHUTDOWN\" $* >/dev/console\n' >/sbin/shutdown; chmod 755 /sbin/shutdown; echo made")
     said = k.ctl('shutdown', 'a', '--mode', 'agent', '--timeout', '60', timeout=120).stdout
     assert "the guest's agent is told to shut down" in said, said
-    k.until(lambda: k.state('a') == 'shut off', 120, 'the guest is off')
-    assert [e['data']['reason'] for e in k.events() if e['event'] == 'STOPPED'] == ['shutdown']
+    k.until(lambda: re.search(r'^AGENT-SHUTDOWN -h -P \+0', k.console('a'), re.M), 60, 'the agent does it as qemu-guest-agent does')
     assert not [e for e in k.events() if e['event'] in ('KVMD_FENCE', 'POWERDOWN')]
     return f'1 to 3 vCPUs, online: {took:.1f} s'
 
 
 def survive(k):
     """kvmd dies: the machine keeps its agent, the next kvmd finds it, and a change under way ends with its result."""
-    boot(k, 4, 1)
-    start_agent(k)
+    since = k.events()[-1]['seq']
+
+    def told(event):
+        return [e['data'] for e in k.events() if e['seq'] > since and e['event'] == event and 'vcpus' in e['data']]
+
     guest_says(k, 'a', 'kill -STOP $(cat /tmp/ga.pid); echo stopped')       # so that the change is not over before kvmd is
-    p = subprocess.Popen([f'{build}/tools/kvmctl', 'setvcpus', 'a', '2', '--live', '--timeout', '60'], env=k.env, stdout=subprocess.DEVNULL,
+    p = subprocess.Popen([f'{build}/tools/kvmctl', 'setvcpus', 'a', '4', '--live', '--timeout', '60'], env=k.env, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_BEGUN' and 'vcpus' in e['data']], 20, 'the change begins')
+    k.until(lambda: told('COMMAND_BEGUN'), 20, 'the change begins')
     k.kill()
     assert p.wait() == 10
     k.start()
     k.until(lambda: k.state('a') == 'running', 20, 'adoption')
     assert agent_state(k) == 'connected'
     guest_says(k, 'a', 'kill -CONT $(cat /tmp/ga.pid); echo continued')
-    k.until(lambda: [e for e in k.events() if e['event'] == 'COMMAND_DONE' and 'vcpus' in e['data']], 120, 'the result')
-    done = [e['data'] for e in k.events() if e['event'] == 'COMMAND_DONE' and 'vcpus' in e['data']][0]
-    assert done['ok'] and done['vcpus'] == 2, done
+    k.until(lambda: told('COMMAND_DONE'), 120, 'the result')
+    done = told('COMMAND_DONE')[0]
+    assert done['ok'] and done['vcpus'] == 4, done
     assert ask(k, 'guest-ping') == {}
     k.ctl('setvcpus', 'a', '2', '--guest', '--timeout', '60', timeout=120)
     assert nproc(k) == 2
@@ -213,7 +203,8 @@ def survive(k):
     assert 'power button pressed' in k.ctl('shutdown', 'a', '--timeout', '2', timeout=60).stdout
     k.until(lambda: k.state('a') == 'shut off', 120, 'the guest is off')
     assert [e for e in k.events() if e['event'] == 'POWERDOWN']
+    assert [e['data']['reason'] for e in k.events() if e['event'] == 'STOPPED'] == ['shutdown']
+    assert not [e for e in k.events() if e['event'] == 'KVMD_FENCE']
 
 
-CASES = {'vcpus': vcpus, 'survive': survive}
-run([(n, CASES[n]) for n in sys.argv[2:] or CASES], build)
+run([('agent', agent)], build)

@@ -3,7 +3,7 @@
 """Everything at once: a Linux guest of 4 vCPUs that writes disks over 4 queues, moves data over its card, talks over a virtio
 console and a channel and reads /dev/hwrng at the same time. test-all.py BUILD. In a network namespace of its own.
 
-KVMD_ALL_MB says how many MB go over the network each way (4: on a host that emulates guest kernel code, and has two cores for
+KVMD_ALL_MB says how many MB go over the network each way (2: on a host that emulates guest kernel code, and has two cores for
 the guest's four, each MB takes seconds)."""
 import hashlib
 import os
@@ -16,12 +16,11 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, Failed, linux_domain, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-MB = int(os.environ.get('KVMD_ALL_MB', '4'))
-PROMPT = 'kvmd-guest:'
+MB = int(os.environ.get('KVMD_ALL_MB', '2'))
 
 need_kvm()
 if os.geteuid():
@@ -35,8 +34,8 @@ if 'KVMD_TEST_NETNS' not in os.environ:
         skip('this host makes no network namespaces')
     os.execvp('unshare', ['unshare', '--net', sys.executable, *sys.argv])
 
-CHUNK = 500000                  # of each CPU's part of the disk
-LINES = 40                      # over the console and the channel, each way
+CHUNK = 250000                  # of each CPU's part of the disk
+LINES = 24                      # over the console and the channel, each way
 
 
 def sh(*args):
@@ -46,30 +45,14 @@ def sh(*args):
 
 
 def xml(k):
-    line = suite_cmdline(guest, 4).replace(' quiet', '')
-    return f'''<domain type='kvm'>
-  <name>a</name>
-  <memory unit='MiB'>192</memory>
-  <vcpu>4</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{line}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
+    return linux_domain(guest, 'a', f'''
     <disk type='file' device='disk'><driver name='qemu' type='raw' queues='4'/><source file='{k.root}/disk.raw'/><target dev='vda' bus='virtio'/></disk>
     <interface type='bridge'><mac address='52:54:00:aa:bb:03'/><source bridge='brt'/><model type='virtio'/><driver queues='4'/><mtu size='65000'/></interface>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
     <console type='unix'><source mode='bind' path='{k.root}/hvc'/><target type='virtio'/></console>
     <channel type='unix'><source mode='bind' path='{k.root}/chan'/><target type='virtio' name='test.0'/></channel>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
     <memballoon model='virtio'/>
-  </devices>
-</domain>
-'''
+    ''', memory=192, vcpus=4, command=suite_cmdline(guest, 4).replace(' quiet', ''))
 
 
 class Echo(threading.Thread):

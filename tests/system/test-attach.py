@@ -13,42 +13,24 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
+from kvmd import guest_says, linux_domain, need_kvm, need_linux, refused, run, shell, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 PATIENT = ('--timeout', '120')
 need_kvm()
 
 
-def cmdline():
+def hot_plug_kernel():
     need_linux(guest)
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
-    return suite_cmdline(guest, 4) + ' acpiphp.disable=0'
 
 
 def linux(name, devices=''):
-    return f'''<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>128</memory>
-  <vcpu>1</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{cmdline()}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {devices}
-  </devices>
-</domain>
-'''
+    hot_plug_kernel()
+    return linux_domain(guest, name, devices, more='acpiphp.disable=0')
 
 
 def flat(name, devices='', features='<features><acpi/></features>', root=''):
@@ -76,11 +58,6 @@ def start(k, xml, name):
     k.ctl('start', name)
 
 
-def shell(k, xml, name):
-    start(k, xml, name)
-    k.until(lambda: PROMPT in k.console(name), 400, 'a shell on the console')
-
-
 def image(k, name, text=b'', size=1 << 20):
     path = f'{k.root}/{name}'
     with open(path, 'wb') as f:
@@ -94,10 +71,16 @@ def open_files(k, name):
     return [os.readlink(f'/proc/{pid}/fd/{x}') for x in os.listdir(f'/proc/{pid}/fd')]
 
 
-def case_disk(k):
-    """A Linux guest takes a disk, reads and writes it, gives it up; the next one comes to the same place."""
+def case_linux(k):
+    """One Linux guest takes disks, cards, entropy, a controller and channels, uses them and gives them up."""
+    shell(k, linux('a', "<controller type='virtio-serial' index='0' ports='4'/>"))
+    disks(k)
+    devices(k)
+
+
+def disks(k):
+    """It takes a disk, reads and writes it, gives it up; the next one comes to the same place."""
     first, second = image(k, 'first.img', b'kvmd-one\n'), image(k, 'second.img', b'kvmd-two\n')
-    shell(k, linux('a'), 'a')
     before = k.ctl('dumpxml', 'a').stdout
     assert k.json('attach-disk', 'a', first, 'vda', *PATIENT, timeout=300)['alias'] == 'virtio-disk0'
     assert guest_says(k, 'a', 'head -c 8 /dev/vda') == 'kvmd-one'
@@ -121,10 +104,8 @@ def interfaces():
         return f.read()
 
 
-def case_devices(k):
+def devices(k):
     """Network cards, entropy, a controller and channels on it: there, used, and gone again."""
-    own = "<controller type='virtio-serial' index='0' ports='4'/>"
-    shell(k, linux('a', own), 'a')
     before = k.ctl('dumpxml', 'a').stdout
 
     def attach(xml):
@@ -164,7 +145,7 @@ def case_devices(k):
 
 def case_controller(k):
     """A channel for a machine that has no virtio-serial controller: that comes first, and goes again when the channel can't come."""
-    shell(k, linux('a'), 'a')
+    shell(k, linux('a'))
     before = k.ctl('dumpxml', 'a').stdout
     sock = f'{k.root}/chan.sock'
     one = f"<channel type='unix'><source mode='bind' path='{sock}'/><target type='virtio' name='org.kvmd.one'/></channel>"

@@ -9,37 +9,22 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, Failed, linux_domain, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 RATE, BYTES = 2048, 10240
 need_kvm()
 need_linux(guest)
 
 
 def xml(k):
-    line = suite_cmdline(guest, 2).replace('console=ttyS0', 'console=hvc0')
-    return f'''<domain type='kvm'>
-  <name>c</name>
-  <memory unit='MiB'>128</memory>
-  <vcpu>1</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{line}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
+    return linux_domain(guest, 'c', f'''
     <console type='pty'><target type='virtio'/></console>
     <console type='null'><target type='virtio'/></console>
     <channel type='unix'><source mode='bind' path='{k.root}/chan'/><target type='virtio' name='org.test.0'/></channel>
     <rng model='virtio'><rate bytes='{RATE}' period='1000'/><backend model='random'>/dev/urandom</backend></rng>
-  </devices>
-</domain>
-'''
+    ''', console='', command=suite_cmdline(guest, 2).replace('console=ttyS0', 'console=hvc0'))
 
 
 class Channel:

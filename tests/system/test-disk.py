@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, judge_image, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, Failed, judge_image, linux_domain, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -22,7 +22,6 @@ for tool in ('qemu-img', 'mke2fs', 'e2fsck', 'debugfs'):
         skip(f'{tool} is not installed')
 
 SIZE = 24 << 20
-PROMPT = 'kvmd-guest:'
 
 
 def tool(*args, ok=(0,), stdin=None):
@@ -49,25 +48,7 @@ def disk(path, target, fmt, driver='', more=''):
 
 
 def xml(name, disks, vcpus=1):
-    command = suite_cmdline(guest, 4)
-    return f'''<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>128</memory>
-  <vcpu>{vcpus}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{command}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {''.join(disks)}
-  </devices>
-</domain>
-'''
+    return linux_domain(guest, name, ''.join(disks), vcpus=vcpus)
 
 
 def guest_run(k, name, disks, script, vcpus=1, seconds=400):
@@ -121,28 +102,44 @@ def judge(path, fmt, target, want):
     assert h.hexdigest() == want, f'{path}: the host reads {h.hexdigest()}, the guest wrote {want}'
 
 
-def twice(k, disks, images, vcpus=1):
-    """Writes in one life, reads in a second, and asks the host."""
+def write(k, disks, images, vcpus=1):
+    """The first life: writes, then the host looks. The sums, by target."""
     targets = [t for _, _, t in images]
     first = sums(guest_run(k, 'd', disks, write_script(*targets), vcpus))
     assert sorted(first) == sorted(targets), first
     for path, fmt, target in images:
         judge(path, fmt, target, first[target])
-    second = sums(guest_run(k, 'd', disks, read_script(*targets), vcpus))
-    assert first == second, (first, second)
+    return first
 
 
-def raw(k):
-    path = f'{k.root}/raw.img'
-    make_raw(path)
-    twice(k, [disk(path, 'vda', 'raw')], [(path, 'raw', 'vda')])
-
-
-def qcow2(k):
-    base, path = f'{k.root}/base.raw', f'{k.root}/q.qcow2'
+def formats(k):
+    """Raw and qcow2, written in one life and read in a second, where there are more disks: serial, block sizes, read-only, number
+    of queues as the guest sees them; a target of another bus."""
+    plain, base, top, a, b = (f'{k.root}/{n}' for n in ('raw.img', 'base.raw', 'q.qcow2', 'a.img', 'b.img'))
+    make_raw(plain)
     make_raw(base)
-    convert(base, path)
-    twice(k, [disk(path, 'vda', 'qcow2')], [(path, 'qcow2', 'vda')])
+    convert(base, top)
+    with open(a, 'wb') as f:
+        f.write(random.Random(1).randbytes(1 << 20))
+    make_raw(b, 8 << 20, fs=False)
+    disks = [disk(plain, 'vda', 'raw'), disk(top, 'vdb', 'qcow2')]
+    first = write(k, disks, [(plain, 'raw', 'vda'), (top, 'qcow2', 'vdb')])
+    out = guest_run(k, 'd', disks + [
+        disk(a, 'vdc', 'raw', "cache='writethrough'", "<readonly/><serial>KVMD-serial-0</serial>"),
+        disk(b, 'sda', 'raw', "queues='3'", "<blockio logical_block_size='4096' physical_block_size='4096'/>").replace("bus='virtio'", "bus='sata'"),
+    ], read_script('vda', 'vdb') + '''
+cd /sys/block
+for d in vdc vdd; do echo ATTR $d $(cat $d/serial) $(cat $d/ro) $(cat $d/size) $(cat $d/queue/logical_block_size) $(cat $d/queue/write_cache | tr ' ' _) $(ls $d/mq | wc -l); done
+echo SUM vdc $(md5sum </dev/vdc)
+! dd if=/dev/zero of=/dev/vdc bs=512 count=1 2>/dev/null || echo RO-"BROKEN"
+head -c 2000000 /bin/busybox | dd of=/dev/vdd bs=65536 conv=fsync 2>/dev/null''', vcpus=3)
+    found = dict((m[0], m[1].split()) for m in re.findall(r'^ATTR (\S+) (.*?)\s*$', out, re.M))
+    assert found['vdc'] == ['KVMD-serial-0', '1', '2048', '512', 'write_through', '1'], found
+    assert found['vdd'] == ['0', '16384', '4096', 'write_back', '3'], found
+    assert sums(out) == dict(first, vdc=hashlib.md5(open(a, 'rb').read()).hexdigest()), (sums(out), first)
+    assert 'RO-BROKEN' not in out
+    with open(b, 'rb') as f:
+        assert f.read(1 << 20) == open(f'{guest}/root/bin/busybox', 'rb').read(1 << 20)
 
 
 def both(k):
@@ -153,32 +150,11 @@ def both(k):
     tool('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', middle)
     tool('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'middle.qcow2', '-F', 'qcow2', top)
     before = [hashlib.md5(open(p, 'rb').read()).hexdigest() for p in (base, middle)]
-    twice(k, [disk(plain, 'vda', 'raw', "queues='4' io='threads' discard='unmap'"), disk(top, 'vdb', 'qcow2', "queues='4' io='io_uring'")],
-          [(plain, 'raw', 'vda'), (top, 'qcow2', 'vdb')], vcpus=2)
+    disks = [disk(plain, 'vda', 'raw', "queues='4' io='threads' discard='unmap'"), disk(top, 'vdb', 'qcow2', "queues='4' io='io_uring'")]
+    first = write(k, disks, [(plain, 'raw', 'vda'), (top, 'qcow2', 'vdb')], vcpus=2)
+    second = sums(guest_run(k, 'd', disks, read_script('vda', 'vdb'), vcpus=2))
+    assert first == second, (first, second)
     assert before == [hashlib.md5(open(p, 'rb').read()).hexdigest() for p in (base, middle)], 'a backing image was written'
-
-
-def attributes(k):
-    """Serial, block sizes, read-only, number of queues as the guest sees them; a target of another bus."""
-    a, b = f'{k.root}/a.img', f'{k.root}/b.img'
-    with open(a, 'wb') as f:
-        f.write(random.Random(1).randbytes(1 << 20))
-    make_raw(b, 8 << 20, fs=False)
-    out = guest_run(k, 'd', [
-        disk(a, 'vda', 'raw', "cache='writethrough'", "<readonly/><serial>KVMD-serial-0</serial>"),
-        disk(b, 'sda', 'raw', "queues='3'", "<blockio logical_block_size='4096' physical_block_size='4096'/>").replace("bus='virtio'", "bus='sata'"),
-    ], '''cd /sys/block
-for d in vda vdb; do echo ATTR $d $(cat $d/serial) $(cat $d/ro) $(cat $d/size) $(cat $d/queue/logical_block_size) $(cat $d/queue/write_cache | tr ' ' _) $(ls $d/mq | wc -l); done
-echo SUM vda $(md5sum </dev/vda)
-dd if=/dev/zero of=/dev/vda bs=512 count=1 2>/dev/null && echo RO-"BROKEN"
-head -c 2000000 /bin/busybox | dd of=/dev/vdb bs=65536 conv=fsync 2>/dev/null''', vcpus=3)
-    found = dict((m[0], m[1].split()) for m in re.findall(r'^ATTR (\S+) (.*?)\s*$', out, re.M))
-    assert found['vda'] == ['KVMD-serial-0', '1', '2048', '512', 'write_through', '1'], found
-    assert found['vdb'] == ['0', '16384', '4096', 'write_back', '3'], found
-    assert sums(out)['vda'] == hashlib.md5(open(a, 'rb').read()).hexdigest()
-    assert 'RO-BROKEN' not in out
-    with open(b, 'rb') as f:
-        assert f.read(1 << 20) == open(f'{guest}/root/bin/busybox', 'rb').read(1 << 20)
 
 
 def trim(k):
@@ -215,5 +191,5 @@ def locks(k):
     assert p.returncode and "machine 'reader" in p.stderr, p.stderr
 
 
-cases = {f.__name__: f for f in (raw, qcow2, both, attributes, trim, locks)}
+cases = {f.__name__: f for f in (formats, both, trim, locks)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, run  # noqa: E402
+from kvmd import need_kvm, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 need_kvm()

@@ -10,38 +10,15 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import PATIENCE, guest_says, need_kvm, need_linux, refused, run, suite_cmdline  # noqa: E402
+from kvmd import PATIENCE, PROMPT, guest_says, linux_domain, need_kvm, refused, run, shell  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 need_kvm()
 
 
-def cmdline(slow):
-    return suite_cmdline(guest, slow)
-
-
 def linux(name, maximum, current, vcpus='', slow=4):
-    need_linux(guest)
-    return f'''<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>128</memory>
-  <vcpu current='{current}'>{maximum}</vcpu>
-  {vcpus}
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{cmdline(slow)}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-  </devices>
-</domain>
-'''
+    return linux_domain(guest, name, vcpus=maximum, current=current, cpu=vcpus, slow=slow)
 
 
 def flat(name, maximum, current, program='spin'):
@@ -65,11 +42,6 @@ def flat(name, maximum, current, program='spin'):
 def start(k, xml, name):
     k.define(xml)
     k.ctl('start', name)
-
-
-def shell(k, xml, name):
-    start(k, xml, name)
-    k.until(lambda: PROMPT in k.console(name), 300, 'a shell on the console')
 
 
 def counts(k, name):
@@ -129,7 +101,7 @@ def qmp(k, name, *enable):
 
 def linux_counts(k):
     """1, 4, 2, 8: under load, and nproc agrees each time; the definition stays as it was."""
-    shell(k, linux('l', 8, 1), 'l')
+    shell(k, linux('l', 8, 1))
     guest_says(k, 'l', '(while :; do :; done) >/dev/null 2>&1 & echo loaded')
     assert counts(k, 'l') == (1, 8, 1, 8)
     took = []
@@ -152,7 +124,7 @@ def linux_counts(k):
 
 def linux_reboot(k):
     """What is plugged is there after a reboot, and a reset settles what the guest has not answered to."""
-    shell(k, linux('l', 4, 2), 'l')
+    shell(k, linux('l', 4, 2))
     k.ctl('setvcpus', 'l', '3', '--timeout', '60', timeout=400)
     k.ctl('reset', 'l')
     k.until(lambda: k.console('l').count(PROMPT) >= 2, 300, 'the shell after a reset')
@@ -170,7 +142,7 @@ def linux_reboot(k):
 
 def linux_qmp(k):
     """device_add and device_del as QEMU's clients use them."""
-    shell(k, linux('l', 4, 1), 'l')
+    shell(k, linux('l', 4, 1))
     q = qmp(k, 'l')
     free = [s for s in q.ask('query-hotpluggable-cpus')['return'] if 'qom-path' not in s]
     assert len(free) == 3 and len(q.ask('query-cpus-fast')['return']) == 1
@@ -200,7 +172,7 @@ def linux_qmp(k):
 
 def linux_survive(k):
     """kvmd dies by kill -9 while the guest works on it: the VM goes on, and the next kvmd knows the result."""
-    shell(k, linux('l', 4, 1), 'l')
+    shell(k, linux('l', 4, 1))
     pid = k.json('dominfo', 'l')['pid']
     os.kill(pid, 19)                # so that the guest cannot answer before kvmd dies
     ended = []
@@ -407,7 +379,7 @@ def many_times(k):
     """A hundred random numbers, one after the other: the guest agrees with each (long)."""
     import random
     r = random.Random(4)
-    shell(k, linux('l', 8, 1), 'l')
+    shell(k, linux('l', 8, 1))
     for i in range(100):
         n = r.randint(1, 8)
         k.ctl('setvcpus', 'l', str(n), '--timeout', '60', timeout=600)

@@ -26,7 +26,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import PATIENCE, Failed, need_kvm, run, skip  # noqa: E402
+from kvmd import PATIENCE, Failed, Watch, is_order, need_kvm, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 UUID = str(uuid.uuid4())        # control groups are named by it
@@ -66,9 +66,11 @@ def domain(k):
 # --- what is given ---
 
 class Case:
-    def __init__(self, command, args=None, state='running', first=(), journal=True, vm='v'):
-        """first: commands that are given before; journal: whether the machine's journal tells a result."""
+    def __init__(self, command, args=None, state='running', first=(), journal=True, vm='v', without='nothing'):
+        """first: commands that are given before; journal: whether the machine's journal tells a result; without: elements that
+        the machine lacks."""
         self.command, self.args, self.state, self.first, self.journal, self.vm = command, args or {}, state, first, journal, vm
+        self.without = without
 
     def __str__(self):
         words = ' '.join(f'{key}={value}' for key, value in self.args.items() if key != 'xml')
@@ -87,7 +89,6 @@ RNG = "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
 CHANNEL = "<channel type='unix'><source mode='bind' path='@/two.sock'/><target type='virtio' name='org.kvmd.two'/></channel>"
 MEMORY = ("<memory model='virtio-mem'><target><size unit='MiB'>64</size><node>0</node><block unit='MiB'>2</block>"
           "<requested unit='MiB'>0</requested></target></memory>")
-TIMEOUT = {'timeout': 1}
 
 CASES = [
     # of kvmd
@@ -118,6 +119,7 @@ CASES = [
     Case('attach-device', live({'xml': NEW_CARD})),
     Case('attach-device', live({'xml': RNG})),
     Case('attach-device', live({'xml': CHANNEL})),
+    Case('attach-device', live({'xml': CHANNEL}), without='channel'),         # its controller comes first
     Case('attach-device', live({'xml': MEMORY})),
     Case('attach-device', {'xml': NEW_DISK}, 'off', journal=False),
     Case('detach-device', live({'xml': OLD_DISK, 'force': True})),
@@ -171,6 +173,8 @@ CASES = [
         'addr': {'type': 'unix', 'data': {'path': '@/two.sock'}}, 'server': True, 'wait': False}}}),
     Case('chardev-add', {'id': 'new', 'backend': {'type': 'file', 'data': {'out': '@/out'}}}),
     Case('chardev-remove', {'id': 'new'}, first=[('chardev-add', {'id': 'new', 'backend': {'type': 'null', 'data': {}}})]),
+    Case('ringbuf-write', {'device': 'channel0', 'data': 'x'}, first=[('chardev-change', {'id': 'channel0', 'backend': {'type': 'ringbuf', 'data': {}}})]),
+    Case('ringbuf-read', {'device': 'channel0', 'size': 9}, journal=False),
     Case('qom-set', {'path': '/machine/peripheral/balloon0', 'property': 'guest-stats-polling-interval', 'value': 2}),
     Case('calc-dirty-rate', {'calc-time': 1}),
     Case('migrate-set-parameters', {}),
@@ -237,25 +241,30 @@ def outcome(answer):
 
 # --- what there is ---
 
+has_helpers = False             # looking for them takes time
+
+
 def files_below(root):
     return {os.path.join(where, n)[len(root):] for where, _, names in os.walk(root) for n in names
             if '/var/log/' not in f'{where}/' and n not in ('events.jsonl', 'events.jsonl.1', 'events.ceiling', 'seq', 'kvmd.log', 'control.sock', 'beats', 'out')}
 
 
 def helpers(k):
-    """Processes of others that were started for machines of this kvmd."""
-    found = collections.Counter()
-    for pid in filter(str.isdigit, os.listdir('/proc')):
+    """How many processes of passt there are for machines of this kvmd."""
+    n = 0
+    for pid in filter(str.isdigit, os.listdir('/proc') if has_helpers else []):
         try:
+            with open(f'/proc/{pid}/comm') as f:
+                if not f.read().startswith('passt'):
+                    continue
             with open(f'/proc/{pid}/cmdline', 'rb') as f:
                 words = f.read().decode(errors='replace')
             with open(f'/proc/{pid}/stat') as f:
                 state = f.read().rsplit(')', 1)[1].split()[0]
         except OSError:
             continue
-        if k.root in words and 'passt' in words.split('\0')[0] and state != 'Z':
-            found['passt'] += 1
-    return found
+        n += k.root in words and state != 'Z'
+    return n
 
 
 def taps():
@@ -291,11 +300,11 @@ def view(k, c):
     """All that commands change."""
     info = c('dominfo')
     if 'return' not in info:
-        return View('absent', False, None, None, (sorted(files_below(k.root)), sorted(taps()), dict(helpers(k)), None))
+        return View('absent', False, None, None, (sorted(files_below(k.root)), sorted(taps()), helpers(k), None))
     info = info['return']
     active = bool(info.get('pid'))
     config = text_of(k, c, inactive=True)
-    host = (sorted(files_below(k.root)), sorted(taps()), dict(helpers(k)), open_images(info['pid'], k.root) if active else None)
+    host = (sorted(files_below(k.root)), sorted(taps()), helpers(k), open_images(info['pid'], k.root) if active else None)
     return View(info['state'], info.get('autostart'), text_of(k, c) if active else None, config, host)
 
 
@@ -324,7 +333,9 @@ def differs(a, b, name):
 class Run:
     """A machine as a case wants it, and the command with kvmd watched."""
     def __init__(self, k, case):
+        global has_helpers
         self.k, self.case = k, case
+        has_helpers = case.args.get('type') == 'user'
         for name, size in ('a.img', MIB), ('b.img', MIB), ('cd.img', MIB):
             with open(f'{k.root}/{name}', 'wb') as f:
                 f.truncate(size)
@@ -335,7 +346,7 @@ class Run:
         self.c = Control(k)
         self.nothing = view(k, self.c)
         if case.state != 'absent':
-            self.c.good('define', {'xml': domain(k)}, vm=None)
+            self.c.good('define', {'xml': re.sub(f'<{case.without} .*?</{case.without}>', '', domain(k), flags=re.S)}, vm=None)
         if case.state == 'running':
             self.c.good('start')
             k.until(lambda: self.beats(), 20, 'the guest counts')
@@ -376,25 +387,6 @@ class Run:
     def give(self):
         self.c.send(self.case.command, self.filled(self.case.args), vm=self.case.vm)
 
-    def watch(self, step):
-        self.watcher = subprocess.Popen([f'{build}/tests/system/kill-at', str(self.k.proc.pid), str(step)], stdout=subprocess.PIPE, text=True)
-        line = self.watcher.stdout.readline()
-        if line != 'ready\n':
-            raise Failed(f'kill-at: {line}')
-
-    def unwatch(self):
-        """The steps that kvmd took: (name and what, it was done)."""
-        self.watcher.terminate()
-        steps, done = {}, set()
-        for line in self.watcher.stdout.read().splitlines():
-            n, _, what = line.partition(' ')
-            if what == 'done':
-                done.add(n)
-            elif n.isdigit():
-                steps[n] = what
-        self.watcher.wait()
-        return [(what, n in done) for n, what in steps.items()]
-
     def reborn(self):
         self.k.proc.wait()
         self.c.close()
@@ -428,10 +420,10 @@ Norm = collections.namedtuple('Norm', 'before after steps first again done')
 def normal(k, case):
     """The case without a kill."""
     r = Run(k, case)
-    r.watch(0)
+    w = Watch(k, 0)
     r.give()
     first = r.c.answer()
-    steps = r.unwatch()
+    steps = w.end()
     r.goes_on(f'{case}')        # and answers what it was asked
     after = settled(k, r.c)
     done = r.done()
@@ -483,28 +475,19 @@ def judge(k, r, norm, got, answered, note):
         raise Failed(f'{note}: given again: {again} instead of {norm.again}')
 
 
-def forwards(norm, what):
-    """Whether that step hands the machine the command: the last request that is not a question."""
-    m = re.search(r'"execute": ?"([^"]+)"', what) if what.startswith('sendmsg') else None
-    return bool(m) and m[1] not in QUESTIONS
-
-
-QUESTIONS = ('hello', 'query-machine', 'replay-events')
-
-
 def killed_at(k, case, norm, step):
     """True: kvmd took so many steps."""
     r = Run(k, case)
-    r.watch(step)
+    w = Watch(k, step)
     r.give()
     answer = r.c.answer()
     if answer is None:
         k.proc.wait()
     else:
         k.kill()
-    steps = r.unwatch()
+    steps = w.end()
     note = f'{case}: killed before step {step}, {steps[step - 1][0] if len(steps) >= step else "behind the answer"}'
-    sent = [ok for what, ok in steps if forwards(norm, what)]
+    sent = [ok for what, ok in steps if is_order(what)]
     got = False if not sent else True if sent[-1] else None
     r.reborn()
     judge(k, r, norm, got, answer is not None, note)
@@ -517,19 +500,13 @@ def killed_asleep(k, case, norm):
     r = Run(k, case)
     os.kill(r.pid, signal.SIGSTOP)
     try:
-        r.watch(0)
+        w = Watch(k, 0)
         r.give()
-        number = None
-        for line in r.watcher.stdout:
-            n, _, what = line.strip().partition(' ')
-            if forwards(norm, what):
-                number = n
-            elif what == 'done' and n == number:
-                break
+        w.wait_sent()
         k.kill()
     finally:
         os.kill(r.pid, signal.SIGCONT)
-    r.unwatch()
+    w.end()
     r.reborn()
     note = f'{case}: killed while the machine slept'
     judge(k, r, norm, True, False, note)

@@ -7,7 +7,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, Failed, linux_domain, need_kvm, need_linux, run, shell  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
@@ -15,48 +15,13 @@ need_kvm()
 need_linux(guest)
 
 
-def cmdline(slow, *more):
-    base = suite_cmdline(guest, slow)
-    return ' '.join([base, *more])
-
-
-def xml(name, vcpus, command, memory=128, cpu='', kernel='vmlinux', more='', current='', clock=''):
-    return f'''<domain type='kvm'>
-  <name>{name}</name>
-  <memory unit='MiB'>{memory}</memory>
-  <vcpu{current}>{vcpus}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/{kernel}</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{command}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  {cpu}
-  {clock}
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    <panic model='isa'/>
-    {more}
-  </devices>
-</domain>
-'''
-
-
-PROMPT = 'kvmd-guest:'
-
-
-def shell(k, name, **kw):
-    """Defines, starts and waits for the shell's prompt; seconds it took."""
-    k.define(xml(name, kw.pop('vcpus', 1), cmdline(kw.pop('slow', 4)), **kw))
-    k.ctl('start', name)
-    return k.until(lambda: PROMPT in k.console(name), 240, 'a shell on the console')
+def xml(name, vcpus, slow, more='', **kw):
+    return linux_domain(guest, name, "<panic model='isa'/>", vcpus=vcpus, slow=slow, more=more, **kw)
 
 
 def tests(k, names, vcpus, slow=4, seconds=400, **kw):
     """Boots, runs the guest's own tests, and looks at what they print and how the guest ends."""
-    k.define(xml('t', vcpus, cmdline(slow, f'kvmd.run={names}'), **kw))
+    k.define(xml('t', vcpus, slow, f'kvmd.run={names}', **kw))
     k.ctl('start', 't')
     k.until(lambda: 'KVMD-GUEST-DONE' in k.console('t') or k.state('t') != 'running', seconds, f'{names} on {vcpus} vCPU(s)')
     k.until(lambda: k.state('t') == 'shut off', 120, 'the guest powers itself off')
@@ -73,16 +38,11 @@ def tests(k, names, vcpus, slow=4, seconds=400, **kw):
 def boot(k):
     """Also: the real-time clock begins as <clock> has it."""
     day = 86400
-    t = shell(k, 'l', slow=1, clock=f"<clock offset='variable' adjustment='-{day}' basis='utc'/>")
+    t = shell(k, xml('l', 1, 1, cpu=f"<clock offset='variable' adjustment='-{day}' basis='utc'/>"))
     k.ctl('console', 'l', stdin='echo R"TC" $(cat /sys/class/rtc/rtc0/since_epoch) R"EAD"\n', timeout=120)
     k.until(lambda: re.search(r'RTC \d+ READ', k.console('l')), 60, 'the guest reads its clock')
     begun = int(re.search(r'RTC (\d+)', k.console('l'))[1])
     assert abs(time.time() - day - begun) < 60, begun
-    return f'shell after {t:.1f} s'
-
-
-def bzimage(k):
-    t = shell(k, 'l', slow=8, kernel='bzImage')
     return f'shell after {t:.1f} s'
 
 
@@ -103,9 +63,7 @@ def smp4(k):
 
 
 def topology(k):
-    k.define(xml('l', 4, cmdline(8), cpu="<cpu mode='host-passthrough'><topology sockets='1' dies='1' cores='2' threads='2'/></cpu>"))
-    k.ctl('start', 'l')
-    k.until(lambda: PROMPT in k.console('l'), 400, 'a shell on the console')
+    shell(k, xml('l', 4, 8, cpu="<cpu mode='host-passthrough'><topology sockets='1' dies='1' cores='2' threads='2'/></cpu>"))
     k.ctl('console', 'l', stdin='grep -c ^processor /proc/cpuinfo; grep -m1 "cpu cores" /proc/cpuinfo; grep -m1 siblings /proc/cpuinfo; poweroff\n', timeout=120)
     k.until(lambda: k.state('l') == 'shut off', 120, 'power off')
     out = k.console('l')
@@ -114,7 +72,7 @@ def topology(k):
 
 def button(k):
     """kvmctl shutdown: the ACPI power button, honoured by the guest; kvmctl reboot: the same and up again."""
-    shell(k, 'l')
+    shell(k, xml('l', 1, 4))
     k.ctl('reboot', 'l')
     k.until(lambda: k.console('l').count(PROMPT) >= 2, 400, 'the shell after a reboot')
     assert k.state('l') == 'running'
@@ -125,8 +83,9 @@ def button(k):
 
 
 def survive(k):
-    """kvmd dies by kill -9 while a guest boots and again while it runs; the guest never notices."""
-    k.define(xml('l', 1, cmdline(4)))
+    """kvmd dies by kill -9 while a guest boots (here a bzImage, which unpacks itself) and again while it runs; the guest never
+    notices."""
+    k.define(xml('l', 1, 8, kernel='bzImage'))
     k.ctl('start', 'l')
     pid = k.json('dominfo', 'l')['pid']
     k.until(lambda: 'KVMD-GUEST-UP' in k.console('l') or len(k.console('l')) > 10, 200, 'first output')
@@ -151,5 +110,5 @@ def survive(k):
     assert end['data']['reason'] == 'shutdown', end
 
 
-cases = {f.__name__: f for f in (boot, bzimage, avx, fork, smp2, smp4, topology, button, survive)}
+cases = {f.__name__: f for f in (boot, avx, fork, smp2, smp4, topology, button, survive)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)

@@ -10,27 +10,22 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, refused, run, skip, suite_cmdline  # noqa: E402
+from kvmd import PROMPT, guest_says, linux_domain, need_kvm, refused, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 need_kvm()
 
 
 def xml(name, disks, linux=False):
     if linux:
-        need_linux(guest)
-        command = suite_cmdline(guest, 4)
-        boot = f'<kernel>{guest}/vmlinux</kernel><initrd>{guest}/initramfs.cpio</initrd><cmdline>{command}</cmdline>'
-    else:
-        boot = f'<kernel>{build}/tests/guest/flat/flat-spin</kernel>'
+        return linux_domain(guest, name, "<memballoon model='none'/>" + disks)
     return f'''<domain type='kvm'>
   <name>{name}</name>
-  <memory unit='MiB'>{128 if linux else 16}</memory>
+  <memory unit='MiB'>16</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64'>hvm</type>{boot}</os>
+  <os><type arch='x86_64'>hvm</type><kernel>{build}/tests/guest/flat/flat-spin</kernel></os>
   <features><acpi/><apic/></features>
   <devices>
     <serial type='pty'><target port='0'/></serial>

@@ -10,41 +10,16 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, need_kvm, need_linux, run, suite_cmdline  # noqa: E402
+from kvmd import guest_says, linux_domain, need_kvm, run, shell  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 need_kvm()
 
 
-def cmdline(slow, more=''):
-    base = suite_cmdline(guest, slow)
-    return f'{base} {more}'.strip()
-
-
 def linux(memory, devices, head='', more='', slow=4):
-    need_linux(guest)
-    return f'''<domain type='kvm'>
-  <name>l</name>
-  {head}
-  <memory unit='MiB'>{memory}</memory>
-  <vcpu>1</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{cmdline(slow, more)}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {devices}
-  </devices>
-</domain>
-'''
+    return linux_domain(guest, 'l', devices, memory=memory, head=head, more=more, slow=slow)
 
 
 def flat(name, devices="<memballoon model='virtio'/>"):
@@ -64,12 +39,6 @@ def flat(name, devices="<memballoon model='virtio'/>"):
   </devices>
 </domain>
 '''
-
-
-def shell(k, xml):
-    k.define(xml)
-    k.ctl('start', 'l')
-    k.until(lambda: PROMPT in k.console('l'), 300, 'a shell on the console')
 
 
 def meminfo(k, key):
@@ -117,7 +86,6 @@ class Qmp:
 
 def rounds(k, n, fill_mib=16, memory=64):
     """The balloon to half and back; the host's memory follows what the guest had used."""
-    shell(k, linux(memory, "<memballoon model='virtio'/>"))
     half = memory // 2
     at_rest = rss(k)
     for i in range(n):
@@ -133,20 +101,17 @@ def rounds(k, n, fill_mib=16, memory=64):
         k.ctl('setmem', 'l', f'{memory}MiB', '--timeout', '60', timeout=600)
         assert k.json('dominfo', 'l')['memory'] == memory * MIB
         print(f'# round {i}: at rest {at_rest}, used {used}, half {small} MiB on the host', flush=True)
-    return None
-
-
-def balloon(k):
-    return rounds(k, 1)
 
 
 def balloon_five(k):
-    return rounds(k, 5)
+    shell(k, linux(64, "<memballoon model='virtio'/>"))
+    rounds(k, 5)
 
 
-def balloon_talk(k):
-    """QMP's side, statistics, a definition that follows, and kvmd's death while the guest works."""
+def balloon(k):
+    """There and back once; QMP's side, statistics, a definition that follows, and kvmd's death while the guest works."""
     shell(k, linux(64, "<memballoon model='virtio'><stats period='0'/></memballoon>"))
+    rounds(k, 1)
     q = Qmp(k, 'l')
     assert q.ask('query-balloon')['return'] == {'actual': 64 * MIB}
     assert q.ask('query-memory-size-summary')['return'] == {'base-memory': 64 * MIB, 'plugged-memory': 0}
@@ -171,11 +136,12 @@ def balloon_talk(k):
     assert [e for e in q.events if e['event'] == 'BALLOON_CHANGE']
     k.until(lambda: k.json('dominfo', 'l')['memory'] == 60 * MIB, 10, 'kvmd knows')
     # kvmd ends meanwhile: the guest goes on, the journal tells
+    since = k.events()[-1]['seq']
     t = threading.Thread(target=lambda: k.ctl('setmem', 'l', '52MiB', check=False))
     t.start()
 
     def told(event):
-        return [e['data'] for e in k.events() if e['event'] == event and e['data']['command'] == 'setmem']
+        return [e['data'] for e in k.events() if e['seq'] > since and e['event'] == event and e['data']['command'] == 'setmem']
 
     k.until(lambda: told('COMMAND_BEGUN'), 10, 'it has begun')
     k.kill(signal.SIGKILL)
@@ -429,5 +395,5 @@ def mem_input(k):
     refused(k, "only model='virtio-mem'", 'start', 'o', code=6)
 
 
-cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'mem_input', 'balloon', 'balloon_talk', 'reporting', 'oom', 'virtio_mem', 'plugged']]
+cases = [(n, globals()[n]) for n in sys.argv[2:] or ['bad_input', 'mem_input', 'balloon', 'reporting', 'oom', 'virtio_mem', 'plugged']]
 run(cases, build)

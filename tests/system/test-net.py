@@ -16,12 +16,11 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, PATIENCE, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
+from kvmd import PATIENCE, PROMPT, Failed, linux_domain, need_kvm, need_linux, run, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
 MB = int(os.environ.get('KVMD_NET_MB', '4'))
-PROMPT = 'kvmd-guest:'
 
 need_kvm()
 if os.geteuid():
@@ -57,25 +56,7 @@ def bridge(name, address, mtu=1500):
 
 
 def xml(interface, vcpus=1):
-    line = suite_cmdline(guest, 2)
-    return f'''<domain type='kvm'>
-  <name>n</name>
-  <memory unit='MiB'>{128 + 2 * MB}</memory>
-  <vcpu>{vcpus}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{line}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {interface}
-  </devices>
-</domain>
-'''
+    return linux_domain(guest, 'n', interface, memory=128 + 2 * MB, vcpus=vcpus, slow=2)
 
 
 def neighbour(bridge_name, address):
@@ -200,10 +181,28 @@ def taps():
     return re.findall(r'^\d+: (vnet\d+)', sh('ip', '-o', 'link'), re.M)
 
 
-def tap(k):
-    """Bridge: the cable, ping, frames seen by tcpdump, announcements, limits, data both ways; the tap goes with the machine."""
+def cards(k):
+    """One guest with a card on a bridge and one of the user-mode network."""
     bridge('brt', '10.77.0.1/24', 65000)
-    g = Guest(k, "<interface type='bridge'><mac address='52:54:00:aa:bb:01'/><source bridge='brt'/><link state='down'/><mtu size='65000'/></interface>")
+    bridge('ext', '192.0.2.2/24')
+    subprocess.run(['ip', 'route', 'replace', 'default', 'via', '192.0.2.1'], check=True)
+    own = "<interface type='bridge'><mac address='52:54:00:aa:bb:01'/><source bridge='brt'/><link state='down'/><mtu size='65000'/></interface>"
+    user = '''<interface type='user'><backend type='passt'/><mtu size='65520'/>
+        <portForward proto='tcp'><range start='2222' to='7777'/></portForward></interface>''' if shutil.which('passt') else ''
+    g = Guest(k, own + user)
+    moved, pid = tap(k, g), None
+    if user:
+        more, pid = passt(k, g)
+        moved += f'; user mode: {more}'
+    k.ctl('destroy', 'n')
+    assert not taps(), 'the tap is still there'
+    k.until(lambda: not pid or not os.path.exists(f'/proc/{pid}'), 20, 'passt goes with the machine')
+    assert k.events()[-1]['event'] == 'STOPPED'
+    return moved
+
+
+def tap(k, g):
+    """Bridge: the cable, ping, frames seen by tcpdump, announcements, limits, data both ways."""
     name, = taps()
     link = sh('ip', '-d', '-o', 'link', 'show', name)
     assert 'master brt' in link and 'fe:54:00:aa:bb:01' in link and 'mtu 65000' in link and 'persist off' in link, link
@@ -225,10 +224,7 @@ def tap(k):
     k.kill()                            # kvmd is not in the way of frames
     k.start()
     k.until(lambda: k.state('n') == 'running', 20, 'adoption')
-    moved = move(g, '10.77.0.1')
-    k.ctl('destroy', 'n')
-    assert not taps(), 'the tap is still there'
-    return moved
+    return move(g, '10.77.0.1')
 
 
 def announced(g, name):
@@ -240,7 +236,7 @@ def announced(g, name):
     k.until(lambda: k.ctl('domif-getlink', 'n', name).stdout == f'{name} down\n', 20, 'kvmd knows what QMP did')
     qmp('set_link', name=name, up=True)
     assert g.carrier() == '1'
-    f, = qmp('query-rx-filter')
+    f, = qmp('query-rx-filter', name='net0')
     assert f['name'] == 'net0' and f['main-mac'] == '52:54:00:aa:bb:01' and not f['promiscuous'] and f['broadcast-allowed'], f
     assert f['multicast-table'] and f['unicast'] == 'normal', f
     g.run('ip link set eth0 promisc on')
@@ -333,19 +329,13 @@ def ethernet(k):
     sh('ip', 'link', 'del', 'tapq')
 
 
-def passt(k):
-    """User mode: DHCP, data both ways, a forwarded port, and passt killed under it."""
-    if not shutil.which('passt'):
-        return 'skipped: apt-get install passt'
-    bridge('ext', '192.0.2.2/24')
-    subprocess.run(['ip', 'route', 'replace', 'default', 'via', '192.0.2.1'], check=True)
-    g = Guest(k, '''<interface type='user'><backend type='passt'/><mtu size='65520'/>
-        <portForward proto='tcp'><range start='2222' to='7777'/></portForward></interface>''')
+def passt(k, g):
+    """User mode: DHCP, data both ways, a forwarded port, and passt killed under it. What was moved; its pid."""
     away = neighbour('ext', '192.0.2.77/24')
     file, = [f'{r}/{f}' for r, _, fs in os.walk(f'{k.root}/run/kvmd/vm') for f in fs if f.startswith('passt-')]
-    g.run('ip link set eth0 up')
-    assert 'lease of 192.0.2.2 obtained' in g.run('udhcpc -i eth0 -n -q -s /bin/true')
-    g.run('ip addr add 192.0.2.2/24 dev eth0 && ip route add default via 192.0.2.1')
+    g.run('ip link set eth1 up')
+    assert 'lease of 192.0.2.2 obtained' in g.run('udhcpc -i eth1 -n -q -s /bin/true')
+    g.run('ip addr add 192.0.2.2/24 dev eth1 && ip route add default via 192.0.2.1')
     moved = move(g, '192.0.2.1')                # the gateway is the host itself
 
     def answers(text):
@@ -369,12 +359,8 @@ def passt(k):
     assert names.index('NETDEV_STREAM_DISCONNECTED') < names.index('NETDEV_STREAM_CONNECTED')
     assert int(open(file).read()) != old
     forwarded('two')
-    new = int(open(file).read())
-    k.ctl('destroy', 'n')
-    k.until(lambda: not os.path.exists(f'/proc/{new}'), 20, 'passt goes with the machine')
-    assert k.events()[-1]['event'] == 'STOPPED'
-    return moved
+    return moved, int(open(file).read())
 
 
-cases = {f.__name__: f for f in (refusals, died, tap, ethernet, passt)}
+cases = {f.__name__: f for f in (refusals, died, cards, ethernet)}
 run([(n, cases[n]) for n in sys.argv[2:] or cases], build)

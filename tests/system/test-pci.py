@@ -11,11 +11,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import guest_says, guest_tool, need_kvm, need_linux, run, skip, suite_cmdline, tools_image  # noqa: E402
+from kvmd import guest_says, guest_tool, linux_domain, need_kvm, need_linux, run, shell, skip, tools_image  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 IDS = '/usr/share/misc/pci.ids'
 
 need_kvm()
@@ -34,33 +33,9 @@ if 'KVMD_TEST_NETNS' not in os.environ:
     os.execvp('unshare', ['unshare', '--net', sys.executable, *sys.argv])
 
 
-def xml(devices, options, vcpus=1, memory="<memory unit='MiB'>128</memory>"):
-    line = suite_cmdline(guest, 4)
-    return f'''<domain type='kvm'>
-  <name>p</name>
-  {memory}
-  <vcpu>{vcpus}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{line} {options}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <cpu><numa><cell id='0' cpus='0-{vcpus - 1}' memory='128' unit='MiB'/></numa></cpu>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
-    {devices}
-  </devices>
-</domain>
-'''
-
-
-def shell(k, text):
-    k.define(text)
-    k.ctl('start', 'p')
-    k.until(lambda: PROMPT in k.console('p'), 400, 'a shell on the console')
+def xml(devices, options, vcpus=1, memory=128, head=''):
+    return linux_domain(guest, 'p', devices, memory=memory, head=head, vcpus=vcpus, more=options,
+                        cpu=f"<cpu><numa><cell id='0' cpus='0-{vcpus - 1}' memory='128' unit='MiB'/></numa></cpu>")
 
 
 def says(k, command):
@@ -144,7 +119,8 @@ def case_lspci(k):
     <rng model='virtio'><backend model='random'>/dev/urandom</backend>{at(6, " multifunction='on'")}</rng>
     <memballoon model='virtio'>{at(6, '', 1)}</memballoon>
     <memory model='virtio-mem'><target><size unit='MiB'>128</size><node>0</node><block unit='MiB'>2</block><requested unit='MiB'>0</requested></target>{at(7)}</memory>
-''', 'acpiphp.disable=0', memory="<maxMemory slots='1' unit='MiB'>256</maxMemory><memory unit='MiB'>256</memory><currentMemory unit='MiB'>128</currentMemory>"))
+''', 'acpiphp.disable=0', memory=256,
+                 head="<maxMemory slots='1' unit='MiB'>256</maxMemory><currentMemory unit='MiB'>128</currentMemory>"))
     says(k, 'mount -r -t ext4 /dev/vda /mnt')
     lspci = guest_tool('/mnt', 'lspci') + ' -i /mnt/pci.ids -nn'
     text = says(k, f'{lspci} -vvv').replace(NO_MODULES, '')

@@ -9,17 +9,17 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, need_linux, run, skip, suite_cmdline  # noqa: E402
+from kvmd import Failed, Watch, linux_domain, need_kvm, need_linux, run, shell, skip  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 guest = f'{build}/linux'
-PROMPT = 'kvmd-guest:'
 MIB = 1 << 20
 BASE, ROOM = 192, 128       # MiB: what the guest boots with, and its memory device's size
 SECOND = 128                # and that of one that comes and goes: Linux takes whole blocks of 128 MiB into its zones
@@ -43,40 +43,19 @@ echo defined-$?
 '''
 
 
-def cmdline():
+def linux():
     need_linux(guest)
     with open(f'{guest}/vmlinux', 'rb') as f:
         if b'initcall_blacklist=param_sysfs_init' in f.read():
             skip(f'the Linux guest is older than its configuration and cannot do PCI hot-plug: tests/guest/linux/build.sh {guest} makes it anew')
-    base = suite_cmdline(guest, 4)
     # online_movable: else the kernel's own data settles in plugged memory, and it cannot be given back
-    return base + ' acpiphp.disable=0 memhp_default_state=online_movable'
-
-
-def linux():
-    return f'''<domain type='kvm'>
-  <name>l</name>
-  <maxMemory slots='2' unit='MiB'>1024</maxMemory>
-  <memory unit='MiB'>{BASE + ROOM}</memory>
-  <vcpu current='2'>{MAX_VCPUS}</vcpu>
-  <os>
-    <type arch='x86_64'>hvm</type>
-    <kernel>{guest}/vmlinux</kernel>
-    <initrd>{guest}/initramfs.cpio</initrd>
-    <cmdline>{cmdline()}</cmdline>
-  </os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <serial type='pty'><target port='0'/></serial>
-    <console type='pty'><target type='serial' port='0'/></console>
+    return linux_domain(guest, 'l', f"""
     <controller type='virtio-serial' index='0' ports='8'/>
     <memballoon model='virtio'/>
     <memory model='virtio-mem'>
       <target><size unit='MiB'>{ROOM}</size><block unit='MiB'>2</block><requested unit='MiB'>0</requested></target>
-    </memory>
-  </devices>
-</domain>
-'''
+    </memory>""", memory=BASE + ROOM, vcpus=MAX_VCPUS, current=2, head="<maxMemory slots='2' unit='MiB'>1024</maxMemory>",
+                        more='acpiphp.disable=0 memhp_default_state=online_movable')
 
 
 class Machine:
@@ -89,9 +68,7 @@ class Machine:
         self.rngs = []              # aliases
         self.more = {}              # memory devices that came: alias: MiB
         self.channels = {}          # alias: name
-        k.define(linux())
-        k.ctl('start', 'l')
-        k.until(lambda: PROMPT in k.console('l'), 400, 'a shell on the console')
+        shell(k, linux())
         self.pid = k.json('dominfo', 'l')['pid']
         first, rest = VIEW.split('\n', 1)
         for text in first + '\n', rest:
@@ -312,10 +289,10 @@ KINDS = [Machine.vcpus_set, Machine.disk_in, Machine.disk_out, Machine.tune, Mac
          Machine.channel, Machine.memory, Machine.memory_device, Machine.memory_plug, Machine.pause]
 
 
-def operations(k, n, seed):
+def operations(k, n, seed, kind_of_machine=Machine):
     """Every kind in each round of as many, in an order of chance."""
     print(f'# {n} operations, seed {seed}', flush=True)
-    m, r, deck, took = Machine(k), random.Random(seed), [], []
+    m, r, deck, took = kind_of_machine(k), random.Random(seed), [], []
     m.compare('the start')
     while len(took) < n:
         if not deck:
@@ -352,42 +329,56 @@ def journal(k, since, name):
     return [e for e in events if e['event'] == name]
 
 
-def killed(k):
-    """kvmd dies by kill -9 right after each command: the machine goes on, the next kvmd's journal tells the result."""
-    m = Machine(k)
-    d = m.new_image()
+class Killed(Machine):
+    """kvmd dies by kill -9 during each command, in turn
+    - while the machine's process sleeps and the command waits for it
+    - while the guest is at it
+    - when the guest has done it, and kvmd knows and has not written it down
+    The next kvmd's journal has the result once, and that it was done."""
+    turn = 0
 
-    def disk_gone():
-        m.disks.clear()
-
-    commands = [
-        (['setvcpus', '4'], lambda: setattr(m, 'vcpus', 4), {'vcpus': 4}),
-        (['attach-disk', d[0], 'vdb'], lambda: m.disks.update(vdb=d), {'device': 'virtio-disk1'}),
-        (['setmem', f'{BASE - 32}MiB'], lambda: setattr(m, 'balloon', BASE - 32), {'actual': (BASE - 32) * MIB}),
-        (['update-memory-device', '--requested-size', '64MiB'], lambda: setattr(m, 'plugged', 64), {}),
-        (['detach-disk', 'vdb'], disk_gone, {'device': 'virtio-disk1'}),
-        (['setvcpus', '1'], lambda: setattr(m, 'vcpus', 1), {'vcpus': 1}),
-        (['update-memory-device', '--requested-size', '16MiB'], lambda: setattr(m, 'plugged', 16), {}),
-        (['setmem', f'{BASE}MiB'], lambda: setattr(m, 'balloon', BASE), {'actual': BASE * MIB}),
-    ]
-    before = 0                      # how often the guest had not answered yet when kvmd died
-    for args, change, result in commands:
+    def ctl(self, *args, check=True, stdin=None, **kw):
+        if not check:
+            return super().ctl(*args, check=check, **kw)
+        k, how = self.k, ('asleep', 'begun', 'done')[self.turn % 3]
+        type(self).turn += 1
+        if how == 'begun' and args[0] in ('blkdeviotune', 'domif-setlink', 'suspend', 'resume'):    # the guest has no part in these
+            how = 'asleep'
         events = k.events()
         since = max(e['seq'] for e in events) if events else 0
-        asker = subprocess.Popen([f'{build}/tools/kvmctl', args[0], 'l', *args[1:], *PATIENT], env=k.env, stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.DEVNULL)
-        k.until(lambda: journal(k, since, 'COMMAND_BEGUN'), 20, f'{args[0]} has begun')
-        before += not journal(k, since, 'COMMAND_DONE')
-        k.kill()
+        w = None
+        if how == 'asleep':
+            os.kill(self.pid, signal.SIGSTOP)
+        if how != 'begun':
+            w = Watch(k, '"event":"COMMAND_DONE"' if how == 'done' else 0)
+        asker = subprocess.Popen([f'{build}/tools/kvmctl', args[0], 'l', *args[1:]], env=k.env, stdin=subprocess.PIPE, text=True,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        asker.stdin.write(stdin or '')
+        asker.stdin.close()
+        if how == 'asleep':
+            w.wait_sent()
+        elif how == 'begun':
+            k.until(lambda: journal(k, since, 'COMMAND_BEGUN'), 20, f'{args[0]} has begun')
+        if how != 'done':
+            k.kill()
+        k.proc.wait()
+        if how == 'asleep':
+            os.kill(self.pid, signal.SIGCONT)
+        if w:
+            w.end()
         asker.wait()
         k.start()
-        k.until(lambda: journal(k, since, 'COMMAND_DONE'), 240, f'the result of {args[0]}')
-        begun, done = ([e['data'] for e in journal(k, since, name)] for name in ('COMMAND_BEGUN', 'COMMAND_DONE'))
-        assert len(begun) == len(done) == 1 and begun[0]['id'] == done[0]['id'], (begun, done)
-        assert done[0]['ok'] and done[0]['command'] == args[0].replace('-disk', '-device') and result.items() <= done[0].items(), done
-        change()
-        m.compare(f'kill -9 during {args}')
-    return f'{len(commands)} commands, {before} without an answer yet when kvmd died'
+        k.until(lambda: journal(k, since, 'COMMAND_DONE'), 240, f'the result of {args} (killed: {how})')
+        done = [e['data'] for e in journal(k, since, 'COMMAND_DONE')]
+        assert len(done) == 1 and done[0]['ok'], (args, how, done)
+        k.until(lambda: k.state('l') in ('running', 'paused'), 20, 'it is adopted')
+        print(f'# {args[0]}: killed: {how}', flush=True)
+        return subprocess.CompletedProcess(args, 0, json.dumps({'alias': done[0].get('device')}), '')
+
+
+def killed(k):
+    """Every kind of operation four times, so that each is met by each way of dying."""
+    return operations(k, 4 * len(KINDS), 5, Killed)
 
 
 def inside_a_network():

@@ -13,7 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from kvmd import Failed, need_kvm, refused, run  # noqa: E402
+from kvmd import need_kvm, refused, run  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 need_kvm()
