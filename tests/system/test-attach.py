@@ -173,6 +173,25 @@ def case_controller(k):
         k.ctl('detach-device-alias', 'a', alias, *PATIENT, timeout=300)
     k.ctl('detach-device-alias', 'a', 'virtio-serial0', *PATIENT, timeout=300)
     assert k.ctl('dumpxml', 'a').stdout == before
+    # kvmd dies while the controller is on its way: the machine goes on, and the next kvmd finds both
+    since = max(e['seq'] for e in k.events())
+    asker = subprocess.Popen([f'{build}/tools/kvmctl', 'attach-device', 'a', '-', *PATIENT], env=k.env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    asker.stdin.write(one.encode())
+    asker.stdin.close()
+
+    def told(event):
+        return [e['data'] for e in k.events() if e['seq'] > since and e['event'] == event]
+    k.until(lambda: told('COMMAND_BEGUN'), 20, 'it begins')
+    k.kill()
+    asker.wait()
+    k.start()
+    k.until(lambda: told('COMMAND_DONE'), 120, 'the result is in the journal')
+    assert told('COMMAND_DONE')[-1]['ok'] and told('COMMAND_DONE')[-1]['device'] == 'channel0', told('COMMAND_DONE')
+    assert guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.one'
+    for alias in ('channel0', 'virtio-serial0'):
+        k.ctl('detach-device-alias', 'a', alias, *PATIENT, timeout=300)
+    assert k.ctl('dumpxml', 'a').stdout == before
     k.ctl('qmp', 'a', 'device_add', json.dumps({'driver': 'virtserialport', 'id': 'p', 'name': 'org.kvmd.three'}))
     k.until(lambda: guest_says(k, 'a', 'cat /sys/class/virtio-ports/vport*/name') == 'org.kvmd.three', 120, 'the guest has the port')
 
