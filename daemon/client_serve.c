@@ -7,7 +7,9 @@
  *  - The socket must be a connection to this machine's qmp.sock: its own name is then that path. The process can't make such a
  *    socket (its fence has no socket, socketpair, bind, connect), nor get one otherwise: what kvmd opened for it (character
  *    devices, the agent's, passt) has other names, or none, and so has any that a client gave it by getfd.
- *  - Whoever connected, as the kernel noted it, must be one who may connect to control.sock; a machine's user never is.
+ *  - Whoever connected, as the kernel noted it, must be one who may connect to control.sock; a machine's user never is, nor is
+ *    kvmd itself, which connects character devices: what is written there is the machine's. So nobody may connect these
+ *    to a qmp.sock.
  *  - The command is read here, from the socket: the process holds only the end to which the client writes. What it has read
  *    itself is gone, so it can't play a command twice or alter one. It can read on to the middle of a message, so that kvmd
  *    begins inside a string with text that somebody else chose. But a command needs quotes that no backslash stands in front
@@ -132,7 +134,8 @@ static json_object *check(struct serve *s, int fd, char **who, GError **err)
 	/* unix.c binds such a one by another name, which says nothing */
 	if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' is too long a name for kvmd to know its clients by: ask kvmd itself ('kvmctl qmp')", path), NULL;
-	if (!is_client(path, fd)) {
+	auth_of_socket(fd, &auth);
+	if (!is_client(path, fd) || auth.pid == getpid()) {
 		gint64 now = g_get_monotonic_time();
 
 		if (!d->serve_told || now - d->serve_told > TOLD_USEC)
@@ -140,7 +143,6 @@ static json_object *check(struct serve *s, int fd, char **who, GError **err)
 		d->serve_told = now;
 		return kerr_set(err, KERR_ACCESS, "the socket is not a connection to this machine's qmp.sock"), NULL;
 	}
-	auth_of_socket(fd, &auth);
 	*who = auth_text(&auth);
 	if (d->serves > AT_ONCE)
 		return kerr_set(err, KERR_LIMIT, "kvmd does %u commands of this machine's clients already", AT_ONCE), NULL;

@@ -10,13 +10,41 @@
 #include "domain/error.h"
 
 #define PREFIX "socket-"
+#define DIAL "dial-"
 
 /* Paths are long and have slashes. */
-static char *note_of(const char *dir, const char *path)
+static char *note_as(const char *dir, const char *prefix, const char *path)
 {
 	g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, path, -1);
 
-	return g_strdup_printf("%s/" PREFIX "%.32s", dir, sum);
+	return g_strdup_printf("%s/%s%.32s", dir, prefix, sum);
+}
+
+static char *note_of(const char *dir, const char *path)
+{
+	return note_as(dir, PREFIX, path);
+}
+
+static char *dial_target(const struct chardev *c)
+{
+	const struct chardev_source *s = &c->source;
+
+	return c->type == CHARDEV_TCP ? g_strdup_printf("tcp:%s:%s", s->host ? s->host : "", s->service ? s->service : "") :
+		g_strdup_printf("unix:%s", s->path.path ? s->path.path : "");
+}
+
+bool dial_note(const char *dir, const struct chardev *c, GError **err)
+{
+	g_autofree char *target = dial_target(c), *note = note_as(dir, DIAL, target);
+
+	return !symlink(target, note) || errno == EEXIST || kerr_errno(err, errno, "note connection '%s'", target);
+}
+
+bool dial_is_noted(const char *dir, const struct chardev *c)
+{
+	g_autofree char *target = dial_target(c), *note = note_as(dir, DIAL, target), *noted = g_file_read_link(note, NULL);
+
+	return !g_strcmp0(noted, target);
 }
 
 bool socket_note(const char *dir, const char *path, GError **err)
@@ -91,9 +119,11 @@ void sockets_tidy(const char *dir, struct machine *live)
 	while (d && (name = g_dir_read_name(d))) {
 		g_autofree char *note = NULL, *path = NULL;
 
+		note = g_build_filename(dir, name, NULL);
+		if (!live && g_str_has_prefix(name, DIAL))
+			(void)unlink(note);
 		if (!g_str_has_prefix(name, PREFIX))
 			continue;
-		note = g_build_filename(dir, name, NULL);
 		path = g_file_read_link(note, NULL);
 		if (!path || g_hash_table_contains(has, path))
 			continue;
