@@ -9,14 +9,7 @@
  * descriptor removed in the middle of a batch is also struck out of the rest of that batch, so its
  * owner may free it at once.
  *
- * Polling: waking a sleeping thread costs more than a quick disk, and the guest's kick an exit. So a loop that is likely to
- * be needed again soon looks at its pollers for up to .now ns first. How likely that is, the last sleeps tell: one that was
- * shorter than .max makes it grow from 4 us on, a longer one makes it shrink (to nothing, unless told otherwise): a loop
- * with fewer events than one in .max never polls. Who has polled in vain for 1 ms of 10 (the guest may be waiting for this
- * very processor), or finds that the host gave the processor to somebody else meanwhile, is modest for 1 ms, and for twice as
- * long each time when that goes on: on a crowded host polling only takes time from the guest. Modest, it looks for 10 us, about
- * what it costs to sleep and be woken: so what it loses is never more than that again, and a guest that asks its next question
- * at once is answered at once.
+ * For how long it polls before epoll, hv/loop_spin.h says.
  */
 #include "hv/loop.h"
 
@@ -27,18 +20,12 @@
 #include <unistd.h>
 
 #include "domain/error.h"
+#include "hv/loop_spin.h"
 
 #define BATCH 32
 #define WALL_SLEEP_NS (10 * 1000000000ll)       /* the host's wall clock may be set: look again at least so often */
 #define NEVER INT64_MAX
 #define SPIN_TURN_NS 100000             /* polling with success: others on the loop get their turn so often */
-#define SPIN_FIRST_NS 4000
-#define SPIN_WINDOW_NS 10000000
-#define SPIN_VAIN_NS 1000000            /* of a window */
-#define SPIN_LOST_NS 1000000            /* between two looks: the processor was somebody else's */
-#define SPIN_PENANCE_NS 1000000
-#define SPIN_PENANCE_MAX_NS 64000000
-#define SPIN_MODEST_NS 10000
 
 struct post {
 	void (*fn)(void *);
@@ -60,10 +47,10 @@ struct loop {
 	GPtrArray *timers[CLOCK_KINDS]; /* heaps by .at; a timer's .place is its index + 1 */
 	bool asleep;            /* nobody has written the eventfd since the loop last looked */
 	int nudged;             /* atomic: something was added from outside */
-	struct { int64_t max; unsigned grow, shrink; } polling; /* fixed before the start */
 	/* the loop's thread only */
 	struct loop_poll *polls;
-	struct { int64_t now, window, vain, modest_until, penance; bool quiet; } spin;    /* ns; quiet: pollers need no notifications */
+	struct loop_spin spin;  /* its limits are fixed before the start */
+	bool quiet;             /* pollers need no notifications */
 	GArray *running;        /* posts being run */
 	struct epoll_event batch[BATCH];
 	int batch_n;
@@ -350,9 +337,9 @@ static bool run_events(struct loop *l, int64_t ns)
 
 static void set_quiet(struct loop *l, bool on)
 {
-	if (l->spin.quiet == on)
+	if (l->quiet == on)
 		return;
-	l->spin.quiet = on;
+	l->quiet = on;
 	for (struct loop_poll *p = l->polls; p; p = p->next)
 		if (p->quiet)
 			p->quiet(p->arg, on);
@@ -367,24 +354,6 @@ static bool poll_all(struct loop *l)
 		any |= p->fn(p->arg);
 	}
 	return any;
-}
-
-static int64_t spin_for(struct loop *l, int64_t now)
-{
-	if (now - l->spin.window >= SPIN_WINDOW_NS) {
-		l->spin.window = now;
-		l->spin.vain = 0;
-	}
-	return now < l->spin.modest_until ? MIN(l->spin.now, SPIN_MODEST_NS) : l->spin.now;
-}
-
-static void be_modest(struct loop *l, int64_t now)
-{
-	if (now < l->spin.modest_until)
-		return;
-	/* soon after the last time: it goes on */
-	l->spin.penance = now - l->spin.modest_until < 4 * l->spin.penance ? MIN(2 * l->spin.penance, SPIN_PENANCE_MAX_NS) : SPIN_PENANCE_NS;
-	l->spin.modest_until = now + l->spin.penance;
 }
 
 /* Looks until there was nothing for so many ns, or others' turn has come. false: nothing to do at all. */
@@ -403,31 +372,18 @@ static bool spin(struct loop *l, int64_t began, int64_t most)
 		} else {
 			__builtin_ia32_pause();
 			now = clock_now(l->clock, CLOCK_HOST);
-			if (now - before > SPIN_LOST_NS)
-				be_modest(l, now);
+			spin_looked(&l->spin, before, now);
 		}
 		before = now;
 	} while (!g_atomic_int_get(&l->nudged) && now - last < most && now - began < due && (!any || now - began < SPIN_TURN_NS) &&
 		looks < MAX(most, SPIN_TURN_NS) / 16);
-	if (now - last >= most && most > SPIN_MODEST_NS)       /* that others had their turn is no failure */
-		l->spin.vain += now - last;
-	if (l->spin.vain > SPIN_VAIN_NS)
-		be_modest(l, now);
+	spin_ended(&l->spin, last, now, most);
 	return any;
-}
-
-/* It slept for so long, until a descriptor woke it. */
-static void adapt(struct loop *l, int64_t slept)
-{
-	if (slept > l->polling.max)
-		l->spin.now = l->polling.shrink ? l->spin.now / l->polling.shrink : 0;
-	else if (l->spin.now < l->polling.max)
-		l->spin.now = MIN(l->polling.max, l->spin.now ? l->spin.now * (l->polling.grow ? l->polling.grow : 2) : SPIN_FIRST_NS);
 }
 
 static bool turn(struct loop *l, int64_t most_ns)
 {
-	bool any, polls = l->polls && l->polling.max;
+	bool any, polls = l->polls && l->spin.max;
 	int64_t began = 0, most, wait;
 
 	g_atomic_int_set(&l->nudged, 0);
@@ -435,10 +391,10 @@ static bool turn(struct loop *l, int64_t most_ns)
 	any |= run_timers(l);
 	if (polls && !any && most_ns) {
 		began = clock_now(l->clock, CLOCK_HOST);
-		most = spin_for(l, began);
+		most = spin_for(&l->spin, began);
 		any = most && spin(l, began, most);
 	}
-	if (!any && l->spin.quiet) {    /* it will sleep: what came before notifications were on again counts as found */
+	if (!any && l->quiet) {    /* it will sleep: what came before notifications were on again counts as found */
 		set_quiet(l, false);
 		any = poll_all(l);
 	}
@@ -446,7 +402,7 @@ static bool turn(struct loop *l, int64_t most_ns)
 	if (!run_events(l, wait))
 		return any;
 	if (wait && began)
-		adapt(l, clock_now(l->clock, CLOCK_HOST) - began);
+		spin_slept(&l->spin, clock_now(l->clock, CLOCK_HOST) - began);
 	return true;
 }
 
@@ -456,7 +412,7 @@ void loop_poll_add(struct loop *l, struct loop_poll *p)
 	p->loop = l;
 	p->next = l->polls;
 	l->polls = p;
-	if (l->spin.quiet && p->quiet)
+	if (l->quiet && p->quiet)
 		p->quiet(p->arg, true);
 }
 
@@ -477,16 +433,16 @@ void loop_poll_remove(struct loop_poll *p)
 
 void loop_set_polling(struct loop *l, int64_t max_ns, unsigned grow, unsigned shrink)
 {
-	l->polling.max = max_ns;
-	l->polling.grow = grow;
-	l->polling.shrink = shrink;
+	l->spin.max = max_ns;
+	l->spin.grow = grow;
+	l->spin.shrink = shrink;
 }
 
 int64_t loop_polling(const struct loop *l, unsigned *grow, unsigned *shrink)
 {
-	*grow = l->polling.grow;
-	*shrink = l->polling.shrink;
-	return l->polling.max;
+	*grow = l->spin.grow;
+	*shrink = l->spin.shrink;
+	return l->spin.max;
 }
 
 bool loop_step(struct loop *l, int timeout_ms)
