@@ -79,6 +79,7 @@ static bool set_file(struct adding *a, const struct args_blockdev_add *file, GEr
 	a->disk->type = device ? DISK_BLOCK : DISK_FILE;
 	*(device ? &a->disk->source.dev.path : &a->disk->source.file.path) = g_strdup(file->filename);
 	a->disk->readonly |= file->readonly;
+	node_options_set(node_options_both(node_options_of(a->disk), node_options(file)), a->disk);
 	return true;
 }
 
@@ -96,6 +97,7 @@ static bool describe(struct adding *a, const struct args_blockdev_add *args, jso
 	if (args->filename)
 		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'file', no 'filename'", args->driver);
 	json_object_object_get_ex(raw, "file", &o);
+	node_options_set(node_options(args), a->disk);
 	file = schema_new(&args_blockdev_file_schema);
 	ok = json_to_struct(&args_blockdev_file_schema, file, o, err) && set_file(a, file, err);
 	if (ok)

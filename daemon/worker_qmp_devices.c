@@ -40,6 +40,7 @@ struct made {
 	bool net;
 	int format;                     /* node: enum disk_format; ABSENT: the bare file */
 	bool readonly;
+	struct node_options options;    /* of a node, with those of one made along with it */
 	int fd;                         /* -1: a device has taken it (a tap), or it is `file`'s */
 	char *user;                     /* alias of the device that has taken it; NULL: none */
 	struct made *file;              /* node on another one */
@@ -151,6 +152,7 @@ static bool file_node(struct worker *w, struct made *m, const struct args_blockd
 		return kerr_set(err, KERR_UNSUPPORTED, "'%s' nodes are not there: raw or qcow2 on file or host_device", a->driver);
 	if (a->file)
 		return kerr_set(err, KERR_ARGS, "a '%s' node has a 'filename', no 'file'", a->driver);
+	m->options = node_options_both(m->options, node_options(a));
 	m->fd = qmp_fd_of_set(w, a->filename, a->readonly, err);
 	m->filename = g_strdup(a->filename);
 	m->device = !strcmp(a->driver, "host_device");
@@ -199,6 +201,7 @@ static enum run_result blockdev_add(struct client *c, json_object *raw, const vo
 	if (!m)
 		return RUN_FAILED;
 	m->readonly = a->readonly;
+	m->options = node_options(a);
 	for (size_t i = 0; i < G_N_ELEMENTS(formats); i++)
 		if (!strcmp(a->driver, formats[i].driver))
 			m->format = formats[i].format;
@@ -248,6 +251,7 @@ static bool fill_made(struct client *c, struct made *m, const struct args_blockd
 	m->filename = g_strdup(r->path);
 	m->device = m->like->type == DISK_BLOCK;
 	m->readonly = m->like->readonly;
+	m->options = node_options_of(m->like);
 	m->format = a->bare ? FORMAT_ABSENT : m->like->driver.format;
 	if (!a->bare)           /* as QEMU names them */
 		m->below = a->below ? g_strdup(a->below) : g_strdup_printf("#block%03u", c->worker->nodes_made++);
@@ -426,6 +430,7 @@ static void *make_disk(struct worker *w, const struct args_device_add *a, const 
 	d->target.dev = free_target(w->machine);
 	d->target.bus = DISK_BUS_VIRTIO;
 	d->readonly = m->readonly;
+	node_options_set(m->file ? node_options_both(m->options, m->file->options) : m->options, d);
 	d->serial = g_strdup(a->serial);
 	return d;
 }

@@ -2,6 +2,9 @@
 /* The rows of the commands about devices that come, go and change. */
 #include "domain/commands_devices.h"
 
+#include "domain/disk.h"
+#include "domain/rows.h"
+
 #define S(T, text) static const struct schema T##_schema_of = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
 #define ASK(T, text) const struct schema T##_schema = { .name = #T, .doc = text, .size = sizeof(struct T), .fields = T##_fields }
 #define WHERE(T) ASK_SCOPE(T), FLAG(T, persistent, NULL, 0, "of the definition, and of the machine if it runs")
@@ -107,10 +110,26 @@ static const struct field args_device_detach_fields[] = {
 static ASK(args_device_detach, "a device to unplug, and to wait for");
 #undef T
 
+NAMES(node_discard_names, 3, "ignore", "unmap");
+NAMES(node_zeroes_names, 4, "off", "on", "unmap");
+NAMES(node_aio_names, 4, "threads", "native", "io_uring");
+NAMES(node_locking_names, 3, "auto", "on");
+#define T struct node_cache
+static const struct field node_cache_fields[] = { FLAG(T, direct, NULL, 0, "past the host's cache"),
+	FLAG(T, no_flush, NULL, 0, "flushes do not count", .name = "no-flush"), END };
+static const struct schema node_cache_schema = { .name = "node_cache", .doc = "how the host's cache is used", .size = sizeof(T), .fields = node_cache_fields };
+#undef T
+
 #define T struct args_blockdev_add
 #define NODE_ROWS \
 	STR(T, driver, NULL, REQUIRED, "raw or qcow2 on file or host_device"), WORD(filename, "file, host_device: its path, or /dev/fdset/N"), \
-	FLAG(T, readonly, NULL, 0, "it is only read", .name = "read-only")
+	FLAG(T, readonly, NULL, 0, "it is only read", .name = "read-only"), \
+	FLAG(T, auto_readonly, NULL, 0, "without effect: what a device may write must be writable", .name = "auto-read-only"), \
+	STRUCT(T, cache, NULL, node_cache_schema, 0, "how the host's cache is used"), \
+	ENUM(T, discard, NULL, node_discard_names, 0, "whether discards reach the file"), \
+	ENUM(T, detect_zeroes, NULL, node_zeroes_names, 0, "what a write of zeroes becomes", .name = "detect-zeroes"), \
+	ENUM(T, aio, NULL, node_aio_names, 0, "how requests reach the host's kernel"), \
+	ENUM(T, locking, NULL, node_locking_names, 0, "images are always locked")
 static const struct field args_blockdev_add_fields[] = {
 	STR(T, node, NULL, REQUIRED, "its name", .name = "node-name"), JSON(T, file, "any", 0, "raw, qcow2: the node below, or its name"), NODE_ROWS, END };
 static ASK(args_blockdev_add, "a part of a disk's chain");
@@ -118,6 +137,40 @@ static const struct field args_blockdev_file_fields[] = { WORD(node, "its name: 
 const struct schema args_blockdev_file_schema = { .name = "args_blockdev_file", .doc = "the file below a node", .size = sizeof(T),
 	.fields = args_blockdev_file_fields };
 #undef T
+
+struct node_options node_options(const struct args_blockdev_add *a)
+{
+	static const int discard[] = { DISCARD_ABSENT, DISCARD_IGNORE, DISCARD_UNMAP };
+	static const int io[] = { DISK_IO_ABSENT, DISK_IO_THREADS, DISK_IO_NATIVE, DISK_IO_IO_URING };
+
+	return (struct node_options){ .cache = a->cache.no_flush ? CACHE_UNSAFE : a->cache.direct ? CACHE_NONE : CACHE_ABSENT,
+		.discard = discard[a->discard], .detect_zeroes = a->detect_zeroes, .io = io[a->aio] };
+}
+
+/* A discard must pass both; the rest is done where it is asked for. */
+struct node_options node_options_both(struct node_options a, struct node_options b)
+{
+	if (a.cache != CACHE_UNSAFE && b.cache)
+		a.cache = b.cache;
+	if (a.discard != DISCARD_IGNORE && b.discard)
+		a.discard = b.discard;
+	a.detect_zeroes = MAX(a.detect_zeroes, b.detect_zeroes);
+	a.io = b.io ? b.io : a.io;
+	return a;
+}
+
+void node_options_set(struct node_options o, struct disk *d)
+{
+	d->driver.cache = o.cache;
+	d->driver.discard = o.discard;
+	d->driver.detect_zeroes = o.detect_zeroes;
+	d->driver.io = o.io;
+}
+
+struct node_options node_options_of(const struct disk *d)
+{
+	return (struct node_options){ d->driver.cache, d->driver.discard, d->driver.detect_zeroes, d->driver.io };
+}
 
 #define T struct args_blockdev_made
 static const struct field args_blockdev_made_fields[] = {

@@ -34,7 +34,20 @@ struct args_device_update { char *kind, *device; GPtrArray *names; /* struct dev
 struct args_device_detach { char *alias, *id; uint32_t timeout; bool force; };
 
 /* --- QMP --- */
-struct args_blockdev_add { char *driver, *node, *filename, *file; bool readonly; };
+struct node_cache { bool direct, no_flush; };
+struct args_blockdev_add {
+	char *driver, *node, *filename, *file;
+	bool readonly, auto_readonly;
+	struct node_cache cache;
+	int discard, detect_zeroes, aio, locking;
+};
+/* What the nodes of a chain say of the disk that stands on them: members of struct disk_driver. */
+struct node_options { int cache, discard, detect_zeroes, io; };
+struct node_options node_options(const struct args_blockdev_add *);
+struct node_options node_options_both(struct node_options, struct node_options);        /* of a node and the one below */
+struct disk;
+void node_options_set(struct node_options, struct disk *);
+struct node_options node_options_of(const struct disk *);
 struct args_node { char *node; };
 /* kvmd to the machine: blockdev-add of what kvmd has opened */
 struct args_blockdev_made { char *node, *below, *device; bool bare; GPtrArray *names; };

@@ -133,6 +133,23 @@ def disks(k):
     c.wait('DEVICE_DELETED')
     c.run('blockdev-del', node_name='d1')
     c.run('blockdev-del', node_name='f1')
+    # as libvirt writes it: the options reach the disk, the file is open past the cache
+    below = {'driver': 'file', 'filename': raw, 'node-name': 'storage', 'cache': {'direct': True, 'no-flush': False}, 'auto-read-only': True,
+             'discard': 'unmap', 'aio': 'threads'}
+    c.run('blockdev-add', driver='raw', node_name='fmt', read_only=False, cache={'direct': True, 'no-flush': False}, discard='unmap',
+          detect_zeroes='unmap', file=below)
+    c.run('device_add', driver='virtio-blk-pci', drive='fmt', id='disk2')
+    k.until(lambda: f"file='{raw}'" in k.ctl('dumpxml', 'q').stdout, 10, 'the description follows')
+    driver = re.search(rf"<driver([^>]*)/>\s*<source file='{raw}'", k.ctl('dumpxml', 'q').stdout)[1]
+    assert {"cache='none'", "io='threads'", "discard='unmap'", "detect_zeroes='unmap'"} <= set(driver.split()), driver
+    pid = k.json('dominfo', 'q')['pid']
+    flags = [int(re.search(r'flags:\s*(\d+)', open(f'/proc/{pid}/fdinfo/{n}').read())[1], 8) for n in os.listdir(f'/proc/{pid}/fd')
+             if os.readlink(f'/proc/{pid}/fd/{n}') == raw]
+    assert flags and all(f & os.O_DIRECT for f in flags), flags
+    c.run('device_del', id='disk2')
+    c.wait('DEVICE_DELETED')
+    c.run('blockdev-del', node_name='fmt')
+    c.fails('locking', 'blockdev-add', **{**add('l', raw)['arguments'], 'locking': 'off'})
     # many may read
     for n in 'a', 'b':
         assert c.ask(add(n, raw, read_only=True)) == {'return': {}}
