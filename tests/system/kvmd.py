@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 # On a machine with much other work 4 makes all limits four times as long (tools/check gives it to meson, too).
@@ -178,14 +179,19 @@ class Watch:
     def wait_sent(self):
         """Until kvmd has sent a machine a request that is not a question."""
         number = None
-        for line in self.p.stdout:
-            self.lines.append(line)
-            n, _, what = line.strip().partition(' ')
-            if is_order(what):
-                number = n
-            elif what == 'done' and n == number:
-                return
-        raise Failed('kvmd ended before it sent the machine anything')
+        late = threading.Timer(30 * PATIENCE, self.p.terminate)
+        late.start()
+        try:
+            for line in self.p.stdout:
+                self.lines.append(line)
+                n, _, what = line.strip().partition(' ')
+                if is_order(what):
+                    number = n
+                elif what == 'done' and n == number:
+                    return
+            raise Failed('kvmd sent the machine nothing')
+        finally:
+            late.cancel()
 
     def end(self):
         """The steps it took: [(name and what, it came to its end)]."""

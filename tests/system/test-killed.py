@@ -561,7 +561,11 @@ def one(k, case, place):
     if os.environ.get('KVMD_TEST_STEPS'):
         print('\n'.join(f'#   {n} {what}' for n, what in enumerate(norm.steps, 1)), flush=True)
     if norm.done:
-        killed_asleep(k, case, norm)
+        orders = [n for n, what in enumerate(norm.steps, 1) if is_order(what)]
+        if any('"execute"' in what and what.startswith('sendmsg') for what in norm.steps[:orders[0] - 1]):
+            killed_at(k, case, norm, orders[0] + 1)     # a machine that slept would not answer what it is asked before
+        else:
+            killed_asleep(k, case, norm)
         runs += 1
     if place is not None:
         if not norm.done or len(norm.steps) > 10:
