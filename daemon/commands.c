@@ -241,7 +241,7 @@ static void cmd_dominfo(struct request *r)
 	g_autofree char *console = g_strdup_printf("%s/%s.console.log", p->log, d->name);
 	g_autofree char *log = g_strdup_printf("%s/%s.log", p->log, d->name);
 	struct tell_dominfo t = { .id = d->id, .pid = d->pid > 0 ? (uint32_t)d->pid : 0, .uid = d->uid || d->pid <= 0 ? d->uid : geteuid(), .restarts = d->restarts, .name = d->name,
-		.uuid = d->uuid, .title = d->def.title, .state = (int)d->state, .reason = d->reason, .since = (uint64_t)(d->since / G_USEC_PER_SEC),
+		.uuid = d->uuid, .title = d->def.title, .state = (int)d->state, .reason = d->reason, .detail = d->detail, .since = (uint64_t)(d->since / G_USEC_PER_SEC),
 		.vcpus = d->def.vcpus, .vcpus_max = d->def.vcpus_max, .memory = d->def.memory, .memory_max = d->def.memory_max,
 		.persistent = d->text != NULL, .autostart = d->autostart, .trouble = d->trouble, .console_log = console, .log = log };
 

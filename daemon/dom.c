@@ -53,7 +53,9 @@ void dom_unref(struct dom *d)
 	g_free(d->text);
 	g_free(d->trouble);
 	g_free(d->reason);
+	g_free(d->detail);
 	g_free(d->remembered.reason);
+	g_free(d->remembered.detail);
 	g_free(d);
 }
 
@@ -72,17 +74,26 @@ void dom_set_definition(struct dom *d, const char *text, const struct machine *m
 
 void dom_set_state(struct dom *d, enum dom_state state, const char *reason)
 {
-	char *copy = g_strdup(reason);
+	dom_set_state_told(d, state, reason, NULL);
+}
+
+void dom_set_state_told(struct dom *d, enum dom_state state, const char *reason, const char *detail)
+{
+	char *copy = g_strdup(reason), *more = detail && *detail ? g_strdup(detail) : NULL;
 	g_autoptr(GPtrArray) told = g_ptr_array_new();
 
 	d->state = state;
 	g_free(d->reason);
 	d->reason = copy;
+	g_free(d->detail);
+	d->detail = more;
 	d->since = g_get_real_time();
 	if (state != DOM_UNKNOWN && state != DOM_ADOPTING && state != DOM_STARTING) {
 		g_free(d->remembered.reason);
+		g_free(d->remembered.detail);
 		d->remembered.state = state;
 		d->remembered.reason = g_strdup(copy);
+		d->remembered.detail = g_strdup(more);
 		d->remembered.since = d->since;
 	}
 	dom_ref(d);                             /* a waiter may drop what holds it */

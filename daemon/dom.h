@@ -41,8 +41,9 @@ struct dom {
 
 	enum dom_state state;           /* written by dom_set_state only */
 	char *reason;
+	char *detail;                   /* what else is known of it: an error's words; NULL: nothing */
 	gint64 since;                   /* real time, µs */
-	struct { enum dom_state state; char *reason; gint64 since; } remembered;        /* the last one while its process was known, also of an earlier kvmd */
+	struct { enum dom_state state; char *reason, *detail; gint64 since; } remembered;        /* the last one while its process was known, also of an earlier kvmd */
 	const char *stops;              /* a disk failed and the machine is about to pause for it: the reason; NULL: none */
 	uint32_t id;                    /* 0: not running */
 	uint32_t uid;                   /* of the process; 0: kvmd's own */
@@ -103,6 +104,7 @@ void dom_unref(struct dom *);
 /* Takes text (copied) and what it says as the definition; m may be NULL with trouble. */
 void dom_set_definition(struct dom *, const char *text, const struct machine *m, const char *trouble);
 void dom_set_state(struct dom *, enum dom_state, const char *reason);
+void dom_set_state_told(struct dom *, enum dom_state, const char *reason, const char *detail /* may be NULL */);
 bool dom_is_active(const struct dom *);         /* has, or may have, a process */
 /* Event with this domain's name and uuid. */
 void dom_event(struct dom *, const char *name, json_object *data /* taken */);

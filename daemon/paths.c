@@ -100,6 +100,9 @@ bool paths_make(const struct paths *p, GError **err)
 		{ p->lib, 0700 }, { p->domains, 0700 }, { p->autostart, 0700 }, { p->run, 0755 }, { p->vms, 0755 }, { p->log, 0750 },
 	};
 
+	/* passt, as another user, reaches its file below run; what is secret has folders of its own */
+	if (p->root && !make_folder(p->root, 0755, err))
+		return false;
 	for (size_t i = 0; i < G_N_ELEMENTS(dirs); i++)
 		if (!make_folder(dirs[i].path, dirs[i].mode, err))
 			return false;

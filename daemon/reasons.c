@@ -50,8 +50,10 @@ static void take(struct kvmd *k, json_object *o, enum dom_state state, const cha
 		reason = "not yet run";
 	}
 	g_free(d->remembered.reason);
+	g_free(d->remembered.detail);
 	d->remembered.state = state;
 	d->remembered.reason = g_strdup(reason);
+	d->remembered.detail = g_strdup(text_of(data, strcmp(text_of(o, "event"), "START_FAILED") ? "detail" : "reason"));
 	d->remembered.since = json_object_object_get_ex(o, "timestamp", &stamp) ? number_of(stamp, "seconds") * G_USEC_PER_SEC +
 		number_of(stamp, "microseconds") : 0;
 }
@@ -99,7 +101,7 @@ void reasons_load(struct kvmd *k)
 
 		if (d->state != DOM_SHUTOFF || d->remembered.state != DOM_SHUTOFF || !d->remembered.reason)
 			continue;
-		dom_set_state(d, DOM_SHUTOFF, d->remembered.reason);
+		dom_set_state_told(d, DOM_SHUTOFF, d->remembered.reason, d->remembered.detail);
 		d->since = d->remembered.since;
 	}
 }

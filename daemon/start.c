@@ -45,10 +45,12 @@ struct starting {
 
 static void starting_end(struct starting *s, const GError *err)
 {
-	if (s->done)
-		s->done(s->arg, s->launch ? s->launch->notes : NULL, err);
+	if (err && s->done)                     /* whoever asked is told too; the log is for whoever comes later */
+		log_warning("vm '%s': start: %s", s->dom->name, err->message);
 	else if (err)
 		log_error("vm '%s': start: %s", s->dom->name, err->message);
+	if (s->done)
+		s->done(s->arg, s->launch ? s->launch->notes : NULL, err);
 	launch_free(s->launch);
 	g_clear_error(&s->err);
 	dom_unref(s->dom);
@@ -80,7 +82,7 @@ static void start_failed(struct starting *s, const GError *err)
 	d->destroyed = false;
 	d->id = d->uid = 0;
 	dom_event(d, "START_FAILED", one("reason", err->message));
-	dom_set_state(d, DOM_SHUTOFF, "failed");
+	dom_set_state_told(d, DOM_SHUTOFF, "failed", err->message);
 	if (!d->text && d->listed)
 		doms_remove(d);
 	else
@@ -96,6 +98,8 @@ static void start_over(void *arg, struct dom *d)
 	if (dom_is_active(d))
 		return;
 	dom_unwait(d, s);
+	g_free(d->detail);
+	d->detail = g_strdup(s->err->message);
 	try_again(d, s->again);
 	starting_end(s, s->err);
 }

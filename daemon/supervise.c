@@ -164,7 +164,7 @@ static void dom_ended(struct dom *d, struct end *e, bool policy)
 		json_object_put(data);
 	else
 		dom_event(d, crash ? "CRASHED" : "STOPPED", data);
-	dom_set_state(d, DOM_SHUTOFF, reason);
+	dom_set_state_told(d, DOM_SHUTOFF, reason, failed ? NULL : e->detail);
 	if (!d->text && d->listed && !dom_is_active(d)) {
 		dom_event(d, "UNDEFINED", NULL);
 		doms_remove(d);

@@ -104,7 +104,7 @@ ASK(validate, "what to check");
 #define T struct ask_event
 static const struct field ask_event_fields[] = {
 	FLAG(T, follow, NULL, 0, "go on with new events until interrupted"),
-	U64(T, since, NULL, 0, UINT64_MAX, 0, "first the stored events after this number; 0: all that are kept; none given: new ones only", .def = UINT64_MAX),
+	U64(T, since, NULL, 0, UINT64_MAX, 0, "first the stored events after this number; 0: all that are kept; none given: these too, but with --follow new ones only", .def = UINT64_MAX),
 	STR(T, domain, NULL, 0, "only those of this domain"),
 	STR(T, event, NULL, 0, "only events of this name; man kvmctl lists them"),
 	U64(T, count, NULL, 0, UINT64_MAX, 0, "end after so many; 0: no limit"),
@@ -217,6 +217,7 @@ static const struct field tell_dominfo_fields[] = {
 	STR(T, title, NULL, 0, "title from the XML"),
 	ENUM(T, state, NULL, dom_state_names, 0, "state"),
 	STR(T, reason, NULL, 0, "why it is in that state"),
+	STR(T, detail, NULL, 0, "what else is known of that: the error for which it ended or did not start"),
 	U64(T, since, NULL, 0, UINT64_MAX, 0, "seconds since 1970 when it got so"),
 	U32(T, vcpus, NULL, 0, UINT32_MAX, 0, "CPUs it has"),
 	U32(T, vcpus_max, NULL, 0, UINT32_MAX, 0, "CPUs it may have"),

@@ -31,7 +31,7 @@ struct tell_dominfo {
 	uint32_t id, pid, uid, restarts;
 	char *name, *uuid, *title;
 	int state;
-	char *reason;
+	char *reason, *detail;
 	uint64_t since;
 	uint32_t vcpus, vcpus_max;
 	uint64_t memory, memory_max, cpu_time, rss;

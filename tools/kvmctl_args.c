@@ -21,7 +21,7 @@ static bool is_about_vm(const struct command *c)
 /* Its words are all names of files: validate. */
 static bool takes_files(const struct command *c)
 {
-	return c->where == IN_CLIENT && !(c->flags & CMD_VM);
+	return c->where == IN_CLIENT && !(c->flags & CMD_VM) && c->args && c->args->fields->flags & POSITIONAL;
 }
 
 char *option_name(const struct field *f)
@@ -107,7 +107,9 @@ void help_verb(const struct command *c, GString *out)
 
 		if (f->letter)
 			snprintf(letter, sizeof letter, "-%c, ", f->letter);
-		if (f->flags & POSITIONAL)
+		if (f->flags & POSITIONAL && f->kind == &kind_enum)
+			g_string_append_printf(out, "  %-22s %s (%s)\n", name, f->doc, type);
+		else if (f->flags & POSITIONAL)
 			g_string_append_printf(out, "  %-22s %s\n", f->flags & FILE_TEXT ? "FILE" : name, f->doc);
 		else if (f->kind->shape == SHAPE_BOOL)
 			g_string_append_printf(out, "  %s--%-*s %s\n", letter, f->letter ? 16 : 20, opt, f->doc);
@@ -130,10 +132,14 @@ void help_verb(const struct command *c, GString *out)
 
 void help_all(void)
 {
+	int wide = 0;
+
+	for (const struct command *c = command_next(NULL); c; c = command_next(c))
+		wide = c->verb ? MAX(wide, (int)strlen(c->verb)) : wide;
 	printf("Usage: kvmctl [OPTION…] VERB [ARGUMENT…]\n\nManages virtual machines through kvmd. kvmctl VERB --help tells more about a verb.\n\nVerbs:\n");
 	for (const struct command *c = command_next(NULL); c; c = command_next(c))
 		if (c->verb)
-			printf("  %-12s %s\n", c->verb, c->doc);
+			printf("  %-*s  %s\n", wide, c->verb, c->doc);
 	printf("\nOptions:\n"
 		"  -o, --output=FORMAT    text, json or jsonl\n"
 		"  -c, --connect=SOCKET   kvmd's control.sock\n"
@@ -167,6 +173,27 @@ static const char *find_verb(int argc, char **argv, int *at)
 			i++;
 	}
 	return NULL;
+}
+
+/* Also what is wrong with the command line is told in the form that it asks for. */
+static enum output find_output(int argc, char **argv)
+{
+	enum output found = OUT_TEXT;
+
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		const char *a = argv[i], *name = NULL;
+
+		if (!strcmp(a, "-o") || !strcmp(a, "--output"))
+			name = argv[i + 1];
+		else if (g_str_has_prefix(a, "--output="))
+			name = a + strlen("--output=");
+		else if (g_str_has_prefix(a, "-o"))
+			name = a + strlen("-o");
+		for (int n = 0; name && n < OUT_N; n++)
+			if (!strcmp(name, output_names[n]))
+				found = (enum output)n;
+	}
+	return found;
 }
 
 static char *read_file(const char *name, GError **err)
@@ -341,6 +368,7 @@ bool call_parse(struct call *c, int argc, char **argv, GError **err)
 	const char *verb = find_verb(argc, argv, &at);
 	bool ok;
 
+	c->output = find_output(argc, argv);
 	if (verb && !strcmp(verb, "help")) {
 		c->help = true;
 		verb = at + 1 < argc ? argv[at + 1] : NULL;

@@ -118,7 +118,17 @@ static void test_usage(void)
 	expect(h, "k start web --pausd", 2, NULL, "--pausd");
 	expect(h, "k list -o yaml", 2, NULL, "text, json or jsonl");
 	expect(h, "k wait web gone", 2, NULL, "gone");
+	expect(h, "k wait --help", 0, "(off | running | paused", NULL);
+	expect(h, "k top --help | head -1", 0, "Usage: kvmctl top [", NULL);
+	expect(h, "k start web --pausd -o json", 2, NULL, "{\"error\":{\"code\":\"BadArguments\"");
+	expect(h, "k -ojsonl strat web", 2, NULL, "{\"error\":{\"code\":\"BadArguments\"");
+	expect(h, "k strat --output=json", 2, NULL, "{\"error\":{\"code\":\"BadArguments\"");
+	expect(h, "k strat -o", 2, NULL, "error: BadArguments");
+	expect(h, "k strat -- -o json", 2, NULL, "error: BadArguments");
 	expect(h, "k --connect /nonexistent/x.sock list", 10, NULL, "is kvmd running?");
+	/* a root that kvmd makes lets other users through to run, where passt has its file, and to nothing else */
+	expect(h, "umask 022; \"$KVMD\" --root \"$PWD/new\" 2>/dev/null & for i in $(seq 100); do [ -S new/run/kvmd/control.sock ] && break; sleep 0.1; done; "
+		"kill $!; wait $!; stat -c %a new new/run/kvmd new/run/kvmd/vm new/var/lib/kvmd new/var/log/kvmd | tr '\\n' ' '", 0, "755 755 755 700 750", NULL);
 	host_kill(h, SIGTERM);
 	expect(h, "k list", 10, NULL, "is kvmd running?");
 	host_free(h);

@@ -136,6 +136,18 @@ static void test_console(void)
 	host_free(h);
 }
 
+/* What is known of an end is told as long as the machine is off, also by a kvmd that begins anew. */
+static void has_detail(const struct host *h, const char *name, const char *words)
+{
+	json_object *o = ask(h, "dominfo", name, NULL);
+
+	if (words)
+		g_assert_nonnull(strstr(str(o, "detail"), words));
+	else
+		g_assert_false(json_object_object_get_ex(o, "detail", NULL));
+	json_object_put(o);
+}
+
 static void test_start_fails(void)
 {
 	struct host *h = host_new("start_timeout = 300\ndestroy_timeout = 100\n");
@@ -155,10 +167,20 @@ static void test_start_fails(void)
 	}
 	s = state_of(h, "refuse");
 	g_assert_cmpstr(s, ==, "shut off");
+	has_detail(h, "refuse", "this fake refuses");
+	has_detail(h, "die", "ended before it was ready");
+	has_detail(h, "mute", "300 ms");
+	has_detail(h, "fine", NULL);
 	(void)g_unlink(h->kernel);
 	ask_bad(h, "start", "fine", NULL, "FileNotFound", "os/kernel");
+	has_detail(h, "fine", "os/kernel");
+	host_kill(h, SIGKILL);
+	host_start(h);
+	has_detail(h, "refuse", "this fake refuses");
+	has_detail(h, "fine", "os/kernel");
 	g_assert_true(g_file_set_contents(h->kernel, "k", -1, NULL));
 	ask_ok(h, "start", "fine", NULL);
+	has_detail(h, "fine", NULL);
 	o = ask(h, "dominfo", "fine", NULL);
 	run = g_path_get_dirname(str(o, "qmp"));
 	json_object_put(o);
