@@ -69,6 +69,10 @@ void plugs_listen(struct worker *);
 void plugs_reset(struct worker *);
 /* VM_REQ_DRIVER: the device's driver has come. */
 void plug_driver(struct worker *, const char *id);
+/* COMMAND_BEGUN and COMMAND_DONE, which plug_attach_then and plug_detach_then do not tell. */
+void plug_command_event(struct worker *, const char *command, const char *id, const char *alias, bool done, const GError *err);
+
+/* --- worker_plug_in.c and worker_plug_out.c --- */
 
 /*
  * Plugs a device; the guest is told and not waited for. config: of the kind's schema, complete but for its address, which it
@@ -85,8 +89,6 @@ bool plug_detach(struct client *, const char *alias, bool force, unsigned timeou
 /* The same for who is no client: `then` is called once, later, when these return true. */
 bool plug_attach_then(struct worker *, const struct plug_kind *, void *config, struct fdset *, unsigned timeout_ms, plug_then *then, void *arg, GError **err);
 bool plug_detach_then(struct worker *, const char *alias, unsigned timeout_ms, plug_then *then, void *arg, GError **err);
-/* COMMAND_BEGUN and COMMAND_DONE, which they do not tell. */
-void plug_command_event(struct worker *, const char *command, const char *id, const char *alias, bool done, const GError *err);
 
 /* worker_plug_with.c: the controller first, then, when the guest has it, the device on it. When that fails the controller goes
  * again. All three are taken, also on failure. As plug_attach. */
