@@ -113,10 +113,14 @@ static bool usage_of(const struct reading *r, int pid, struct usage *u)
 static const uint8_t state_numbers[DOM_STATE_N] = {
 	[DOM_SHUTOFF] = 5, [DOM_STARTING] = 0, [DOM_RUNNING] = 1, [DOM_PAUSED] = 3, [DOM_SHUTDOWN] = 4, [DOM_CRASHED] = 6, [DOM_ADOPTING] = 0, [DOM_UNKNOWN] = 0,
 };
+/* Its reasons, where it has one for ours; else 0, unknown. */
 static const struct { enum dom_state state; const char *reason; unsigned number; } reasons[] = {
 	{ DOM_RUNNING, "booted", 1 }, { DOM_RUNNING, "resumed", 5 },
-	{ DOM_PAUSED, "by request", 1 }, { DOM_PAUSED, "not yet run", 11 },
-	{ DOM_SHUTOFF, "destroyed", 2 }, { DOM_SHUTOFF, "failed", 6 }, { DOM_CRASHED, "panicked", 1 },
+	{ DOM_PAUSED, "by request", 1 }, { DOM_PAUSED, "migrating", 2 }, { DOM_PAUSED, "I/O error", 5 }, { DOM_PAUSED, "no space left for a disk", 5 },
+	{ DOM_PAUSED, "not yet run", 11 },
+	{ DOM_SHUTOFF, "shutdown", 1 }, { DOM_SHUTOFF, "reset", 1 }, { DOM_SHUTOFF, "test-exit", 1 }, { DOM_SHUTOFF, "destroyed", 2 },
+	{ DOM_SHUTOFF, "ended by request", 2 }, { DOM_SHUTOFF, "crashed", 3 }, { DOM_SHUTOFF, "panicked", 3 }, { DOM_SHUTOFF, "error", 3 },
+	{ DOM_SHUTOFF, "failed", 6 }, { DOM_CRASHED, "panicked", 1 },
 };
 
 static void put_state(struct reading *r, struct subject *s)
@@ -149,7 +153,7 @@ static void put_balloon(struct reading *r, struct subject *s)
 	else if (m)
 		put(s->out, "balloon.current", (m->memory.current ? m->memory.current : m->memory.size) >> 10);
 	if (m)
-		put(s->out, "balloon.maximum", MAX(m->memory.max, m->memory.size) >> 10);
+		put(s->out, "balloon.maximum", m->memory.size >> 10);         /* <maxMemory> is room for devices to come */
 	if (s->has_usage)
 		put(s->out, "balloon.rss", s->usage.rss >> 10);
 }

@@ -94,6 +94,7 @@ static bool run_event(struct call *c, struct client *cl, int *status, GError **e
 	const struct ask_event *a = c->args;
 	json_object *reply = client_call(cl, c->command->name, NULL, args_json(c), NULL, err), *m, *v;
 	bool array = c->output == OUT_JSON, first = true, ended = false;
+	int64_t last = -1;
 
 	if (!reply)
 		return false;
@@ -114,6 +115,7 @@ static bool run_event(struct call *c, struct client *cl, int *status, GError **e
 			if (array)
 				fputs(first ? "\n" : ",\n", stdout);
 			print_event(c, m);
+			last = json_object_object_get_ex(m, "seq", &v) ? json_object_get_int64(v) : last;
 			hold_interrupts(SIG_UNBLOCK);
 			first = false;
 		}
@@ -125,8 +127,11 @@ static bool run_event(struct call *c, struct client *cl, int *status, GError **e
 		puts(first ? "]" : "\n]");
 	if (ended || ferror(stdout))
 		return true;
-	if (a->follow && err && *err)
-		g_prefix_error(err, "kvmd has ended or cut us off; 'kvmctl event --since NUMBER' goes on after the last one: ");
+	if (a->follow && err && *err) {
+		g_autofree char *number = last >= 0 ? g_strdup_printf("%" G_GINT64_FORMAT, last) : g_strdup("NUMBER");
+
+		g_prefix_error(err, "kvmd has ended or cut us off; 'kvmctl event --follow --since %s' goes on after the last one: ", number);
+	}
 	return false;
 }
 

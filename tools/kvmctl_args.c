@@ -360,6 +360,12 @@ static bool run_goption(struct call *c, GArray *slots, char ***argv, GError **er
 	return !output || kerr_set(err, KERR_ARGS, "there is no output format '%s': use text, json or jsonl", output);
 }
 
+/* GOption takes a negative number for options. */
+static bool is_negative(const char *word)
+{
+	return word[0] == '-' && g_ascii_isdigit(word[1]);
+}
+
 bool call_parse(struct call *c, int argc, char **argv, GError **err)
 {
 	g_auto(GStrv) rest = g_new0(char *, (gsize)argc + 1);
@@ -384,6 +390,11 @@ bool call_parse(struct call *c, int argc, char **argv, GError **err)
 			rest[n++] = g_strdup(argv[i]);
 	slots = slots_new(c->command);
 	ok = run_goption(c, slots, &rest, err);
+	for (int i = 1; !ok && c->command && i < argc && strcmp(argv[i], "--"); i++)
+		if (is_negative(argv[i]) && err && *err && strstr((*err)->message, argv[i])) {
+			g_clear_error(err);
+			kerr_set(err, KERR_ARGS, "%s: '%s' is below zero, and no option; see kvmctl %s --help", verb, argv[i], verb);
+		}
 	if (ok && !c->help && !c->command)
 		ok = kerr_set(err, KERR_ARGS, "which verb? kvmctl --help lists them");
 	if (ok && !c->help) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* kvmctl's connection to kvmd. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -149,6 +150,27 @@ static json_object *read_patiently(struct client *c, const char *what, const cha
 	}
 }
 
+static char interrupted[512];
+
+/* What has been asked for does not end with us. */
+static void tell_interrupted(int sig)
+{
+	(void)!write(STDERR_FILENO, interrupted, strlen(interrupted));
+	(void)raise(sig);       /* SA_RESETHAND: ends us when this returns */
+}
+
+static void watch_interrupt(const struct client *c, const char *execute, const char *vm)
+{
+	struct sigaction sa = { .sa_handler = tell_interrupted, .sa_flags = (int)SA_RESETHAND }, old;
+
+	if (!vm || strcmp(execute, c->call->command->name) || (c->call->command->flags & CMD_READ) ||
+	    sigaction(SIGINT, NULL, &old) || old.sa_handler != SIG_DFL)
+		return;
+	g_snprintf(interrupted, sizeof(interrupted), "\n%s: not taken back, it goes on: 'kvmctl event --since 0 --domain %s' tells what becomes of it\n",
+		execute, vm);
+	(void)sigaction(SIGINT, &sa, NULL);
+}
+
 json_object *client_call(struct client *c, const char *execute, const char *vm, json_object *args, int *fd, GError **err)
 {
 	json_object *m = json_object_new_object(), *reply, *value = NULL;
@@ -163,7 +185,11 @@ json_object *client_call(struct client *c, const char *execute, const char *vm, 
 	json_object_put(m);
 	if (!sent)
 		return NULL;
+	watch_interrupt(c, execute, vm);
 	reply = read_patiently(c, execute, vm, fd, err);
+	if (*interrupted)
+		(void)signal(SIGINT, SIG_DFL);
+	*interrupted = '\0';
 	if (!reply)
 		return NULL;
 	if (wire_check(reply, err) && json_object_object_get_ex(reply, "return", &value))

@@ -177,6 +177,15 @@ static void test_watch(void)
 	define(h, other);
 	expect(h, "k domstats", 0, "Domain: 'db'\n  state.state=5\n  state.reason=0\n\nDomain: 'web'", NULL);
 	expect(h, "k start web && k domstats web --state", 0, "state.state=1", NULL);
+	fake_do(h, "web", "x-leave", "shutdown");
+	expect(h, "k wait web off && k domstats web --state", 0, "state.state=5\n  state.reason=1\n", NULL);
+	expect(h, "k start web && k suspend web && k domstats web --state", 0, "state.state=3\n  state.reason=1\n", NULL);
+	expect(h, "k resume web && k domstats web --balloon", 0, "balloon.maximum=", NULL);
+	/* errors are told in the form that was asked for, also of words that no command ever sees */
+	expect(h, "k setmen web 3 -o json", 2, NULL, "{\"error\":{\"code\":\"BadArguments\"");
+	expect(h, "k list --nix --output=jsonl", 2, NULL, "{\"error\":{\"code\":\"BadArguments\"");
+	expect(h, "k setmem web -5", 2, NULL, "'-5' is below zero, and no option");
+	expect(h, "k setmem web --nix", 2, NULL, "Unknown option --nix");
 	expect(h, "k domstats db web -o json | grep -c '\"name\"'", 0, "2\n", NULL);
 	expect(h, "k domstats web nobody", 3, NULL, "nobody");
 	expect(h, "k domstats --list-running -o jsonl", 0, "{\"name\":\"web\"", NULL);
