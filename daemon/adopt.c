@@ -19,6 +19,7 @@
 
 #include "daemon/kvmd.h"
 #include "daemon/chardev_open.h"
+#include "daemon/given.h"
 #include "daemon/launch.h"
 #include "daemon/refresh.h"
 #include "daemon/unix.h"
@@ -42,6 +43,8 @@ struct adoption {
 struct adopting {
 	struct dom *dom;
 	struct adoption *all;   /* NULL: it has been counted as answered */
+	enum dom_state state;   /* what it says, until it has said all */
+	const char *reason;
 };
 
 /* --- cleaning --- */
@@ -59,6 +62,7 @@ void dom_clean(struct dom *d)
 		(void)unlink(path);
 	}
 	net_clean(dir, NULL);
+	given_clean(dir);
 	(void)unlink(link);
 	if (rmdir(dir) < 0 && errno != ENOENT)
 		log_warning("folder '%s': %s", dir, g_strerror(errno));
@@ -170,6 +174,20 @@ static void have_events(void *arg, json_object *reply, const GError *err)
 	adopting_end(a);
 }
 
+static void know_state(struct dom *d, enum dom_state state, const char *reason)
+{
+	g_autofree char *known = NULL;
+	gint64 since = 0;
+
+	if (state == d->remembered.state && d->remembered.reason) {
+		since = d->remembered.since;
+		reason = known = g_strdup(d->remembered.reason);
+	}
+	dom_set_state(d, state, reason);
+	if (since)
+		d->since = d->remembered.since = since;
+}
+
 static void have_machine(void *arg, json_object *reply, const GError *err)
 {
 	struct adopting *a = arg;
@@ -183,10 +201,16 @@ static void have_machine(void *arg, json_object *reply, const GError *err)
 		machine_free(m);
 		m = NULL;
 	}
+	/* kvmd of before there were notes: what it says first is what counts */
+	if (m && !(given_is_known(dir) ? given_holds(dir, m, &bad) : given_begin(dir, m, &bad))) {
+		machine_free(m);
+		m = NULL;
+	}
 	if (!m) {
 		not_reached(a, err ? err->message : bad->message);
 		return;
 	}
+	know_state(d, a->state, a->reason);
 	net_forget(d);
 	chardev_redial_stop(d);
 	machine_free(d->live);
@@ -208,10 +232,8 @@ static void have_hello(void *arg, json_object *reply, const GError *err)
 {
 	struct adopting *a = arg;
 	struct dom *d = a->dom;
-	g_autofree char *known = NULL;
 	const char *reason;
 	enum dom_state state;
-	gint64 since = 0;
 	json_object *v;
 
 	if (err) {
@@ -223,13 +245,8 @@ static void have_hello(void *arg, json_object *reply, const GError *err)
 		not_reached(a, reason);
 		return;
 	}
-	if (state == d->remembered.state && d->remembered.reason) {
-		since = d->remembered.since;
-		reason = known = g_strdup(d->remembered.reason);
-	}
-	dom_set_state(d, state, reason);
-	if (since)
-		d->since = d->remembered.since = since;
+	a->state = state;
+	a->reason = reason;
 	link_call(d->link, "query-machine", NULL, NULL, 0, d->kvmd->config->answer_timeout, have_machine, a);
 }
 
@@ -240,7 +257,7 @@ static void ask(struct dom *d, struct adoption *all)
 	g_autofree char *path = g_build_filename(dir, "kvmd.sock", NULL);
 	g_autoptr(GError) err = NULL;
 
-	*a = (struct adopting){ dom_ref(d), all };
+	*a = (struct adopting){ .dom = dom_ref(d), .all = all };
 	d->replaying = true;
 	d->stale = false;
 	if (!d->link) {
@@ -321,15 +338,13 @@ static void found_alive(struct kvmd *k, const char *uuid, const char *dir, struc
 
 static void found_dead(struct kvmd *k, const char *uuid, const char *dir)
 {
-	g_autofree char *path = g_build_filename(dir, "exit", NULL);
-	g_autofree char *record = NULL, *boot = boot_id();
+	g_autofree char *record = end_record(dir), *boot = boot_id();
 	struct dom *d = doms_by_uuid(k->doms, uuid);
 	g_autoptr(GError) err = NULL;
 	struct sign s;
 
 	bool signed_ = sign_read(dir, &s);
 
-	(void)g_file_get_contents(path, &record, NULL, NULL);
 	if (!d)
 		d = dom_for(k, uuid, &s);
 	if (d->text) {                  /* policy is the definition's: what ran is not known any more */

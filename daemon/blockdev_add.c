@@ -8,6 +8,7 @@
 #include "daemon/change.h"
 #include "daemon/commands.h"
 #include "daemon/disk_open.h"
+#include "daemon/given.h"
 #include "daemon/kvmd.h"
 #include "daemon/launch.h"
 #include "daemon/wire.h"
@@ -20,6 +21,7 @@ struct adding {
 	struct machine *alone;          /* a machine that has nothing but this */
 	struct disk *disk;              /* it; alone's */
 	struct launch *launch;
+	char *dir;                      /* the machine's run folder */
 };
 
 static void adding_free(void *arg)
@@ -30,6 +32,7 @@ static void adding_free(void *arg)
 	machine_free(a->alone);
 	g_free(a->node);
 	g_free(a->below);
+	g_free(a->dir);
 	g_free(a);
 }
 
@@ -37,7 +40,7 @@ static bool prepare(void *arg, GError **err)
 {
 	struct adding *a = arg;
 
-	return disks_open(a->alone, a->launch->fds, a->launch->machines, err);
+	return disks_open(a->alone, a->launch->fds, a->launch->machines, err) && given_add(a->dir, a->alone, err);
 }
 
 static void apply(struct change *change, struct dom *d, void *arg)
@@ -131,7 +134,8 @@ static void qmp_blockdev_add(struct request *r)
 		return;
 	}
 	a = g_new0(struct adding, 1);
-	*a = (struct adding){ .node = g_strdup(args->node), .alone = machine_new(), .disk = schema_new(&disk_schema), .launch = launch_new() };
+	*a = (struct adding){ .node = g_strdup(args->node), .alone = machine_new(), .disk = schema_new(&disk_schema), .launch = launch_new(),
+		.dir = dom_run_dir(r->dom) };
 	a->disk->device = DISK_DEVICE_DISK;
 	a->disk->target.dev = g_strdup(args->node);
 	a->disk->target.bus = DISK_BUS_VIRTIO;

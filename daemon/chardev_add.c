@@ -4,6 +4,7 @@
 
 #include "daemon/change.h"
 #include "daemon/commands.h"
+#include "daemon/given.h"
 #include "daemon/kvmd.h"
 #include "daemon/launch.h"
 #include "daemon/resources.h"
@@ -39,7 +40,8 @@ static bool prepare(void *arg, GError **err)
 {
 	struct adding *a = arg;
 
-	return resources_open(a->alone, a->dir, a->launch->fds, a->launch->sockets, a->launch->machines, err);
+	return resources_open(a->alone, a->dir, a->launch->fds, a->launch->sockets, a->launch->machines, err) &&
+		given_add(a->dir, a->alone, err);
 }
 
 static void apply(struct change *change, struct dom *d, void *arg)

@@ -2,8 +2,8 @@
 /*
  * Connections of character devices that are made again (<reconnect enabled='yes' timeout='N'/>). The machine's process cannot
  * connect: it says in its description that a connection is lost, and that is all there is to know, also for a kvmd that
- * began anew. N seconds later kvmd connects and hands the socket over, or waits N seconds again. Where to, that description is not
- * believed: only what people named and kvmd noted (sockets.h) is connected to again.
+ * began anew. N seconds later kvmd connects and hands the socket over, or waits N seconds again. Where to, it says
+ * too, but there a description is refused that is not kvmd's own (given.h).
  */
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +13,6 @@
 #include "daemon/kvmd.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
-#include "daemon/sockets.h"
 #include "daemon/work.h"
 
 struct dom_redial {
@@ -64,13 +63,6 @@ static const struct chardev *find(const struct dom *d, const char *alias)
 			if (!chardev_is_serial_console(all, c) && !g_strcmp0(c->alias, alias))
 				return c;
 	return NULL;
-}
-
-static bool is_meant(const struct dom *d, const struct chardev *c)
-{
-	g_autofree char *dir = dom_run_dir(d);
-
-	return dial_is_noted(dir, c);
 }
 
 static struct line *line_of(const struct dom_redial *r, const char *alias)
@@ -156,7 +148,7 @@ static gboolean due(gpointer data)
 	struct try *t;
 
 	l->timer = 0;
-	if (!c || !c->source.lost || !chardev_reconnects(c) || !is_meant(r->dom, c) || r->dom->kvmd->stopping) {
+	if (!c || !c->source.lost || !chardev_reconnects(c) || r->dom->kvmd->stopping) {
 		g_ptr_array_remove(r->lines, l);
 		return G_SOURCE_REMOVE;
 	}
@@ -181,7 +173,7 @@ void chardev_redial(struct dom *d)
 		list_each(chardev, c, lists[i]) {
 			struct line *l;
 
-			if (!c->source.lost || !c->alias || !chardev_reconnects(c) || chardev_is_serial_console(all, c) || !is_meant(d, c))
+			if (!c->source.lost || !c->alias || !chardev_reconnects(c) || chardev_is_serial_console(all, c))
 				continue;
 			if (!d->redial) {
 				d->redial = g_new0(struct dom_redial, 1);

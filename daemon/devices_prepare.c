@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "daemon/given.h"
 #include "daemon/net.h"
 #include "daemon/resources.h"
 #include "domain/device_xml.h"
@@ -323,7 +324,8 @@ bool device_change_prepare(void *arg, GError **err)
 {
 	struct device_change *c = arg;
 
-	return verbs[c->verb].live(c, err);
+	/* what it runs with was given already */
+	return verbs[c->verb].live(c, err) && (c->verb == DEVICE_DETACH || given_add(c->dir, c->machine, err));
 }
 
 bool device_change_edit(struct machine *definition, void *arg, GError **err)

@@ -58,6 +58,8 @@ struct dom {
 	uint64_t untold;                /* events left out since the last one told */
 	unsigned serves;                /* client_serve.c: commands of its clients that kvmd does just now */
 	gint64 serve_told;              /* monotonic, µs: when the log told of a forged one; 0: never */
+	gint64 refused_told;            /* refresh.c: as serve_told, of a description that is not believed */
+	bool looking, look_more;        /* refresh.c: asked because the machine said so; it said so since */
 	bool flooded;                   /* that some are left out has been logged */
 	guint kill_timer;
 	struct dom_redial *redial;      /* chardev_redial.c's; NULL: none */

@@ -17,6 +17,7 @@
 
 #include "daemon/cgroup.h"
 #include "daemon/disk_open.h"
+#include "daemon/given.h"
 #include "daemon/net.h"
 #include "daemon/probe.h"
 #include "daemon/resources.h"
@@ -40,7 +41,7 @@ int launch_lock(const char *dir, const char *name, GError **err)
 		kerr_errno(err, errno, "make folder '%s'", dir);
 		return -1;
 	}
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);          /* the machine's: it must not write what the next kvmd believes */
 	if (fd < 0) {
 		kerr_errno(err, errno, "open '%s'", path);
 		return -1;
@@ -86,13 +87,17 @@ char *boot_id(void)
 }
 
 /* For people who look who holds the lock, and for the next kvmd; the lock itself holds without. */
-static void lock_sign(int fd, const char *name, int pid, uint32_t uid)
+static void lock_sign(const char *dir, const char *name, int pid, uint32_t uid)
 {
-	g_autofree char *boot = boot_id();
+	g_autofree char *path = g_build_filename(dir, "lock", NULL), *boot = boot_id();
 	g_autofree char *text = g_strdup_printf("pid %d start %" G_GUINT64_FORMAT " uid %u boot %s machine %s\n", pid, process_start(pid), uid, boot, name);
 
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd < 0)
 		return;
+	(void)!write(fd, text, strlen(text));
+	close(fd);
 }
 
 /* --- descriptors --- */
@@ -405,7 +410,7 @@ void launch_run(struct launch *l)
 	give(l, "lock", lock);
 	if (!spawn_worker(l))
 		return;
-	lock_sign(lock, l->name, l->pid, l->uid);
+	lock_sign(dir, l->name, l->pid, l->uid);
 	if (!parse(l))
 		return;
 	kvm = probe_open_kvm(l->kvm, &l->err);
@@ -414,7 +419,7 @@ void launch_run(struct launch *l)
 	give(l, "kvm", kvm);
 	resources_place_sockets(l->machine, dir);
 	if (!launch_memory(l, l->machine, "ram", l->machine->memory.size) || !give_runtime_files(l, dir) || !resources_open(l->machine, dir, l->fds, l->sockets, l->machines, &l->err) ||
-		!net_launch(l, &l->err))
+		!net_launch(l, &l->err) || !given_begin(dir, l->machine, &l->err))
 		return;
 	link_qmp(l);
 	describe(l);

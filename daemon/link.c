@@ -83,7 +83,7 @@ static void link_message(struct wire *w, json_object *m, int *fds, unsigned n)
 		close(fds[i]);
 	if (!l)
 		return;
-	if (json_object_object_get_ex(m, "event", &v)) {
+	if (json_object_object_get_ex(m, "event", &v) && json_object_is_type(v, json_type_string)) {
 		const char *name = json_object_get_string(v);
 		uint64_t seq = json_object_object_get_ex(m, "seq", &v) ? json_object_get_uint64(v) : 0;
 

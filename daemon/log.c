@@ -33,7 +33,7 @@ void log_line(enum log_level at, const char *fmt, ...)
 	text = g_strdup_vprintf(fmt, ap);
 	va_end(ap);
 	for (char *c = text; *c; c++)           /* one line per event, whatever a peer put into a name */
-		if (*c == '\n' || *c == '\r')
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = ' ';
 	if (journal) {
 		line = g_strdup_printf("<%d>%s\n", levels[at].journal, text);

@@ -5,5 +5,7 @@
 
 #include "daemon/dom.h"
 
-/* done (may be NULL) runs later, once; err: it did not answer, d->live is as before. */
+/* done (may be NULL) runs later, once; err: it did not answer, or what kvmd does not believe (given.h); d->live is as before. */
 void dom_refresh(struct dom *, void (*done)(void *arg, const GError *err), void *arg);
+/* The machine says that it has changed: many such words are one question. */
+void dom_refresh_soon(struct dom *);

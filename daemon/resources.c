@@ -140,8 +140,6 @@ static int open_connect(struct resource_visit *v, struct opening *o, GError **er
 	int fd;
 
 	if (v->chardev) {
-		if (chardev_reconnects(v->chardev) && !dial_note(o->dir, v->chardev, err))
-			return -1;
 		fd = chardev_connect(v->chardev, &why);
 		v->chardev->source.lost = fd < 0 && chardev_reconnects(v->chardev);
 		if (why && !v->chardev->source.lost)

@@ -10,41 +10,20 @@
 #include "domain/error.h"
 
 #define PREFIX "socket-"
-#define DIAL "dial-"
 
 /* Paths are long and have slashes. */
-static char *note_as(const char *dir, const char *prefix, const char *path)
+static char *note_of(const char *dir, const char *path)
 {
 	g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, path, -1);
 
-	return g_strdup_printf("%s/%s%.32s", dir, prefix, sum);
+	return g_strdup_printf("%s/%s%.32s", dir, PREFIX, sum);
 }
 
-static char *note_of(const char *dir, const char *path)
+static bool is_noted(const char *dir, const char *path)
 {
-	return note_as(dir, PREFIX, path);
-}
+	g_autofree char *note = note_of(dir, path), *noted = g_file_read_link(note, NULL);
 
-static char *dial_target(const struct chardev *c)
-{
-	const struct chardev_source *s = &c->source;
-
-	return c->type == CHARDEV_TCP ? g_strdup_printf("tcp:%s:%s", s->host ? s->host : "", s->service ? s->service : "") :
-		g_strdup_printf("unix:%s", s->path.path ? s->path.path : "");
-}
-
-bool dial_note(const char *dir, const struct chardev *c, GError **err)
-{
-	g_autofree char *target = dial_target(c), *note = note_as(dir, DIAL, target);
-
-	return !symlink(target, note) || errno == EEXIST || kerr_errno(err, errno, "note connection '%s'", target);
-}
-
-bool dial_is_noted(const char *dir, const struct chardev *c)
-{
-	g_autofree char *target = dial_target(c), *note = note_as(dir, DIAL, target), *noted = g_file_read_link(note, NULL);
-
-	return !g_strcmp0(noted, target);
+	return !g_strcmp0(noted, path);
 }
 
 bool socket_note(const char *dir, const char *path, GError **err)
@@ -96,17 +75,16 @@ void sockets_changed(const char *dir, struct machine *was, struct machine *is)
 
 	g_hash_table_iter_init(&it, old);
 	while (g_hash_table_iter_next(&it, &path, NULL))
-		if (!g_hash_table_contains(new, path))
+		if (!g_hash_table_contains(new, path) && is_noted(dir, path))
 			socket_drop(dir, path);
 }
 
 void sockets_gone(const char *dir, struct machine *live, const char *path)
 {
 	g_autoptr(GHashTable) has = listens(live);
-	g_autofree char *note = note_of(dir, path), *noted = g_file_read_link(note, NULL);
 
 	/* a machine's process is not believed: what it names must have been made for it */
-	if (!g_strcmp0(noted, path) && !g_hash_table_contains(has, path) && unix_is_dead(path))
+	if (is_noted(dir, path) && !g_hash_table_contains(has, path) && unix_is_dead(path))
 		socket_drop(dir, path);
 }
 
@@ -119,11 +97,9 @@ void sockets_tidy(const char *dir, struct machine *live)
 	while (d && (name = g_dir_read_name(d))) {
 		g_autofree char *note = NULL, *path = NULL;
 
-		note = g_build_filename(dir, name, NULL);
-		if (!live && g_str_has_prefix(name, DIAL))
-			(void)unlink(note);
 		if (!g_str_has_prefix(name, PREFIX))
 			continue;
+		note = g_build_filename(dir, name, NULL);
 		path = g_file_read_link(note, NULL);
 		if (!path || g_hash_table_contains(has, path))
 			continue;

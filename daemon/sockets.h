@@ -17,10 +17,6 @@ void socket_drop(const char *dir, const char *path);
 void sockets_changed(const char *dir, struct machine *was, struct machine *is);
 /* Main: the machine says that it listens at path no more. Dropped if that was its own, and nobody does. */
 void sockets_gone(const char *dir, struct machine *live, const char *path);
-/* Where a character device connects to, and shall again when the connection is lost: noted before the first time, by kvmd, at the word
- * of people. A machine's process is not believed where that is. The notes stay as long as the machine runs. Any thread. */
-bool dial_note(const char *dir, const struct chardev *, GError **err);
-bool dial_is_noted(const char *dir, const struct chardev *);
 /* Main: drops all that is noted and that `live` (NULL: it is off) does not have, unless somebody listens there. No device of the
  * machine may be on its way to it. */
 void sockets_tidy(const char *dir, struct machine *live);

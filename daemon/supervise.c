@@ -3,6 +3,7 @@
 #include "daemon/supervise.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,6 +26,10 @@
 #define AFTER_KILL_MS 10000
 #define TELL_BURST 1000         /* events of one machine, told at once */
 #define TELL_PER_SECOND 1
+#define TELL_BYTES 1024         /* of one event that count as another */
+#define NAME_MAX_EVENT 64
+#define RECORD_MAX 65536        /* bytes of an exit record that are read: its end */
+#define DETAIL_MAX 2000         /* bytes of it that people are told */
 
 static json_object *data_str(json_object *o, const char *key, const char *value)
 {
@@ -57,24 +62,45 @@ static void end_clear(struct end *e)
 	g_free(e->detail);
 }
 
+char *end_record(const char *dir)
+{
+	g_autofree char *path = g_build_filename(dir, "exit", NULL);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+	char *text = g_malloc0(RECORD_MAX + 1);
+
+	if (fd >= 0) {
+		(void)!pread(fd, text, RECORD_MAX, MAX(0, size - RECORD_MAX));
+		close(fd);
+	}
+	return text;
+}
+
+/* What the machine wrote, for logs and people: no control characters, not endless. New. */
+static char *plain(const char *text)
+{
+	char *s = g_utf8_make_valid(text, (gssize)strnlen(text, DETAIL_MAX));
+
+	for (char *c = s; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	return s;
+}
+
 /* The last line of the exit record; a worker that wrote none was killed, or crashed. */
 static void end_read(struct end *e, const char *record, const char *status)
 {
-	g_auto(GStrv) lines = record ? g_strsplit(record, "\n", -1) : NULL;
-	json_object *o = NULL, *v;
+	g_autofree char *text = g_strdup(record ? record : "");
+	char *line = strrchr(g_strchomp(text), '\n');
+	json_object *o = json_tokener_parse(line ? line + 1 : text), *v;
 
-	for (unsigned i = 0; lines && lines[i]; i++)
-		if (*lines[i]) {
-			json_object_put(o);
-			o = json_tokener_parse(lines[i]);
-		}
 	*e = (struct end){ 0 };
 	if (json_object_is_type(o, json_type_object) && json_object_object_get_ex(o, "reason", &v)) {
 		for (size_t i = 0; i < G_N_ELEMENTS(end_reasons); i++)
-			if (!strcmp(end_reasons[i], json_object_get_string(v)))
+			if (!g_strcmp0(end_reasons[i], json_object_get_string(v)))
 				e->reason = g_strdup(end_reasons[i]);
-		if (json_object_object_get_ex(o, "detail", &v) && json_object_get_string_len(v))
-			e->detail = g_strdup(json_object_get_string(v));
+		if (json_object_object_get_ex(o, "detail", &v) && json_object_is_type(v, json_type_string) && json_object_get_string_len(v))
+			e->detail = plain(json_object_get_string(v));
 		if (json_object_object_get_ex(o, "guest", &v))
 			e->guest = json_object_get_boolean(v);
 		if (json_object_object_get_ex(o, "value", &v))
@@ -192,11 +218,9 @@ static gboolean process_gone(gint fd, GIOCondition cond, gpointer data)
 	struct dom *d = data;
 	g_autofree char *status = pidfd_status(d->pidfd, d->destroyed);
 	g_autofree char *dir = dom_run_dir(d);
-	g_autofree char *path = g_build_filename(dir, "exit", NULL);
-	g_autofree char *record = NULL;
+	g_autofree char *record = end_record(dir);
 	struct end e;
 
-	(void)g_file_get_contents(path, &record, NULL, NULL);
 	end_read(&e, record, status);
 	d->gone = 0;
 	dom_ref(d);
@@ -301,9 +325,18 @@ static const char *why_of(const struct dom *d, const char *name)
 	return d->state == DOM_ADOPTING ? NULL : d->reason;
 }
 
-/* A guest that resets itself in a loop must not push everyone's history out of the journal. */
-static bool may_tell(struct dom *d)
+static bool is_event_name(const char *name)
 {
+	size_t n = strlen(name);
+
+	return n && n <= NAME_MAX_EVENT && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == n;
+}
+
+/* A guest that resets itself in a loop must not push everyone's history out of the journal, nor a process that has much to say. */
+static bool may_tell(struct dom *d, json_object *data)
+{
+	size_t bytes = data ? strlen(json_object_to_json_string_ext(data, JSON_C_TO_STRING_PLAIN)) : 0;
+	double cost = 1 + (double)(bytes / TELL_BYTES);
 	gint64 now = g_get_monotonic_time();
 
 	if (!d->told_at)
@@ -311,16 +344,16 @@ static bool may_tell(struct dom *d)
 	else
 		d->tell = MIN(TELL_BURST, d->tell + (double)(now - d->told_at) * TELL_PER_SECOND / G_USEC_PER_SEC);
 	d->told_at = now;
-	if (d->tell < 1) {
+	if (d->tell < cost) {
 		d->untold++;
 		if (!d->flooded)
-			log_warning("vm '%s': more than %d events at once: not all are told from now on", d->name, TELL_BURST);
+			log_warning("vm '%s': more than %d events at once, or of %d KiB: not all are told from now on", d->name, TELL_BURST, TELL_BURST);
 		d->flooded = true;
 		return false;
 	}
 	if (d->tell >= TELL_BURST / 2)
 		d->flooded = false;
-	d->tell--;
+	d->tell -= cost;
 	return true;
 }
 
@@ -346,10 +379,12 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 	json_object *copy = NULL, *v;
 	const char *why;
 
-	if (seq && seq <= d->seen)
+	if ((seq && seq <= d->seen) || !is_event_name(name))
 		return;
 	if (seq)
 		d->seen = seq;
+	if (!json_object_is_type(data, json_type_object))
+		data = NULL;
 	if (d->state != DOM_STARTING && d->state != DOM_ADOPTING)
 		follow_state(d, name, data);
 	if (!strcmp(name, "KVMD_MACHINE") && data && json_object_object_get_ex(data, "path", &v) && json_object_is_type(v, json_type_string)) {
@@ -361,12 +396,12 @@ void dom_take_event(struct dom *d, const char *name, json_object *data, uint64_t
 		if (d->replaying)
 			d->stale = true;
 		else
-			dom_refresh(d, NULL, NULL);
+			dom_refresh_soon(d);
 	} else if (!strcmp(name, "RTC_CHANGE") && d->live && json_object_object_get_ex(data, "offset", &v)) {
 		clock_moved(&d->live->clock, json_object_get_int64(v));
 	} else if (!strcmp(name, "BALLOON_CHANGE") && d->live && json_object_object_get_ex(data, "actual", &v))
 		d->live->memory.current = MIN(json_object_get_uint64(v), d->live->memory.size);
-	if (!may_tell(d)) {
+	if (!may_tell(d, data)) {
 		note_seen(d, seq, 0);
 		return;
 	}

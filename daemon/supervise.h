@@ -31,6 +31,7 @@ char *pidfd_status(int pidfd, bool ours);
 void dom_watch(struct dom *);                   /* pidfd is set: notice its end */
 void dom_link(struct dom *, int fd);            /* talk to it; fd is taken */
 void dom_take_event(struct dom *, const char *name, json_object *data, uint64_t seq);
+char *end_record(const char *dir);              /* what the machine's process wrote last of its end, at most 64 KiB; "": nothing. New */
 void dom_ended_unseen(struct dom *, const char *record, bool same_boot);  /* the process had gone before we looked */
 enum dom_state dom_state_of_run_state(const char *run_state, const char **reason);
 

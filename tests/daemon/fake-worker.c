@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <json-c/json.h>
+#include <json-c/json_pointer.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ struct fake {
 	GMainLoop *loop;
 	GHashTable *fds;        /* name → fd + 1 */
 	GPtrArray *wires;
-	json_object *machine;
+	json_object *machine, *forged;  /* forged: what it says that it is; NULL: the truth */
+	unsigned asked;         /* how often it was asked what it is */
 	GPtrArray *events;
 	uint64_t seq;
 	const char *state;
@@ -189,6 +191,40 @@ static json_object *net_change(const char *name, json_object *args, GError **err
 	return json_object_new_object();
 }
 
+/* "POINTER=JSON" in what it is; "": the truth. */
+static bool forge(const char *text, GError **err)
+{
+	const char *value = strchr(text, '=');
+	g_autofree char *at = value ? g_strndup(text, (gsize)(value - text)) : NULL;
+
+	json_object_put(f.forged);
+	f.forged = NULL;
+	if (!value)
+		return true;
+	(void)json_object_deep_copy(f.machine, &f.forged, NULL);
+	return !json_pointer_set(&f.forged, at, json_tokener_parse(value + 1)) || kerr_set(err, KERR_ARGS, "'%s' is not there", at);
+}
+
+/* Whatever a process can write to kvmd. */
+static void say(const char *text)
+{
+	json_object *o = json_tokener_parse(text);
+
+	wire_send(f.serve.kvmd, o, NULL, 0);
+	json_object_put(o);
+}
+
+/* Its last words as it likes them, after much noise. */
+G_NORETURN static void leave_with(const char *line)
+{
+	g_autofree char *noise = g_strnfill(1 << 20, '\n');
+	int fd = fd_of("exit");
+
+	(void)!write(fd, noise, 1 << 20);
+	(void)!write(fd, line, strlen(line));
+	_exit(0);
+}
+
 static json_object *run(const char *name, json_object *args, int *fds, unsigned n, GError **err)
 {
 	json_object *v = NULL;
@@ -200,8 +236,19 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		return create(args, err);
 	if (!strcmp(name, "hello"))
 		return hello();
-	if (!strcmp(name, "query-machine"))
-		return json_object_get(f.machine);
+	if (!strcmp(name, "query-machine")) {
+		f.asked++;
+		return json_object_get(f.forged ? f.forged : f.machine);
+	}
+	if (!strcmp(name, "x-forge"))
+		return forge(text, err) ? json_object_new_object() : NULL;
+	if (!strcmp(name, "x-asked"))
+		return json_object_new_int64(f.asked);
+	if (!strcmp(name, "x-sign")) {          /* another process is the machine */
+		if (pwrite(fd_of("lock"), text, strlen(text), 0) >= 0 && ftruncate(fd_of("lock"), (off_t)strlen(text)) == 0)
+			kerr_set(err, KERR_INTERNAL, "it could be written");
+		return *err ? NULL : json_object_new_object();
+	}
 	if (!strcmp(name, "replay-events"))
 		return replay(args);
 	if (!strcmp(name, "client-served")) {
@@ -229,6 +276,13 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		leave("killed", "by request");
 	} else if (!strcmp(name, "x-leave")) {
 		leave(text, "as told");
+	} else if (!strcmp(name, "x-leave-with")) {
+		leave_with(text);
+	} else if (!strcmp(name, "x-say")) {
+		say(text);
+	} else if (!strcmp(name, "x-changes")) {        /* that often */
+		for (int i = atoi(text); i > 0; i--)
+			event("KVMD_MACHINE", NULL);
 	} else if (!strcmp(name, "x-abort")) {
 		abort();
 	} else if (!strcmp(name, "x-mute")) {

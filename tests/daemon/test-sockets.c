@@ -130,42 +130,11 @@ static void test_note(void)
 	place_finish(&p);
 }
 
-/* Where a machine may be connected to again: what was noted, to the letter; gone with the machine. */
-static void test_dial(void)
-{
-	struct place p;
-	struct chardev *c = schema_new(&channel_schema);
-	struct machine *m = machine_new();
-	g_autoptr(GError) err = NULL;
-
-	place_init(&p);
-	c->type = CHARDEV_UNIX;
-	c->source.path.path = g_strdup("/run/a.sock");
-	g_assert_false(dial_is_noted(p.run, c));
-	g_assert_true(dial_note(p.run, c, &err) && dial_note(p.run, c, &err) && dial_is_noted(p.run, c));
-	c->source.path.path[5] = 'b';
-	g_assert_false(dial_is_noted(p.run, c));
-	c->source.path.path[5] = 'a';
-	sockets_tidy(p.run, m);
-	g_assert_true(dial_is_noted(p.run, c));
-	c->type = CHARDEV_TCP;
-	c->source.host = g_strdup("h");
-	c->source.service = g_strdup("1");
-	g_assert_false(dial_is_noted(p.run, c));
-	g_assert_true(dial_note(p.run, c, &err) && dial_is_noted(p.run, c));
-	sockets_tidy(p.run, NULL);
-	g_assert_false(dial_is_noted(p.run, c));
-	schema_free(&channel_schema, c);
-	machine_free(m);
-	place_finish(&p);
-}
-
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/sockets/tidy", test_tidy);
 	g_test_add_func("/sockets/changed", test_changed);
 	g_test_add_func("/sockets/note", test_note);
-	g_test_add_func("/sockets/dial", test_dial);
 	return g_test_run();
 }
