@@ -289,6 +289,8 @@ static json_object *run(const char *name, json_object *args, int *fds, unsigned 
 		f.mute = true;
 	} else if (!strcmp(name, "x-event")) {
 		event(text, NULL);
+	} else if (!strcmp(name, "x-words")) {
+		event("WORDS", str_data("text", text));
 	} else if (!strcmp(name, "x-clock")) {          /* the guest set its clock, so many seconds ahead */
 		json_object *moved = json_object_new_object();
 

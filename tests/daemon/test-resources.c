@@ -550,11 +550,15 @@ static void test_lock(void)
 	struct place p = place_new();
 	g_autofree char *dir = at(&p, "vm"), *file = g_build_filename(dir, "lock", NULL);
 	g_autoptr(GError) err = NULL;
-	int first = launch_lock(dir, "a", &err);
+	int own, first = launch_lock(dir, "a", &err);
 
 	g_assert_no_error(err);
 	g_assert_cmpint(first, >=, 0);
-	g_assert_cmpint(write(first, "pid 7 machine a\n", 16), ==, 16);
+	/* the descriptor is the machine's, the file's words are kvmd's */
+	g_assert_cmpint(write(first, "x", 1), ==, -1);
+	own = open(file, O_WRONLY | O_CLOEXEC);
+	g_assert_cmpint(write(own, "pid 7 machine a\n", 16), ==, 16);
+	close(own);
 	g_assert_cmpint(launch_lock(dir, "a", &err), ==, -1);
 	g_assert_error(err, kerr_quark(), KERR_BUSY);
 	g_assert_nonnull(strstr(err->message, "pid 7 machine a"));

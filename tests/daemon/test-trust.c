@@ -172,17 +172,19 @@ static void test_messages(void)
 		"{\"event\":\"COMMAND_DONE\",\"data\":null}", "{\"event\":\"COMMAND_DONE\",\"data\":{\"command\":null,\"id\":{}}}", "{\"event\":\"COMMAND_BEGUN\",\"data\":[]}",
 		"{\"event\":\"\\u001b[2J\",\"data\":{}}", "{\"serve\":null}", "{\"serve\":1}", "{\"id\":null}", "{\"id\":[],\"return\":1}", "{\"id\":1}", "{\"id\":2,\"error\":7}",
 		"{\"id\":3,\"error\":{\"class\":null,\"desc\":null,\"code\":7}}", "{\"return\":{}}", "[]", "7" };
-	g_autofree char *passt = passt_new(), *events = NULL;
+	g_autofree char *passt = passt_new(), *big = g_strnfill(4 << 20, 'x');
 	struct host *h = host_new(NULL);
 	json_object *o;
 
 	start(h);
+	must(h, "x-words", big);
 	for (unsigned i = 0; i < G_N_ELEMENTS(said); i++) {
 		g_test_message("%s", said[i]);
 		must(h, "x-say", said[i]);
 		ask_ok(h, "version", NULL, NULL);
 	}
 	o = ask(h, "event", NULL, "{\"since\":0}");
+	g_assert_null(strstr(json_object_to_json_string(o), "WORDS"));
 	g_assert_null(strstr(json_object_to_json_string(o), "[2J"));
 	json_object_put(o);
 	host_free(h);
