@@ -153,7 +153,7 @@ static gboolean deadline_passed(gpointer data)
 	g_autoptr(GError) err = NULL;
 
 	c->deadline = 0;
-	kerr_set(&err, KERR_TIMEOUT, "%s: the machine's process did not answer within %u ms", c->execute, c->timeout);
+	kerr_set(&err, KERR_TIMEOUT, "%s: the machine's process did not answer within %u ms: its log may say why, 'kvmctl destroy' ends one that hangs", c->execute, c->timeout);
 	call_end(c, NULL, err);
 	return G_SOURCE_REMOVE;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,7 +146,7 @@ static void adopted(void *arg)
 	restarts_resume(k);
 	autostart(k);
 	notify("READY=1\nSTATUS=serving");
-	log_info("ready: %u domains, groups: %s, control socket '%s'", doms_count(k->doms), cgroups_describe(k->cgroups), path);
+	log_info("ready: %u domain%s, groups: %s, control socket '%s'", doms_count(k->doms), doms_count(k->doms) == 1 ? "" : "s", cgroups_describe(k->cgroups), path);
 }
 
 static gboolean on_end(gpointer data)
@@ -256,9 +257,9 @@ static bool parse_options(int *argc, char ***argv, struct options *o, GError **e
 	ok = g_option_context_parse(c, argc, argv, &bad);
 	g_option_context_free(c);
 	if (!ok)
-		return kerr_set(err, KERR_ARGS, "%s", bad->message);
+		return kerr_set(err, KERR_ARGS, "%s; see kvmd --help", bad->message);
 	if (*argc > 1)
-		return kerr_set(err, KERR_ARGS, "unexpected argument '%s'", (*argv)[1]);
+		return kerr_set(err, KERR_ARGS, "'%s' is too much; see kvmd --help", (*argv)[1]);
 	return true;
 }
 
@@ -269,6 +270,7 @@ int main(int argc, char **argv)
 	g_autoptr(GError) err = NULL;
 	int status = 0;
 
+	setlocale(LC_CTYPE, "");               /* for --help */
 	log_init(LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(0);         /* every file and socket of kvmd is given its mode where it is made */

@@ -148,7 +148,7 @@ static bool pid_file_make(const char *path, GError **err)
 }
 
 /* The process that was started ends when the one in the background is ready. */
-static bool wait_ready(int pidfd, int out, GError **err)
+static bool wait_ready(const struct net_passt *w, int pidfd, int out, GError **err)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	g_autofree char *text = NULL;
@@ -167,6 +167,9 @@ static bool wait_ready(int pidfd, int out, GError **err)
 	if (si.si_code == CLD_EXITED && !si.si_status)
 		return true;
 	text = words(out);
+	if (!geteuid() && strstr(text, "PID file") && strstr(text, g_strerror(EACCES)))
+		return kerr_set(err, KERR_HOST, "passt failed: %s: it runs as 'nobody', who must be let through to '%s': chmod o+x what he can't pass of the folders above",
+			text, w->pid_file);
 	return kerr_set(err, KERR_HOST, "passt failed: %s", text);
 }
 
@@ -223,7 +226,7 @@ bool net_passt_start(const struct net_passt *p, int *sock, GError **err)
 	ok = pid_file_make(p->pid_file, err) && spawn_process(&(struct spawn){ .argv = argv, .in = p->null_fd, .out = out, .fd3 = pair[1], .cgroup = -1 }, &pid, &pidfd, err);
 	close(pair[1]);
 	if (ok) {
-		ok = wait_ready(pidfd, out, err);
+		ok = wait_ready(p, pidfd, out, err);
 		close(pidfd);
 		if (ok && !geteuid())
 			(void)!chown(p->pid_file, 0, 0);

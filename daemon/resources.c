@@ -272,9 +272,25 @@ static bool needs_path(enum resource_use use)
 	return use != RES_PTY && use != RES_PAIR && use != RES_TCP_LISTEN && use != RES_TCP_CONNECT && use != RES_UDP;
 }
 
+/* "serial 'serial0'", "rng 1": which element people have to look at; what is the machine's own by its place ("os/kernel"). New. */
+static char *told_place(const struct resource_visit *v)
+{
+	static const char devices[] = "devices/";
+	const char *kind = g_str_has_prefix(v->path, devices) ? v->path + sizeof devices - 1 : NULL, *at = kind ? strchr(kind, '[') : NULL;
+	g_autofree char *what = NULL;
+
+	if (!at)
+		return g_strdup(v->path);
+	what = g_strndup(kind, (gsize)(at - kind) - (at[-1] == 's'));
+	if (v->chardev && v->chardev->alias)
+		return g_strdup_printf("%s '%s'", what, v->chardev->alias);
+	return g_strdup_printf("%s %" G_GUINT64_FORMAT, what, g_ascii_strtoull(at + 1, NULL, 10) + 1);
+}
+
 static bool open_one(struct resource_visit *v, void *arg, GError **err)
 {
 	struct opening *o = arg;
+	g_autofree char *place = told_place(v);
 	int fd;
 
 	if (v->use == RES_NONE || v->use >= G_N_ELEMENTS(openers) || !openers[v->use] || (!v->res->path && needs_path(v->use)))
@@ -285,7 +301,7 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 		return true;
 	}
 	if (fd < 0) {
-		g_prefix_error(err, "%s: ", v->path);
+		g_prefix_error(err, "%s: ", place);
 		return false;
 	}
 	g_free(v->res->fd);
@@ -296,7 +312,7 @@ static bool open_one(struct resource_visit *v, void *arg, GError **err)
 
 		fd = resource_open_file(old, O_RDWR | O_CREAT, 0640, err);
 		if (fd < 0) {
-			g_prefix_error(err, "%s: ", v->path);
+			g_prefix_error(err, "%s: ", place);
 			return false;
 		}
 		add_fd(o, name, fd);

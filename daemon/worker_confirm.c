@@ -71,7 +71,7 @@ static void complain(const struct confirm *c, const struct part *p, GString *tex
 	else if (p->said)
 		g_string_append_printf(text, "the guest refused: %s", p->said);
 	else
-		g_string_append_printf(text, "no answer from the guest within %u s: does it handle ACPI events?", c->timeout_ms / 1000);
+		g_string_append_printf(text, "no answer from the guest within %u s: does it handle ACPI events, or is it slow (--timeout)?", c->timeout_ms / 1000);
 }
 
 static void finish(struct confirm *c)

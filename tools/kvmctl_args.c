@@ -11,6 +11,7 @@
 const char *const output_names[OUT_N] = { "text", "json", "jsonl" };
 
 /* Options that stand before or after the verb; those with a value, for finding the verb. */
+static const char *const everywhere[] = { "output", "root", "connect", "quiet", "help" };
 static const char *const valued[] = { "-o", "--output", "--root", "-c", "--connect", NULL };
 
 static bool is_about_vm(const struct command *c)
@@ -322,6 +323,35 @@ static GArray *slots_new(const struct command *c)
 	return slots;
 }
 
+/* Of the first option in argv that there is not: the one that was meant, or NULL. */
+static const char *meant_option(GArray *slots, char **argv)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	const char *near = NULL;
+	unsigned best = 3;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(everywhere); i++)
+		g_ptr_array_add(names, (char *)everywhere[i]);
+	for (unsigned i = 0; i < slots->len; i++)
+		g_ptr_array_add(names, g_array_index(slots, struct slot, i).name);
+	for (; *argv && strcmp(*argv, "--"); argv++) {
+		g_autofree char *word = g_str_has_prefix(*argv, "--") ? g_strndup(*argv + 2, strcspn(*argv + 2, "=")) : NULL;
+
+		if (!word || strlen(word) > 100 || g_ptr_array_find_with_equal_func(names, word, g_str_equal, NULL))
+			continue;
+		for (unsigned i = 0; i < names->len; i++) {
+			unsigned d = g_str_has_prefix(names->pdata[i], word) ? 0 : distance(word, names->pdata[i]);
+
+			if (d < best && d < strlen(word)) {
+				best = d;
+				near = names->pdata[i];
+			}
+		}
+		break;
+	}
+	return near;
+}
+
 static bool run_goption(struct call *c, GArray *slots, char ***argv, GError **err)
 {
 	g_autofree char *output = NULL;
@@ -349,9 +379,12 @@ static bool run_goption(struct call *c, GArray *slots, char ***argv, GError **er
 	g_option_context_add_main_entries(ctx, own, NULL);
 	ok = g_option_context_parse_strv(ctx, argv, &bad);
 	g_option_context_free(ctx);
-	if (!ok)
-		return kerr_set(err, KERR_ARGS, "%s%s%s; see kvmctl %s%s--help", c->command ? c->command->verb : "", c->command ? ": " : "", bad->message,
-			c->command ? c->command->verb : "", c->command ? " " : "");
+	if (!ok) {
+		const char *near = g_error_matches(bad, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) ? meant_option(slots, *argv + 1) : NULL;
+
+		return kerr_set(err, KERR_ARGS, "%s%s%s%s%s%s see kvmctl %s%s--help", c->command ? c->command->verb : "", c->command ? ": " : "", bad->message,
+			near ? "; did you mean --" : "", near ? near : "", near ? "?" : ";", c->command ? c->command->verb : "", c->command ? " " : "");
+	}
 	for (int i = 0; output && i < OUT_N; i++)
 		if (!strcmp(output, output_names[i])) {
 			c->output = (enum output)i;

@@ -174,6 +174,7 @@ static void watch_interrupt(const struct client *c, const char *execute, const c
 json_object *client_call(struct client *c, const char *execute, const char *vm, json_object *args, int *fd, GError **err)
 {
 	json_object *m = json_object_new_object(), *reply, *value = NULL;
+	g_autoptr(GError) bad = NULL;
 	bool sent;
 
 	json_object_object_add(m, "execute", json_object_new_string(execute));
@@ -186,12 +187,16 @@ json_object *client_call(struct client *c, const char *execute, const char *vm, 
 	if (!sent)
 		return NULL;
 	watch_interrupt(c, execute, vm);
-	reply = read_patiently(c, execute, vm, fd, err);
+	reply = read_patiently(c, execute, vm, fd, &bad);
 	if (*interrupted)
 		(void)signal(SIGINT, SIG_DFL);
 	*interrupted = '\0';
-	if (!reply)
+	if (!reply) {
+		if (g_error_matches(bad, kerr_quark(), KERR_CONNECT))
+			g_prefix_error(&bad, "kvmd has ended, or cut us off, before it answered '%s'; if that has begun it goes on: ask again when kvmd runs: ", execute);
+		g_propagate_error(err, g_steal_pointer(&bad));
 		return NULL;
+	}
 	if (wire_check(reply, err) && json_object_object_get_ex(reply, "return", &value))
 		value = json_object_get(value);
 	json_object_put(reply);

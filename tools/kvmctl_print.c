@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "domain/commands_kvmd.h"
+#include "domain/commands_media.h"
 #include "domain/commands_memory.h"
 #include "tools/kvmctl.h"
 
@@ -354,6 +355,26 @@ static void print_device(const struct call *c, json_object *o)
 		printf("domain '%s': its definition is changed\n", c->vm);
 }
 
+static void print_detached(const struct call *c, json_object *o)
+{
+	print_notes(o);
+	if (c->quiet)
+		return;
+	if (*str(o, "alias"))
+		printf("domain '%s': '%s' is detached\n", c->vm, str(o, "alias"));
+	else
+		printf("domain '%s': its definition is changed\n", c->vm);
+}
+
+static void print_medium(const struct call *c, json_object *o)
+{
+	const struct ask_change_media *a = c->args;
+
+	print_notes(o);
+	if (!c->quiet)
+		printf("domain '%s': %s '%s'\n", c->vm, a->eject ? "there is no medium any more in" : "the medium is changed in", a->target);
+}
+
 static const struct {
 	const char *command;
 	void (*print)(const struct call *, json_object *);
@@ -371,10 +392,11 @@ static const struct {
 	{ "attach-device", print_device },
 	{ "attach-disk", print_device },
 	{ "attach-interface", print_device },
-	{ "detach-device", print_device },
-	{ "detach-device-alias", print_device },
-	{ "detach-disk", print_device },
-	{ "detach-interface", print_device },
+	{ "detach-device", print_detached },
+	{ "detach-device-alias", print_detached },
+	{ "detach-disk", print_detached },
+	{ "detach-interface", print_detached },
+	{ "change-media", print_medium },
 	{ "update-device", print_device },
 	{ "domstate", print_state },
 	{ "wait", print_state },

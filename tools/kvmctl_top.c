@@ -256,7 +256,7 @@ static void show(const struct top *t)
 		show_table(t, UINT_MAX);
 	} else {
 		(void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-		printf("\033[H%u domains, sorted by %s%s; q ends\033[K\r\n\033[K\r\n", t->rows->len, top_columns[t->sort], t->reverse ? ", the other way round" : "");
+		printf("\033[H%u domain%s, sorted by %s%s; q ends\033[K\r\n\033[K\r\n", t->rows->len, t->rows->len == 1 ? "" : "s", top_columns[t->sort], t->reverse ? ", the other way round" : "");
 		show_table(t, size.ws_row > 4 ? size.ws_row - 4u : 1);
 		fputs("\033[J", stdout);
 	}

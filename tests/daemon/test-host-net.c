@@ -197,6 +197,9 @@ static void test_passt(void)
 	g_assert_false(try(dir, "#!/bin/sh\nkill -9 $$\n", &sock, &err));
 	g_assert_cmpstr(err->message, ==, "passt failed: it said nothing");
 	g_clear_error(&err);
+	g_assert_false(try(dir, "#!/bin/sh\necho 'PID file open: Permission denied' >&2\nexit 1\n", &sock, &err));
+	g_assert_cmpint(!!strstr(err->message, "chmod o+x"), ==, !geteuid());   /* only root's passt becomes another */
+	g_clear_error(&err);
 	g_assert_cmpint(sock, ==, -1);
 	/* one that goes to the background, with its end of the socket */
 	g_assert_true(try(dir, "#!/bin/sh\n(printf hello >&3) &\nexit 0\n", &sock, &err));

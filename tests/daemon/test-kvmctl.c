@@ -115,7 +115,11 @@ static void test_usage(void)
 	expect(h, "k start", 2, NULL, "which domain?");
 	expect(h, "k start a b", 2, NULL, "'b' is too much");
 	expect(h, "k start -- -dash", 3, NULL, "there is no domain '-dash'");
-	expect(h, "k start web --pausd", 2, NULL, "--pausd");
+	expect(h, "k start web --pausd", 2, NULL, "start: Unknown option --pausd; did you mean --paused? see kvmctl start --help");
+	expect(h, "k list --al", 2, NULL, "did you mean --all?");
+	expect(h, "k list --all --nam=x", 2, NULL, "did you mean --names?");
+	expect(h, "k list --zzzzzz", 2, NULL, "Unknown option --zzzzzz; see kvmctl list --help");
+	expect(h, "\"$KVMD\" --rot", 2, NULL, "see kvmd --help");
 	expect(h, "k list -o yaml", 2, NULL, "text, json or jsonl");
 	expect(h, "k wait web gone", 2, NULL, "gone");
 	expect(h, "k wait --help", 0, "(off | running | paused", NULL);
