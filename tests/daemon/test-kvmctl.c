@@ -175,7 +175,7 @@ static void test_validate(void)
 static void test_watch(void)
 {
 	struct host *h = host_new(NULL);
-	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL), *other = domain_xml(h, "db", NULL, NULL, NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL), *other = domain_xml(h, "db", NULL, NULL, NULL), *line = NULL;
 
 	define(h, xml);
 	define(h, other);
@@ -202,6 +202,10 @@ static void test_watch(void)
 	expect(h, "k qmp web", 2, NULL, "command is missing");
 	expect(h, "k qmp web query-status", 0, "\"running\"", NULL);
 	expect(h, "k qmp db query-status", 4, NULL, "not running");
+	/* who interrupts a change is told that it goes on; who interrupts a look, nothing */
+	fake_do(h, "web", "x-mute", NULL);
+	line = g_strdup_printf("timeout -s INT 0.5 '%s' --root '%s' setvcpus web 1", g_getenv("KVMCTL"), h->root);
+	expect(h, line, 124, NULL, "setvcpus: not taken back, it goes on: 'kvmctl event --since 0 --domain web'");
 	host_free(h);
 }
 
