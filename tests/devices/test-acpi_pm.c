@@ -136,8 +136,6 @@ static void test_move(void)
 {
 	struct test a, b;
 	GByteArray *state;
-	const uint8_t *p;
-	size_t n;
 	GError *err = NULL;
 
 	set_up(&a);
@@ -147,9 +145,7 @@ static void test_move(void)
 	fake_pause(a.f);
 	state = fake_save(a.d);
 	set_up(&b);
-	p = state->data;
-	n = state->len;
-	device_load(b.d, &p, &n, &err);
+	(void)fake_load(b.d, state, &err);
 	g_assert_no_error(err);
 	g_assert_cmpint(b.f->level[SCI], ==, 1);
 	drv_out(b.f, STS, 2, 0x100);

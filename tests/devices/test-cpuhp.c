@@ -195,8 +195,6 @@ static void test_move(void)
 	struct rig a, b;
 	GByteArray *saved;
 	GError *err = NULL;
-	const uint8_t *p;
-	size_t n;
 
 	rig_init(&a);
 	rig_init(&b);
@@ -205,9 +203,7 @@ static void test_move(void)
 	drv_out(a.f, PORT_CPUHP + CPUHP_OST_EVENT, 4, 3);
 	fake_pause(a.f);
 	saved = fake_save(a.d);
-	p = saved->data;
-	n = saved->len;
-	device_load(b.d, &p, &n, &err);
+	(void)fake_load(b.d, saved, &err);
 	g_assert_no_error(err);
 	g_assert_cmphex(drv_inb(b.f, PORT_CPUHP + CPUHP_STATE), ==, CPUHP_PRESENT | CPUHP_REMOVE);
 	drv_out(b.f, PORT_CPUHP + CPUHP_OST_STATUS, 4, 0x84);
@@ -219,9 +215,7 @@ static void test_move(void)
 		g_assert_cmphex(got.status, ==, 0x84);
 	}
 	vm_vcpu(&b.f->vm, 1)->unplugged = true;
-	p = saved->data;
-	n = saved->len;
-	g_assert_false(device_load(b.d, &p, &n, &err));
+	g_assert_false(fake_load(b.d, saved, &err));
 	g_assert_error(err, kerr_quark(), KERR_STATE_DATA);
 	g_clear_error(&err);
 	g_byte_array_unref(saved);

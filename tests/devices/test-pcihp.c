@@ -138,8 +138,6 @@ static void test_move(void)
 	struct rig a, b;
 	GByteArray *saved;
 	GError *err = NULL;
-	const uint8_t *p;
-	size_t n;
 
 	rig_init(&a);
 	rig_init(&b);
@@ -154,9 +152,7 @@ static void test_move(void)
 	put(&a, PCIHP_OST_EVENT, 3);
 	fake_pause(a.f);
 	saved = fake_save(a.d);
-	p = saved->data;
-	n = saved->len;
-	device_load(b.d, &p, &n, &err);
+	(void)fake_load(b.d, saved, &err);
 	g_assert_no_error(err);
 	g_assert_cmphex(reg(&b, PCIHP_UP), ==, 1u << 2);
 	g_assert_cmphex(reg(&b, PCIHP_DOWN), ==, 1u << 9);

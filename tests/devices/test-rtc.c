@@ -303,8 +303,6 @@ static void test_move(void)
 {
 	struct test a, b;
 	GByteArray *state;
-	const uint8_t *p;
-	size_t n;
 	GError *err = NULL;
 
 	set_up(&a);
@@ -319,9 +317,7 @@ static void test_move(void)
 	state = fake_save(a.d);
 	set_up(&b);
 	clock_set_wall_offset(b.f->clock, (LEAP + 1) * SECOND);
-	p = state->data;
-	n = state->len;
-	device_load(b.d, &p, &n, &err);
+	(void)fake_load(b.d, state, &err);
 	g_assert_no_error(err);
 	expect_time(&b, "2024-02-29 12:59:59 day 5");
 	fake_pass(b.f, 3 * SECOND);

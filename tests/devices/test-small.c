@@ -74,15 +74,11 @@ static void test_i8042_move(void)
 	struct fake *a = fake_vm(), *b = fake_vm();
 	struct device *from = fake_add(a, "i8042", NULL), *to = fake_add(b, "i8042", NULL);
 	GByteArray *state;
-	const uint8_t *p;
-	size_t n;
 
 	drv_outb(a, 0x64, 0xd2);
 	fake_pause(a);
 	state = fake_save(from);
-	p = state->data;
-	n = state->len;
-	g_assert_true(device_load(to, &p, &n, NULL));
+	g_assert_true(fake_load(to, state, NULL));
 	drv_outb(b, 0x60, 0x99);
 	g_assert_cmphex(drv_inb(b, 0x64) & 1, ==, 1);
 	g_assert_cmphex(drv_inb(b, 0x60), ==, 0x99);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-balloon: pages really go back to the host, and come back as zeroes; statistics; reporting; hostile guests. */
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,14 +45,6 @@ static void give(struct vdrv *d, unsigned q, uint64_t at, uint32_t len, bool wri
 	g_assert_true(vring_take(&d->rings[q], &n) == &tokens[0]);
 }
 
-static bool resident(struct fake *f, uint64_t gpa)
-{
-	unsigned char there = 0;
-
-	g_assert_cmpint(mincore(ram_host(&f->vm.ram, gpa, 4096), 4096, &there), ==, 0);
-	return there & 1;
-}
-
 static void test_inflate(void)
 {
 	struct device *dev;
@@ -68,11 +59,11 @@ static void test_inflate(void)
 	memset(f->vm.ram.dirty, 0, FAKE_RAM / 4096 / 8);
 	g_assert_true(ram_write(&f->vm.ram, 0x70000, pages, sizeof(pages)));
 	give(&d, 0, 0x70000, sizeof(pages), false);
-	g_assert_false(resident(f, 0x90000));
-	g_assert_false(resident(f, 0x92000));
-	g_assert_false(resident(f, 0xa0000));
-	g_assert_false(resident(f, 0x80000));
-	g_assert_true(resident(f, 0x93000));
+	g_assert_false(fake_resident(f, 0x90000));
+	g_assert_false(fake_resident(f, 0x92000));
+	g_assert_false(fake_resident(f, 0xa0000));
+	g_assert_false(fake_resident(f, 0x80000));
+	g_assert_true(fake_resident(f, 0x93000));
 	g_assert_true(fake_dirty(f, 0x91000));
 	g_assert_cmpuint(dev->guest_errors, ==, 2);
 	g_assert_true(ram_read(&f->vm.ram, 0x90000, &there, 4));
@@ -187,28 +178,16 @@ static void test_move(void)
 	struct device *a, *b;
 	struct fake *f = machine(NULL, &a), *g = machine(NULL, &b);
 	struct balloon_info info;
-	GByteArray *state = g_byte_array_new();
-	const uint8_t *p;
-	size_t n;
-	GError *err = NULL;
 	struct vdrv d;
 	uint32_t len;
 
 	open_it(&d, f, a, F_STATS, 3);
 	offer_stats(&d, 123);
 	fake_pause(f);
-	devices_save(&f->vm, state);
 	fake_pause(g);
-	memcpy(ram_host(&g->vm.ram, 0, FAKE_RAM), ram_host(&f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	p = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&g->vm, &p, &n, &err));
-	g_assert_no_error(err);
-	g_byte_array_unref(state);
+	fake_move(f, g);
+	vdrv_move(&d, g);
 	fake_free(f);
-	d.f = g;
-	for (unsigned i = 0; i < 3; i++)
-		d.rings[i].ram = &g->vm.ram;
 	fake_resume(g);
 	balloon_info(b, &info);
 	g_assert_cmpuint(info.stats[BALLOON_FREE], ==, 123);
@@ -230,16 +209,16 @@ static void test_reporting(void)
 		open_it(&d, f, dev, F_REPORTING | F_POISON | (stats ? F_STATS : 0), 3 + stats);
 		g_assert_true(ram_fill(&f->vm.ram, 0x80000, 0x55, 0x10000));
 		give(&d, 2 + stats, 0x80800, 0x4000, true);
-		g_assert_true(resident(f, 0x80000));
-		g_assert_false(resident(f, 0x81000));
-		g_assert_false(resident(f, 0x83000));
-		g_assert_true(resident(f, 0x84000));
+		g_assert_true(fake_resident(f, 0x80000));
+		g_assert_false(fake_resident(f, 0x81000));
+		g_assert_false(fake_resident(f, 0x83000));
+		g_assert_true(fake_resident(f, 0x84000));
 		balloon_info(dev, &info);
 		g_assert_cmpuint(info.reported, ==, 0x3000);
 		/* pages that are to read as poison cannot be dropped */
 		drv_mmio_write(f, d.space + 12, 4, 0xaa);
 		give(&d, 2 + stats, 0x88000, 0x4000, true);
-		g_assert_true(resident(f, 0x88000));
+		g_assert_true(fake_resident(f, 0x88000));
 		fake_free(f);
 	}
 }

@@ -10,11 +10,7 @@
 static void test_move(void)
 {
 	struct place *a = simple(), *b = place_new(&(struct disk){ 0 }, &(struct block_options){ .align = 512 }, false);
-	g_autoptr(GByteArray) state = g_byte_array_new();
 	uint8_t data[512];
-	const uint8_t *at;
-	size_t n;
-	GError *err = NULL;
 
 	pattern(data, 512, 51);
 	put(a, DATA, data, 512);
@@ -23,17 +19,10 @@ static void test_move(void)
 	begin(a, 0, 0, OUT, 10, DATA, 512);
 	begin(a, 0, 1, IN, 10, DATA + 4096, 512);
 	fake_pause(a->f);
-	devices_save(&a->f->vm, state);
 	fake_pause(b->f);
-	memcpy(ram_host(&b->f->vm.ram, 0, FAKE_RAM), ram_host(&a->f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	at = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&b->f->vm, &at, &n, &err));
-	g_assert_no_error(err);
+	fake_move(a->f, b->f);
 	b->d = a->d;
-	b->d.f = b->f;
-	b->d.dev = b->dev;
-	b->d.rings[0].ram = &b->f->vm.ram;
+	vdrv_move(&b->d, b->f);
 	fake_resume(b->f);
 	g_assert_true(ended(b, 0, NULL) && ended(b, 0, NULL));
 	g_assert_cmpuint(status(b, 0), ==, OK);

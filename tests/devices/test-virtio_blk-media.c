@@ -283,15 +283,9 @@ static void test_medium_move(void)
 	fake_resume(b->f);
 	change_now(b, 0);
 	fake_pause(b->f);
-	memcpy(ram_host(&b->f->vm.ram, 0, FAKE_RAM), ram_host(&a->f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	at = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&b->f->vm, &at, &n, &err));
-	g_assert_no_error(err);
+	fake_move(a->f, b->f);
 	b->d = a->d;
-	b->d.f = b->f;
-	b->d.dev = b->dev;
-	b->d.rings[0].ram = &b->f->vm.ram;
+	vdrv_move(&b->d, b->f);
 	fake_resume(b->f);
 	g_assert_cmpuint(ask(b, IN, 0, DATA, 512), ==, IOERR);
 	change_now(b, 8);

@@ -364,24 +364,9 @@ static void test_flow(void)
 				for (ssize_t i = 0; i < n; i++, got++)
 					g_assert_cmpuint(buf[i], ==, (uint8_t)(got * 7 + got / 256));
 			fake_pause(other.f);
-			{
-				GByteArray *state = g_byte_array_new();
-				const uint8_t *p;
-				size_t len;
-				GError *err = NULL;
-
-				devices_save(&r.f->vm, state);
-				memcpy(ram_host(&other.f->vm.ram, 0, FAKE_RAM), ram_host(&r.f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-				p = state->data;
-				len = state->len;
-				g_assert_true(devices_load(&other.f->vm, &p, &len, &err));
-				g_assert_no_error(err);
-				g_byte_array_unref(state);
-			}
+			fake_move(r.f, other.f);
 			other.d = r.d;
-			other.d.f = other.f;
-			for (unsigned i = 0; i < 10; i++)
-				other.d.rings[i].ram = &other.f->vm.ram;
+			vdrv_move(&other.d, other.f);
 			rig_clear(&r);
 			r = other;
 			r.d.f = r.f;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-mem: blocks come and go by the rules, their memory goes back to the host; resets, saving; hostile guests. */
 #include <string.h>
-#include <sys/mman.h>
 
 #include "devices/virtio.h"
 #include "devices/virtio_mem.h"
@@ -63,14 +62,6 @@ static struct virtio_mem_info info(struct device *d)
 	return i;
 }
 
-static bool resident(struct fake *f, uint64_t gpa)
-{
-	unsigned char there = 0;
-
-	g_assert_cmpint(mincore(ram_host(&f->vm.ram, gpa, 4096), 4096, &there), ==, 0);
-	return there & 1;
-}
-
 static unsigned changes;
 
 static void on_change(void *arg, struct device *d)
@@ -115,16 +106,16 @@ static void test_blocks(void)
 	g_assert_cmpuint(info(dev).plugged, ==, 3 * MIB);
 	/* the host gets it back */
 	g_assert_true(ram_fill(&f->vm.ram, BASE + 2 * MIB, 0x55, 3 * MIB));
-	g_assert_true(resident(f, BASE + 3 * MIB));
+	g_assert_true(fake_resident(f, BASE + 3 * MIB));
 	g_assert_cmpuint(ask(&d, UNPLUG, BASE + 3 * MIB, 1, NULL), ==, ACK);
-	g_assert_false(resident(f, BASE + 3 * MIB));
-	g_assert_true(resident(f, BASE + 2 * MIB));
+	g_assert_false(fake_resident(f, BASE + 3 * MIB));
+	g_assert_true(fake_resident(f, BASE + 2 * MIB));
 	g_assert_true(ram_read(&f->vm.ram, BASE + 3 * MIB, &there, 4));
 	g_assert_cmpuint(there, ==, 0);
 	g_assert_cmpuint(info(dev).plugged, ==, 2 * MIB);
 	g_assert_cmpuint(ask(&d, UNPLUG_ALL, 0, 0, NULL), ==, ACK);
 	g_assert_cmpuint(info(dev).plugged, ==, 0);
-	g_assert_false(resident(f, BASE + 2 * MIB));
+	g_assert_false(fake_resident(f, BASE + 2 * MIB));
 	g_assert_cmpuint(changes, >=, 3);
 	fake_free(f);
 }
@@ -169,11 +160,11 @@ static void test_resets(void)
 	g_assert_true(ram_fill(&f->vm.ram, BASE, 0x55, 4 * MIB));
 	vdrv_open(&d, f, dev, F_UNPLUGGED_INACCESSIBLE, true);
 	g_assert_cmpuint(info(dev).plugged, ==, 4 * MIB);
-	g_assert_true(resident(f, BASE + MIB));
+	g_assert_true(fake_resident(f, BASE + MIB));
 	devices_reset(&f->vm);
 	g_assert_cmpuint(info(dev).plugged, ==, 0);
 	g_assert_cmpuint(info(dev).requested, ==, 4 * MIB);
-	g_assert_false(resident(f, BASE + MIB));
+	g_assert_false(fake_resident(f, BASE + MIB));
 	fake_free(f);
 }
 
@@ -182,33 +173,22 @@ static void test_move(void)
 	struct device *a, *b;
 	struct vdrv d;
 	struct fake *f = machine(&a, &d), *g = machine(&b, NULL);
-	GByteArray *state = g_byte_array_new();
-	GError *err = NULL;
-	const uint8_t *p;
 	uint64_t to;
-	size_t n;
 
 	g_assert_true(virtio_mem_request(a, 6 * MIB, NULL));
 	g_assert_cmpuint(ask(&d, PLUG, BASE + MIB, 1, NULL), ==, ACK);
 	g_assert_cmpuint(ask(&d, PLUG, BASE + 14 * MIB, 2, NULL), ==, ACK);
 	fake_pause(f);
-	devices_save(&f->vm, state);
 	fake_pause(g);
-	memcpy(ram_host(&g->vm.ram, 0, FAKE_RAM), ram_host(&f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	p = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&g->vm, &p, &n, &err));
-	g_assert_no_error(err);
-	g_byte_array_unref(state);
+	fake_move(f, g);
 	g_assert_cmpuint(info(b).plugged, ==, 3 * MIB);
 	g_assert_cmpuint(info(b).requested, ==, 6 * MIB);
 	g_assert_true(virtio_mem_is_hole(b, BASE, BASE + 16 * MIB, &to) && to == BASE + MIB);
 	g_assert_false(virtio_mem_is_hole(b, BASE + MIB, BASE + 16 * MIB, &to) || to != BASE + 2 * MIB);
 	g_assert_true(virtio_mem_is_hole(b, BASE + 2 * MIB, BASE + 5 * MIB, &to) && to == BASE + 5 * MIB);
 	g_assert_false(virtio_mem_is_hole(b, 0, MIB, &to) || to != MIB);
+	vdrv_move(&d, g);
 	fake_free(f);
-	d.f = g;
-	d.rings[0].ram = &g->vm.ram;
 	fake_resume(g);
 	g_assert_cmpuint(ask(&d, PLUG, BASE + 15 * MIB, 1, NULL), ==, ERROR_);
 	g_assert_cmpuint(ask(&d, UNPLUG, BASE + 15 * MIB, 1, NULL), ==, ACK);

@@ -467,8 +467,6 @@ static void test_full(void)
 static void move(struct rig *from, struct rig *to, const char *more)
 {
 	GByteArray *state;
-	const uint8_t *data;
-	size_t len;
 	g_autoptr(GError) err = NULL;
 
 	fake_pause(from->f);
@@ -477,17 +475,11 @@ static void move(struct rig *from, struct rig *to, const char *more)
 	memcpy(to->f->vm.ram.pieces[0].host, from->f->vm.ram.pieces[0].host, FAKE_RAM);
 	memcpy(to->f->vm.ram.dirty, from->f->vm.ram.dirty, FAKE_RAM / 4096 / 8);
 	fake_pause(to->f);
-	data = state->data;
-	len = state->len;
-	device_load(to->dev, &data, &len, &err);
+	(void)fake_load(to->dev, state, &err);
 	g_assert_no_error(err);
 	g_byte_array_unref(state);
 	to->d = from->d;
-	to->d.f = to->f;
-	to->d.dev = to->dev;
-	for (unsigned i = 0; i < VDRV_QUEUES; i++)
-		if (to->d.rings[i].ram)
-			to->d.rings[i].ram = &to->f->vm.ram;
+	vdrv_move(&to->d, to->f);
 	to->pairs = from->pairs;
 	to->rx_size = from->rx_size;
 	to->tx_at = from->tx_at;
@@ -589,9 +581,7 @@ static void test_bad_state(void)
 	fake_pause(a.f);
 	state = fake_save(a.dev);
 	rig_open(&b, "");
-	data = state->data;
-	len = state->len;
-	g_assert_false(device_load(b.dev, &data, &len, &err));
+	g_assert_false(fake_load(b.dev, state, &err));
 	g_assert_error(err, kerr_quark(), KERR_STATE_DATA);
 	/* and bytes that were changed: an error or a device that still works, never more */
 	for (unsigned i = 0; i < state->len; i += 3) {

@@ -538,22 +538,6 @@ static void test_master(void)
 	fake_free(f);
 }
 
-static void copy_machine(struct fake *from, struct fake *to)
-{
-	GByteArray *state = g_byte_array_new();
-	const uint8_t *p;
-	size_t n;
-	GError *err = NULL;
-
-	devices_save(&from->vm, state);
-	memcpy(ram_host(&to->vm.ram, 0, FAKE_RAM), ram_host(&from->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	p = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&to->vm, &p, &n, &err));
-	g_assert_no_error(err);
-	g_byte_array_unref(state);
-}
-
 /* Saved with requests popped and not finished, some with many segments: the other machine finishes them. */
 static void test_move(void)
 {
@@ -592,10 +576,9 @@ static void test_move(void)
 		n++;
 		(void)vring_wants_kick(&d.rings[0]);
 		fake_pause(g);
-		copy_machine(f, g);
+		fake_move(f, g);
+		vdrv_move(&d, g);
 		fake_free(f);
-		d.f = g;
-		d.rings[0].ram = d.rings[1].ram = &g->vm.ram;
 		fake_resume(g);
 		g_assert_cmpuint(vdrv_interrupts(&d, 0), >=, 1);
 		for (int *t; (t = vring_take(&d.rings[0], &len)); seen++) {
@@ -661,9 +644,9 @@ static void test_bad_place(void)
 	g_assert_cmpuint(vdrv_status(&d), ==, 15 | VIRTIO_NEEDS_RESET);
 	fake_pause(f);
 	fake_pause(g);
-	copy_machine(f, g);
+	fake_move(f, g);
+	vdrv_move(&d, g);
 	fake_free(f);
-	d.f = g;
 	fake_resume(g);
 	g_assert_cmpuint(vdrv_status(&d), ==, 15 | VIRTIO_NEEDS_RESET);
 	vdrv_reset(&d);

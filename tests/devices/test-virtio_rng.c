@@ -120,10 +120,6 @@ static void test_move(void)
 	const char *json = "{'model':'virtio','rate_bytes':100,'rate_period':1000,'backend':{'model':'builtin'}}";
 	struct fake *f = machine(json, &a), *g = machine(json, &b);
 	struct vdrv d;
-	GByteArray *state = g_byte_array_new();
-	const uint8_t *p;
-	size_t n;
-	GError *err = NULL;
 
 	open_it(&d, f, a);
 	ask(&d, 0x80000, 100);
@@ -132,17 +128,10 @@ static void test_move(void)
 	ask(&d, 0x80000, 30);
 	fake_pass(f, SECOND / 2);
 	fake_pause(f);
-	devices_save(&f->vm, state);
 	fake_pause(g);
-	memcpy(ram_host(&g->vm.ram, 0, FAKE_RAM), ram_host(&f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	p = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&g->vm, &p, &n, &err));
-	g_assert_no_error(err);
-	g_byte_array_unref(state);
+	fake_move(f, g);
+	vdrv_move(&d, g);
 	fake_free(f);
-	d.f = g;
-	d.rings[0].ram = &g->vm.ram;
 	fake_resume(g);
 	g_assert_cmpint(got(&d), ==, -1);
 	fake_pass(g, SECOND / 2);
@@ -171,11 +160,7 @@ static void test_intx(void)
 {
 	const char *json = "{'model':'virtio','backend':{'model':'builtin'}}";
 	struct fake *f = fake_vm(), *g = fake_vm();
-	GByteArray *state = g_byte_array_new();
 	struct device *dev;
-	const uint8_t *p;
-	size_t n;
-	GError *err = NULL;
 	struct vdrv d;
 
 	f->resamples = g->resamples = true;
@@ -201,13 +186,8 @@ static void test_intx(void)
 	ask(&d, 0x80000, 8);
 	fake_pause(f);
 	g_assert_true(fake_line(f, LINE));
-	devices_save(&f->vm, state);
 	fake_pause(g);
-	memcpy(ram_host(&g->vm.ram, 0, FAKE_RAM), ram_host(&f->vm.ram, 0, FAKE_RAM), FAKE_RAM);
-	p = state->data;
-	n = state->len;
-	g_assert_true(devices_load(&g->vm, &p, &n, &err));
-	g_assert_no_error(err);
+	fake_move(f, g);
 	irqs_sync(&g->vm);
 	fake_resume(f);                         /* the old one, as after a migration that failed */
 	g_assert_true(take_interrupt(&d));
@@ -215,9 +195,7 @@ static void test_intx(void)
 	end_interrupt(&d);
 	g_assert_false(fake_line(f, LINE));
 	fake_resume(g);
-	d.f = g;
-	d.dev = device_find(&g->vm, dev->id);
-	d.rings[0].ram = &g->vm.ram;
+	vdrv_move(&d, g);
 	g_assert_true(take_interrupt(&d));
 	end_interrupt(&d);
 	g_assert_false(fake_line(g, LINE));
@@ -229,7 +207,6 @@ static void test_intx(void)
 	irqs_sync(&g->vm);
 	fake_resume(g);
 	g_assert_false(fake_line(g, LINE));
-	g_byte_array_unref(state);
 	fake_free(f);
 	fake_free(g);
 }

@@ -3,6 +3,7 @@
 #include "tests/fake/fake.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "domain/json.h"
 #include "domain/state.h"
@@ -155,6 +156,21 @@ void fake_resume(struct fake *f)
 	fake_step(f);
 }
 
+void fake_move(struct fake *from, struct fake *to)
+{
+	g_autoptr(GByteArray) state = g_byte_array_new();
+	const uint8_t *p;
+	size_t n;
+	GError *err = NULL;
+
+	devices_save(&from->vm, state);
+	memcpy(ram_host(&to->vm.ram, 0, FAKE_RAM), ram_host(&from->vm.ram, 0, FAKE_RAM), FAKE_RAM);
+	p = state->data;
+	n = state->len;
+	g_assert_true(devices_load(&to->vm, &p, &n, &err));
+	g_assert_no_error(err);
+}
+
 bool fake_dirty(struct fake *f, uint64_t gpa)
 {
 	uint64_t page = gpa / 4096, bits = 8 * sizeof(long);
@@ -163,12 +179,31 @@ bool fake_dirty(struct fake *f, uint64_t gpa)
 	return f->vm.ram.dirty[page / bits] >> page % bits & 1;
 }
 
+bool fake_resident(struct fake *f, uint64_t gpa)
+{
+	unsigned char there = 0;
+
+	g_assert_cmpint(mincore(ram_host(&f->vm.ram, gpa, 4096), 4096, &there), ==, 0);
+	return there & 1;
+}
+
 GByteArray *fake_save(struct device *d)
 {
 	GByteArray *out = g_byte_array_new();
 
 	device_save(d, out);
 	return out;
+}
+
+bool fake_load(struct device *d, const GByteArray *state, GError **err)
+{
+	const uint8_t *p = state->data;
+	size_t n = state->len;
+
+	if (!device_load(d, &p, &n, err))
+		return false;
+	g_assert_cmpuint(n, ==, 0);
+	return true;
 }
 
 char *fake_state_text(struct device *d, const char *const *but)

@@ -55,12 +55,18 @@ void fake_pass(struct fake *, int64_t ns);
 /* Pauses all devices and waits for them; lets them go on. */
 void fake_pause(struct fake *);
 void fake_resume(struct fake *);
+/* What a machine has, devices and memory, to another one like it; both are paused. */
+void fake_move(struct fake *from, struct fake *to);
 /* The line as the interrupt controller has it, when it has carried out what was written to irqfds. */
 bool fake_line(struct fake *, unsigned gsi);
 /* The guest ends an interrupt of this line: those who share it are told, on the loop. */
 void fake_eoi(struct fake *, unsigned gsi);
 bool fake_dirty(struct fake *, uint64_t gpa);
+/* Has the host memory for this page? */
+bool fake_resident(struct fake *, uint64_t gpa);
 /* State of one device as bytes. Caller frees. */
 GByteArray *fake_save(struct device *);
+/* Back from bytes, all of which it must take: false and *err. */
+bool fake_load(struct device *, const GByteArray *, GError **err);
 /* Text of it, without the lines of the fields named (names end with NULL). Caller frees. */
 char *fake_state_text(struct device *, const char *const *but);

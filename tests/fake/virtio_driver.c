@@ -356,6 +356,15 @@ void vdrv_open(struct vdrv *d, struct fake *f, struct device *dev, uint64_t want
 		vdrv_common_write(d, R_CONFIG_VECTOR, 2, 0);
 }
 
+void vdrv_move(struct vdrv *d, struct fake *to)
+{
+	d->f = to;
+	d->dev = device_find(&to->vm, d->dev->id);
+	for (unsigned i = 0; i < VDRV_QUEUES; i++)
+		if (d->rings[i].ram)
+			d->rings[i].ram = &to->vm.ram;
+}
+
 uint64_t vdrv_alloc(struct vdrv *d, unsigned bytes)
 {
 	uint64_t at = d->next;

@@ -60,5 +60,6 @@ void vdrv_queue(struct vdrv *, unsigned i, unsigned size);
 void vdrv_go(struct vdrv *);            /* DRIVER_OK, and steps */
 void vdrv_reset(struct vdrv *);         /* and waits until it is done */
 void vdrv_kick(struct vdrv *, unsigned i);      /* if the device wants it, and steps */
+void vdrv_move(struct vdrv *, struct fake *to);         /* the guest has moved (fake_move), the old machine is still there */
 uint64_t vdrv_alloc(struct vdrv *, unsigned bytes);     /* guest memory */
 unsigned vdrv_interrupts(struct vdrv *, unsigned i);    /* of queue i since the last call; without MSI-X: does its line say so? */

@@ -164,15 +164,11 @@ static void write_config(struct hostile *h)
 static void save_and_load(struct hostile *h)
 {
 	GByteArray *state;
-	const uint8_t *p;
-	size_t n;
 	GError *err = NULL;
 
 	fake_pause(h->f);
 	state = fake_save(h->dev);
-	p = state->data;
-	n = state->len;
-	if (!device_load(h->dev, &p, &n, &err)) {
+	if (!fake_load(h->dev, state, &err)) {
 		g_assert_error(err, kerr_quark(), KERR_STATE_DATA);
 		g_clear_error(&err);
 		h->open = false;
