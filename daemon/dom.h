@@ -60,6 +60,8 @@ struct dom {
 	gint64 serve_told;              /* monotonic, µs: when the log told of a forged one; 0: never */
 	gint64 refused_told;            /* refresh.c: as serve_told, of a description that is not believed */
 	bool looking, look_more;        /* refresh.c: asked because the machine said so; it said so since */
+	double looks;                   /* and how often it may make kvmd ask now */
+	gint64 looks_at;                /* monotonic, µs: when that was filled up last */
 	bool flooded;                   /* that some are left out has been logged */
 	guint kill_timer;
 	struct dom_redial *redial;      /* chardev_redial.c's; NULL: none */

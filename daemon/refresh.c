@@ -4,7 +4,7 @@
  * log, and the machine is for kvmd what it was.
  *
  * Who asks gets an answer that was asked for after that. What the machine itself makes kvmd ask is asked once at a time, and once more
- * where it said so meanwhile; one that has it asked all the time waits in between.
+ * where it said so meanwhile; one that has it asked all the time waits in between, from some time on.
  */
 #include "daemon/refresh.h"
 
@@ -18,7 +18,8 @@
 #include "domain/json.h"
 
 #define TOLD_USEC (60 * G_USEC_PER_SEC) /* what is refused is told of once in that time */
-#define PAUSE_MS 50             /* between those that the machine has caused */
+#define LOOKS 50                /* that the machine may cause at once; as many come back in a second */
+#define PAUSE_MS 100            /* until it may again */
 
 struct refresh {
 	struct dom *dom;
@@ -81,20 +82,36 @@ void dom_refresh(struct dom *d, void (*done)(void *, const GError *), void *arg)
 
 /* --- because the machine says so --- */
 
+static bool may_look(struct dom *d)
+{
+	gint64 now = g_get_monotonic_time();
+
+	d->looks = d->looks_at ? MIN(LOOKS, d->looks + (double)(now - d->looks_at) * LOOKS / G_USEC_PER_SEC) : LOOKS;
+	d->looks_at = now;
+	if (d->looks < 1)
+		return false;
+	d->looks--;
+	return true;
+}
+
 static gboolean look_again(gpointer data)
 {
 	struct dom *d = data;
 
 	d->looking = false;
-	if (d->look_more)
-		dom_refresh_soon(d);
+	dom_refresh_soon(d);
 	dom_unref(d);
 	return G_SOURCE_REMOVE;
 }
 
 static void looked(void *arg, const GError *unused)
 {
-	g_timeout_add(PAUSE_MS, look_again, arg);
+	struct dom *d = arg;
+
+	d->looking = false;
+	if (d->look_more)
+		dom_refresh_soon(d);
+	dom_unref(d);
 }
 
 void dom_refresh_soon(struct dom *d)
@@ -103,5 +120,8 @@ void dom_refresh_soon(struct dom *d)
 	if (d->looking || !d->link)
 		return;
 	d->looking = true;
-	dom_refresh(d, looked, dom_ref(d));
+	if (may_look(d))
+		dom_refresh(d, looked, dom_ref(d));
+	else
+		g_timeout_add(PAUSE_MS, look_again, dom_ref(d));
 }
