@@ -5,6 +5,7 @@
  * the host is opened as for a machine that has nothing else.
  */
 #include "daemon/devices.h"
+#include "daemon/disk_open.h"
 
 #include <string.h>
 
@@ -141,6 +142,8 @@ static bool attach_live(struct device_change *c, GError **err)
 		return false;
 	if (!open_for(c->launch, c->machine, row, dev, err))
 		return false;
+	if (row->sub == &disk_schema)
+		disk_doubt(dev, c->notes);
 	if (row->sub == &iface_schema)
 		c->mac = g_strdup(((const struct iface *)dev)->mac);
 	c->found = g_strdup(*device_alias(row, dev));

@@ -104,6 +104,21 @@ out:
 	return ok;
 }
 
+void disk_doubt(struct disk *d, GPtrArray *notes)
+{
+	const struct resource *r = disk_source_resource(d->type, &d->source);
+	uint8_t start[4];
+	uint64_t size;
+	size_t got;
+
+	if (!r || !r->path || d->driver.format == FORMAT_QCOW2 || d->device == DISK_DEVICE_CDROM || !disk_runs(d) ||
+	    !disks_read_start(NULL, r->path, start, sizeof start, &got, &size, NULL))
+		return;                         /* opening it says what is wrong with it */
+	if (got == sizeof start && !memcmp(start, "QFI\xfb", sizeof start))
+		g_ptr_array_add(notes, g_strdup_printf("disk '%s': '%s' looks like a qcow2 image, but the guest gets the file as it is (raw): if that is not meant, "
+			"destroy or detach before it writes, and give the driver type='qcow2' (--subdriver qcow2)", d->target.dev ? d->target.dev : "?", r->path));
+}
+
 /* --- startupPolicy --- */
 
 static bool is_missing(const struct disk *d, GError **why)

@@ -23,6 +23,10 @@ bool disks_open(struct machine *, GPtrArray *fds, GHashTable *machines, GError *
  */
 void disks_drop_missing(struct machine *, GPtrArray *dropped);
 
+/* Adds what is probably meant otherwise, in words for whoever asked: a qcow2 image that the guest is given raw, so that it sees
+ * a small disk without its data and writes over them. Only a word: what stands in a raw image is the guest's. May block. */
+void disk_doubt(struct disk *, GPtrArray *notes /* char * */);
+
 /* struct image_reader's read: the first bytes of an image. */
 struct image_reader;
 bool disks_read_start(struct image_reader *, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err);

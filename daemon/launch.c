@@ -329,6 +329,8 @@ static bool parse(struct launch *l)
 		g_ptr_array_add(l->notes, g_strdup_printf("disk '%s': it starts without, as its startupPolicy says: %s", json_object_get_string(target),
 			json_object_get_string(reason)));
 	}
+	list_each(disk, d, l->machine->devices.disks)
+		disk_doubt(d, l->notes);
 	return launch_supported(l->machine, l->notes, &l->err);
 }
 

@@ -99,7 +99,7 @@ static void check_memory(const struct machine *m, struct report *r)
 	if (!machine_memory_initial(m))
 		BAD(m, "memory.size",
 			"write the sum of what is there at start and all memory devices",
-			"the memory devices are larger than <memory>");
+			"the memory devices leave nothing of <memory> to start with");
 	if (list_len(m->devices.memdevs) && !mem->max)
 		BAD(m, "memory.max", "write <maxMemory slots='16' unit='GiB'>64</maxMemory>",
 			"memory devices need <maxMemory>");

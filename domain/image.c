@@ -177,7 +177,7 @@ static bool read_header(struct probe *p)
 	size_t names_n = 0;
 
 	if (!have(p, 0, HEADER_V2) || be32(h) != MAGIC)
-		return kerr_set(p->err, KERR_STATE_DATA, "this is not a qcow2 image");
+		return kerr_set(p->err, KERR_STATE_DATA, "this is not a qcow2 image; if it is raw, write type='raw'");
 	i->version = be32(h + 4);
 	if (i->version != 2 && i->version != 3)
 		return kerr_set(p->err, KERR_UNSUPPORTED, "qcow2 images of version %u", i->version);

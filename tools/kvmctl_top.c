@@ -324,7 +324,7 @@ static bool pause_ms(struct top *t, int ms)
 		if (key == 'R')
 			t->reverse = !t->reverse;
 		for (int k = 0; k < TOP_COLUMNS; k++)
-			if (key == columns[k].key)
+			if (key && key == columns[k].key)
 				t->sort = k;
 		g_ptr_array_sort_with_data(t->rows, by_column, t);
 		show(t);

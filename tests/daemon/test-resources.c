@@ -313,6 +313,32 @@ static void test_startup(void)
 	}
 }
 
+/* An image that is given as another format than it is, is told: only where nobody can have meant it. */
+static void test_doubt(void)
+{
+	static const struct { const char *device, *format, *start; bool told; } cases[] = {
+		{ "disk", "raw", "QFI\xfb...", true }, { "disk", "raw", "QFI", false }, { "disk", "raw", "data", false }, { "disk", "raw", NULL, false },
+		{ "disk", "qcow2", "QFI\xfb...", false }, { "cdrom", "raw", "QFI\xfb...", false },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+		struct place p = place_new();
+		g_autofree char *image = at(&p, "img"), *xml = g_strdup_printf("<disk type='file' device='%s'><driver name='qemu' type='%s'/>"
+			"<source file='%s'/><target dev='sda' bus='virtio'/></disk>", cases[i].device, cases[i].format, image);
+		g_autoptr(GPtrArray) notes = g_ptr_array_new_with_free_func(g_free);
+		struct machine *m = machine_with(&p, xml);
+
+		if (cases[i].start)
+			g_assert_true(g_file_set_contents(image, cases[i].start, -1, NULL));
+		disk_doubt(list_at(disk, m->devices.disks, 0), notes);
+		g_assert_cmpuint(notes->len, ==, cases[i].told);
+		if (notes->len)
+			g_assert_nonnull(strstr(notes->pdata[0], "type='qcow2'"));
+		machine_free(m);
+		place_clear(&p);
+	}
+}
+
 static void test_disk(void)
 {
 	struct place p = place_new();
@@ -581,6 +607,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/agent", test_agent);
 	g_test_add_func("/resources/placed", test_placed);
 	g_test_add_func("/resources/disk", test_disk);
+	g_test_add_func("/resources/doubt", test_doubt);
 	g_test_add_func("/resources/qemu-lock", test_qemu_lock);
 	g_test_add_func("/resources/race", test_race);
 	g_test_add_func("/resources/chain", test_chain);

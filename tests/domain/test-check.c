@@ -244,7 +244,7 @@ static void test_limits(void)
 	/* sums that do not fit 64 bits */
 	refused("<maxMemory slots='9' unit='PiB'>1</maxMemory><memory>65536</memory>",
 		"<memory model='virtio-mem'><target><size unit='PiB'>1</size>"
-		"</target></memory>", "larger than <memory>");
+		"</target></memory>", "leave nothing of <memory>");
 	refused("<memory>65536</memory><cpu><topology sockets='1024' dies='1024' cores='1024' threads='1024'/></cpu>", "", "or more vCPUs");
 }
 
