@@ -189,3 +189,29 @@ uint64_t space(struct rig *r, unsigned offset, unsigned size)
 {
 	return drv_mmio_read(r->f, r->d.space + offset, size);
 }
+
+bool passes(struct rig *r, const uint8_t to[6], int vlan)
+{
+	static uint8_t frame[100], got[70000];
+	struct net_header h;
+
+	frame_fill(frame, sizeof frame, 3);
+	memcpy(frame, to, 6);
+	if (vlan >= 0) {
+		frame[12] = 0x81;
+		frame[14] = (uint8_t)(vlan >> 8 | 0xe0);
+		frame[15] = (uint8_t)vlan;
+	}
+	g_assert_true(host_send(r, 0, frame, sizeof frame, NULL));
+	return guest_take(r, 0, got, &h) == sizeof frame;
+}
+
+void assert_rarp(struct rig *r, const uint8_t mac[6])
+{
+	uint8_t want[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
+
+	memcpy(want + 6, mac, 6);
+	memcpy(want + 22, mac, 6);
+	memcpy(want + 32, mac, 6);
+	assert_sent(r, 0, want, sizeof want);
+}

@@ -43,6 +43,10 @@ bool host_send(struct rig *r, unsigned pair, const void *frame, size_t n, const 
 void frame_fill(uint8_t *f, size_t n, unsigned seed);
 void assert_taken(struct rig *r, unsigned pair, const uint8_t *frame, size_t n);
 void assert_none(struct rig *r, unsigned pair);
+/* Does a frame to this address (of this VLAN; -1: of none) reach the guest? */
+bool passes(struct rig *r, const uint8_t to[6], int vlan);
+/* The card has told the network where `mac` is: a "who am I". */
+void assert_rarp(struct rig *r, const uint8_t mac[6]);
 /* Class, command, data; the acknowledgement. */
 uint8_t control(struct rig *r, uint8_t class, uint8_t cmd, const void *data, size_t n);
 /* a config register */
