@@ -21,7 +21,7 @@ static struct device *controller_of(struct worker *w, const struct chardev *c)
 	return NULL;
 }
 
-static bool is_open(struct worker *w, const struct chardev *c)
+bool channel_is_open(struct worker *w, const struct chardev *c)
 {
 	struct device *d = controller_of(w, c);
 
@@ -50,7 +50,7 @@ static void update(struct worker *w)
 
 		if (g_strcmp0(c->target.type, "virtio"))
 			continue;
-		open = is_open(w, c);
+		open = channel_is_open(w, c);
 		if (open == (c->target.state == CHARDEV_CONNECTED))
 			continue;
 		c->target.state = open ? CHARDEV_CONNECTED : CHARDEV_DISCONNECTED;
@@ -75,7 +75,7 @@ static void look(struct worker *w)
 	__atomic_store_n(&w->channels_posted, false, __ATOMIC_SEQ_CST);
 	list_each(chardev, c, w->machine->devices.channels)
 		if (w->agent && chardev_is_agent(c))
-			agent_set_connected(w->agent, is_open(w, c));
+			agent_set_connected(w->agent, channel_is_open(w, c));
 	if (w->channels_timer)
 		return;
 	if (w->channels_told && since < EVERY_MS)
@@ -104,7 +104,7 @@ static bool open_agent(struct worker *w, const struct chardev *c, struct fdset *
 	if (fd < 0)
 		return false;
 	w->agent = agent_new(w, fd, w->machine->name);
-	agent_set_connected(w->agent, is_open(w, c));
+	agent_set_connected(w->agent, channel_is_open(w, c));
 	return true;
 }
 

@@ -12,6 +12,8 @@ struct device;
 struct fdset;
 struct worker;
 
+/* Whether somebody in the guest has it open. */
+bool channel_is_open(struct worker *, const struct chardev *);
 void channels_listen(struct worker *);          /* after devices are made */
 /* One that was plugged, and is in the description. fds may hold our end of it. */
 bool channel_came(struct worker *, struct device *controller, struct chardev *, struct fdset *fds, GError **err);

@@ -2,6 +2,7 @@
 /* What QEMU's clients ask of a machine: the table, and the short answers. */
 #include <string.h>
 
+#include "daemon/worker_channels.h"
 #include "daemon/worker_chardev.h"
 #include "daemon/worker_qmp.h"
 #include "devices/block.h"
@@ -100,10 +101,10 @@ static QMP(query_target)
 	return RUN_DONE;
 }
 
-static json_object *chardev_row(const struct chardev *s, const char *fallback)
+static json_object *chardev_row(const struct chardev *s, const char *fallback, bool open)
 {
 	g_autofree char *file = chardev_filename(s);
-	struct qmp_chardev row = { .label = s->alias ? s->alias : (char *)fallback, .filename = file, .open = true };
+	struct qmp_chardev row = { .label = s->alias ? s->alias : (char *)fallback, .filename = file, .open = open };
 
 	return full(&qmp_chardev_schema, &row);
 }
@@ -122,9 +123,9 @@ static QMP(query_chardev)
 
 	*reply = json_object_new_array();
 	list_each(chardev, s, d->serials)
-		json_object_array_add(*reply, chardev_row(s, "serial"));
+		json_object_array_add(*reply, chardev_row(s, "serial", true));
 	list_each(chardev, s, d->channels)
-		json_object_array_add(*reply, chardev_row(s, "channel"));
+		json_object_array_add(*reply, chardev_row(s, "channel", channel_is_open(c->worker, s)));
 	chardevs_made(c->worker, made_row, *reply);
 	return RUN_DONE;
 }

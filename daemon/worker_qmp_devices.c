@@ -14,6 +14,7 @@
 #include "daemon/worker_disks.h"
 #include "daemon/worker_plug.h"
 #include "daemon/worker_qmp.h"
+#include "daemon/worker_qmp_net.h"
 #include "daemon/worker_serve.h"
 #include "domain/commands_devices.h"
 #include "domain/commands_qmp_block.h"
@@ -277,6 +278,13 @@ static enum run_result blockdev_del(struct client *c, json_object *raw, const vo
 }
 
 /* --- what there is --- */
+
+const char *made_card(const struct worker *w, const char *netdev)
+{
+	const struct made *m = made_find(w, true, netdev);
+
+	return m ? m->user : NULL;
+}
 
 const char *made_node_name(const struct device *d, bool storage)
 {

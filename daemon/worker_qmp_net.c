@@ -59,10 +59,12 @@ static void changed(struct worker *w, const struct device *d)
 
 /* --- cable, limits --- */
 
+/* The card, or netdev_add's name of what it stands on. */
 NET(set_link)
 {
 	const struct args_set_link *a = args;
-	struct device *d = card_by_name(c->worker, a->name, err);
+	const char *card = made_card(c->worker, a->name);
+	struct device *d = card_by_name(c->worker, card ? card : a->name, err);
 	struct iface *i;
 
 	if (!d)
@@ -177,8 +179,8 @@ NET(query_rx_filter)
 	const struct args_rx_filter *a = args;
 	struct device *d = NULL;
 
-	if (a->name && !(d = card_by_name(c->worker, a->name, err)))
-		return RUN_FAILED;
+	if (a->name && !(d = card_by_name(c->worker, a->name, NULL)))
+		return kerr_set(err, KERR_ARGS, "invalid net client name: %s; query-pci has the names of cards", a->name), RUN_FAILED;
 	*reply = json_object_new_array();
 	if (d)
 		json_object_array_add(*reply, filter_json(d));

@@ -208,7 +208,7 @@ static void parked(struct worker *w)
 		}
 		w->vm.state = VM_PAUSED;
 		if (w->stay)
-			w->run_state = RUN_STATE_PAUSED;
+			w->run_state = RUN_STATE_PRELAUNCH;
 		else
 			go(w);
 		answer(w, NULL);

@@ -28,6 +28,10 @@ def xml(name, maximum, current):
                         + CHANNEL, memory=160, vcpus=maximum, current=current)
 
 
+def front_ends(k):
+    return [c['frontend-open'] for c in k.json('qmp', 'a', 'query-chardev') if c['label'].startswith('channel')]
+
+
 def agent_state(k):
     m = re.search(r"<target type='virtio' name='org.qemu.guest_agent.0' state='(\w+)'/>", k.ctl('dumpxml', 'a').stdout)
     return m and m[1]
@@ -132,6 +136,7 @@ def vcpus(k):
     assert ask(k, 'guest-ping') == {}
     refused(k, 'refused guest-nonsense: ', 'qemu-agent-command', 'a', '{"execute":"guest-nonsense"}', '--timeout', '60', timeout=120)
     refused(k, 'not a JSON object', 'qemu-agent-command', 'a', 'guest-ping')
+    assert True in front_ends(k)
     # it ends
     guest_says(k, 'a', 'kill $(cat /tmp/ga.pid); echo ended')
     k.until(lambda: agent_state(k) == 'disconnected', 60, 'the agent is gone')
@@ -142,6 +147,7 @@ def vcpus(k):
     states = [e['data']['state'] for e in k.events() if e['event'] == 'KVMD_AGENT']
     assert states == ['connected', 'disconnected'], states
     assert [e['data']['open'] for e in k.events() if e['event'] == 'VSERPORT_CHANGE'] == [True, False]
+    assert True not in front_ends(k)
     # what comes and is not switched on goes again
     guest_says(k, 'a', f'echo {base64.b64encode(LIAR).decode()} | base64 -d >/tmp/liar; echo written')
     start_agent(k, '/tmp/liar')

@@ -198,6 +198,9 @@ def others(k):
         return f'no taps here: {m["error"]["desc"]}'
     assert m == {'return': {}} and os.path.exists(f'/sys/class/net/{name}'), m
     c.run('device_add', driver='virtio-net-pci', netdev='n', id='net9')
+    c.run('set_link', name='n', up=False)       # the card, by what it stands on
+    k.until(lambda: "<link state='down'" in k.ctl('dumpxml', 'q').stdout, 10, 'the cable is out')
+    c.fails('invalid net client name', 'query-rx-filter', name='nix')
     c.run('device_del', id='net9')
     c.wait('DEVICE_DELETED')
     c.run('netdev_del', id='n')

@@ -170,6 +170,9 @@ def nmi(k):
         c.run(command)
         assert time.monotonic() - begun < 5, command
     assert c.run('query-status')['status'] == 'running'
+    for command in 'stop', 'system_reset':
+        c.run(command)
+    assert c.run('query-status')['status'] == 'prelaunch', 'as QEMU says of a machine that was reset while it stood'
 
 
 def re_hex(some):
