@@ -422,8 +422,8 @@ const struct command kvmd_commands[] = {
 	  "Prints every finding as file:line:column; ends with status 2 when a definition has an error, 3 when a file could not be read. Needs no kvmd." },
 	{ "event", "event", "print what happens", IN_KVMD, CMD_READ | CMD_STREAM, &ask_event_schema, &tell_events_schema,
 	  "kvmctl event --follow\nkvmctl event --since 0 -o jsonl",
-	  "Events are numbered, across restarts of kvmd and the host too. A follower that does not read is cut off; --since goes on "
-	  "where it was. -o json prints one array, which is closed also when it is interrupted; -o jsonl one event per line." },
+	  "Events are numbered, across restarts of kvmd and the host too. A follower goes on where it was when kvmd is restarted; "
+	  "one that does not read is cut off, --since goes on where it was. -o json prints one array, which is closed also when it is interrupted; -o jsonl one event per line." },
 	{ "host", "host", "tell what virtualisation this host has, and what to do about each problem", IN_KVMD, CMD_READ, NULL, &tell_host_schema,
 	  "kvmctl host", NULL },
 	{ "version", "version", "print versions", IN_KVMD, CMD_READ, NULL, &tell_version_schema, "kvmctl version", NULL },

@@ -69,6 +69,8 @@ static bool run_start(struct call *c, struct client *cl, int *status, GError **e
 	return !console || attach(cl, c->vm, NULL, false, status, err);
 }
 
+#define BACK_S 60       /* so long a follower waits for kvmd to come back */
+
 static const int interrupts[] = { SIGINT, SIGTERM, SIGHUP };
 
 /* The JSON document is closed also when the user ends it; held off while an event is printed. */
@@ -88,17 +90,44 @@ static void hold_interrupts(int how)
 	sigprocmask(how, &set, NULL);
 }
 
+static bool begin_events(struct call *c, struct client *cl, GError **err)
+{
+	json_object *reply = client_call(cl, c->command->name, NULL, args_json(c), NULL, err);
+
+	json_object_put(reply);
+	return reply;
+}
+
+/* A follower whose kvmd has gone goes on where it was when there is one again. New; NULL: there is none, *why stays what it was. */
+static struct client *follow_on(struct call *c, GError **why)
+{
+	gint64 until = g_get_monotonic_time() + BACK_S * G_USEC_PER_SEC;
+
+	fprintf(stderr, "kvmd has gone (%s): waiting until it is back, %d s at most\n", (*why)->message, BACK_S);
+	while (g_get_monotonic_time() < until) {
+		struct client *cl = client_new(c, NULL);
+
+		if (cl && begin_events(c, cl, NULL)) {
+			g_clear_error(why);
+			return cl;
+		}
+		client_free(cl);
+		g_usleep(G_USEC_PER_SEC / 5);
+	}
+	return NULL;
+}
+
 /* -o json is one document, an array; -o jsonl has a line per event. */
 static bool run_event(struct call *c, struct client *cl, int *status, GError **err)
 {
-	const struct ask_event *a = c->args;
-	json_object *reply = client_call(cl, c->command->name, NULL, args_json(c), NULL, err), *m, *v;
+	struct ask_event *a = c->args;
+	struct client *next = NULL;
+	json_object *m, *v;
 	bool array = c->output == OUT_JSON, first = true, ended = false;
-	int64_t last = -1;
+	g_autoptr(GError) why = NULL;
 
-	if (!reply)
+	if (!begin_events(c, cl, err))
 		return false;
-	json_object_put(reply);
 	if (array) {
 		putchar('[');
 		fflush(stdout);
@@ -106,16 +135,27 @@ static bool run_event(struct call *c, struct client *cl, int *status, GError **e
 	for (size_t i = 0; array && i < G_N_ELEMENTS(interrupts); i++)
 		if (signal(interrupts[i], close_array) == SIG_IGN)
 			(void)signal(interrupts[i], SIG_IGN);   /* nohup */
-	while (!ended && !ferror(stdout) && (m = client_next(cl, err))) {       /* ferror: the reader of our pipe has had enough */
-		const char *name = json_object_object_get_ex(m, "event", &v) ? json_object_get_string(v) : NULL;
+	while (!ended && !ferror(stdout)) {     /* ferror: the reader of our pipe has had enough */
+		const char *name;
 
+		m = client_next(next ? next : cl, &why);
+		if (!m) {
+			client_free(next);
+			next = a->follow ? follow_on(c, &why) : NULL;
+			if (next)
+				continue;
+			break;
+		}
+		name = json_object_object_get_ex(m, "event", &v) ? json_object_get_string(v) : NULL;
 		ended = name && !strcmp(name, "EVENTS_END");
 		if (name && !ended) {
 			hold_interrupts(SIG_BLOCK);
 			if (array)
 				fputs(first ? "\n" : ",\n", stdout);
 			print_event(c, m);
-			last = json_object_object_get_ex(m, "seq", &v) ? json_object_get_int64(v) : last;
+			if (json_object_object_get_ex(m, "seq", &v))
+				a->since = json_object_get_uint64(v);
+			ended = a->count && !--a->count;
 			hold_interrupts(SIG_UNBLOCK);
 			first = false;
 		}
@@ -125,13 +165,12 @@ static bool run_event(struct call *c, struct client *cl, int *status, GError **e
 		(void)signal(interrupts[i], SIG_IGN);   /* the document is being closed */
 	if (array)
 		puts(first ? "]" : "\n]");
+	client_free(next);
 	if (ended || ferror(stdout))
 		return true;
-	if (a->follow && err && *err) {
-		g_autofree char *number = last >= 0 ? g_strdup_printf("%" G_GINT64_FORMAT, last) : g_strdup("NUMBER");
-
-		g_prefix_error(err, "kvmd has ended or cut us off; 'kvmctl event --follow --since %s' goes on after the last one: ", number);
-	}
+	if (a->follow && a->since != UINT64_MAX)
+		g_prefix_error(&why, "'kvmctl event --follow --since %" G_GUINT64_FORMAT "' goes on after the last one: ", a->since);
+	g_propagate_error(err, g_steal_pointer(&why));
 	return false;
 }
 

@@ -328,6 +328,16 @@ def follow(k):
             seen.append(json.loads(p.stdout.readline()))
         assert [e['seq'] for e in seen] == list(range(middle + 1, seen[-1]['seq'] + 1)), seen
         assert 'ADOPTED' in {e['event'] for e in seen}
+        # it goes on where it was when there is a kvmd again, and says so
+        k.kill()
+        k.start()
+        k.until(lambda: k.state('one') == 'paused', 20, 'it is adopted')
+        k.ctl('resume', 'one')
+        after = []
+        while not after or after[-1]['event'] != 'RESUME':
+            after.append(json.loads(p.stdout.readline()))
+        assert [e['seq'] for e in after] == list(range(seen[-1]['seq'] + 1, after[-1]['seq'] + 1)), after
+        assert 'ADOPTED' in {e['event'] for e in after}
     finally:
         p.kill()
         p.wait()
