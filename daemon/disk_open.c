@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "daemon/disk_lock.h"
@@ -19,6 +21,8 @@
 #include "domain/error.h"
 #include "domain/image.h"
 #include "domain/json.h"
+
+#define BEHIND_MAX 1000         /* bytes of a note of what is behind an image */
 
 struct image {
 	const char *path;
@@ -81,11 +85,16 @@ static bool give(struct resource *r, const struct image *i, const struct disk *d
 
 bool disks_read_start(struct image_reader *reader, const char *path, uint8_t *buf, size_t n, size_t *got, uint64_t *size, GError **err)
 {
-	int fd = resource_open_file(path, O_RDONLY, 0, err);
+	struct stat st;
+	int fd = -1;
 	ssize_t len;
 	off_t end;
 	bool ok = false;
 
+	/* opening some devices does something; a format's word leads anywhere */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return kerr_set(err, KERR_ARGS, "'%s' is neither a file nor a block device", path);
+	fd = resource_open_file(path, O_RDONLY, 0, err);
 	if (fd < 0)
 		return false;
 	if (!is_image(fd, path, err))
@@ -184,17 +193,56 @@ static enum disk_use use_of(const struct disk *d)
 	return shared ? DISK_USE_WRITE_SHARED : DISK_USE_WRITE;
 }
 
+#define BEHIND "trusted.kvmd.backing"   /* only root can write such an attribute of a file */
+
+/* What is behind it, as it is noted: an image may move along with what stands in its folder. New. */
+static char *behind_text(const char *path, const struct disk_backing *b)
+{
+	const struct resource *r = b && b->type ? disk_source_resource(b->type, (struct disk_source *)(uintptr_t)&b->source) : NULL;
+	g_autofree char *folder = g_path_get_dirname(path), *slash = g_strconcat(folder, "/", NULL), *text = NULL;
+
+	if (!r)
+		return g_strdup("nothing");
+	text = g_strdup_printf("%s %s", disk_format_names[b->format], g_str_has_prefix(r->path, slash) ? r->path + strlen(slash) : r->path);
+	return strlen(text) <= BEHIND_MAX ? g_steal_pointer(&text) : g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+}
+
+/*
+ * An image says itself what is behind it, and who may write the image can write that: a machine's process too, which would have kvmd
+ * open any file for it at the next start. So what is behind an image is noted with it when a machine first gets it to write, and what
+ * is another one later must be said by people: in the definition (said).
+ */
+static bool behind_is_known(int fd, const struct disk *d, const char *path, bool said, GError **err)
+{
+	g_autofree char *text = behind_text(path, d->backing);
+	char was[BEHIND_MAX + 1];
+	ssize_t n = said ? -1 : fgetxattr(fd, BEHIND, was, BEHIND_MAX);
+
+	if (said || (n < 0 && errno == ENODATA))
+		(void)fsetxattr(fd, BEHIND, text, strlen(text), 0);     /* not all file systems can note it */
+	if (n < 0)
+		return true;
+	was[n] = '\0';
+	return !strcmp(was, text) || kerr_set(err, KERR_ACCESS, "'%s' says that its backing image is '%s'; when a machine last had it that was '%s'. If it was you "
+		"who changed it, say so in the definition (<backingStore type='file'><format type='…'/><source file='…'/><backingStore/></backingStore>, or just <backingStore/> for none) or by "
+		"'setfattr -x " BEHIND "'", path, text, was);
+}
+
 static bool open_disk(struct disk *d, GPtrArray *fds, GHashTable *machines, GError **err)
 {
 	struct image_reader reader = { disks_read_start };
 	struct resource *r = disk_source_resource(d->type, &d->source);
 	bool direct = d->driver.cache == CACHE_NONE || d->driver.cache == CACHE_DIRECTSYNC;
 	struct image top = { r ? r->path : NULL, use_of(d), direct, d->source.writable };
+	bool said = d->backing;
 	unsigned n = 0;
 
 	if (!r)
 		return kerr_set(err, KERR_UNSUPPORTED, "only files and block devices can be opened");
 	if (!give(r, &top, d, n++, fds, machines, err) || !image_chain(d, &reader, err))
+		return false;
+	if (d->driver.format == FORMAT_QCOW2 && (top.writable || top.use == DISK_USE_WRITE) &&
+		!behind_is_known(((const struct launch_fd *)fds->pdata[fds->len - 1])->fd, d, r->path, said, err))
 		return false;
 	for (struct disk_backing *b = d->backing; b && b->type != DISK_TYPE_ABSENT; b = b->backing) {
 		struct resource *behind = disk_source_resource(b->type, &b->source);

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -571,6 +572,57 @@ static void test_rings(void)
 	g_assert_cmpuint(launch_rings("<iothreads>-1</iothreads><disk/>"), <=, IOTHREADS_RUN + 1);
 }
 
+/* Writes the image's head anew, as a machine's process could that has it. */
+static void write_head(const char *path, const char *backing, const char *format)
+{
+	g_autofree char *other = g_strconcat(path, ".other", NULL), *bytes = NULL;
+	gsize n;
+	int fd;
+
+	make_qcow2(other, backing, format);
+	g_assert_true(g_file_get_contents(other, &bytes, &n, NULL));
+	g_assert_cmpint(g_unlink(other), ==, 0);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	g_assert_cmpint(write(fd, bytes, n), ==, (ssize_t)n);
+	close(fd);
+}
+
+/* What an image that was written says of what is behind it is not opened, unless people say it too. */
+static void test_behind(void)
+{
+	struct place p = place_new();
+	g_autofree char *base = at(&p, "base"), *secret = at(&p, "secret"), *top = at(&p, "top");
+	g_autofree char *xml = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='%s'/>"
+		"<target dev='vda' bus='virtio'/></disk>", top);
+	g_autofree char *said = g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='%s'/>"
+		"<backingStore type='file'><format type='raw'/><source file='%s'/><backingStore/></backingStore><target dev='vda' bus='virtio'/></disk>", top, secret);
+	struct opened o;
+
+	g_assert_true(g_file_set_contents(base, "base", -1, NULL) && g_file_set_contents(secret, "secret", -1, NULL));
+	make_qcow2(top, "base", "raw");
+	if (setxattr(top, "trusted.kvmd.test", "", 0, 0)) {
+		g_test_skip("no attributes of files that only root may write, here or for this user");
+		place_clear(&p);
+		return;
+	}
+	for (int i = 0; i < 2; i++) {
+		o = open_all(&p, xml, NULL);
+		g_assert_no_error(o.err);
+		opened_clear(&o);
+	}
+	write_head(top, secret, "raw");
+	expect_error(&p, xml, KERR_ACCESS, "'raw base'");
+	o = open_all(&p, said, NULL);
+	g_assert_no_error(o.err);
+	opened_clear(&o);
+	o = open_all(&p, xml, NULL);    /* which is the same from now on */
+	g_assert_no_error(o.err);
+	opened_clear(&o);
+	write_head(top, "base", "raw");
+	expect_error(&p, xml, KERR_ACCESS, "'raw secret'");
+	place_clear(&p);
+}
+
 static void test_lock(void)
 {
 	struct place p = place_new();
@@ -612,6 +664,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/resources/race", test_race);
 	g_test_add_func("/resources/chain", test_chain);
 	g_test_add_func("/resources/share", test_share);
+	g_test_add_func("/resources/behind", test_behind);
 	g_test_add_func("/resources/lock", test_lock);
 	g_test_add_func("/resources/startup", test_startup);
 	g_test_add_func("/resources/rings", test_rings);
