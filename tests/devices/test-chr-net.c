@@ -8,60 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/chr.h"
 #include "devices/chr_telnet.h"
 #include "domain/error.h"
-#include "tests/fake/fake.h"
-
-struct sink {
-	struct device dev;
-	size_t room;
-	GString *got;
-};
-
-static size_t sink_room(struct device *d)
-{
-	return ((struct sink *)d)->room;
-}
-
-static void sink_input(struct device *d, const uint8_t *data, size_t n)
-{
-	struct sink *s = (struct sink *)d;
-
-	g_assert_cmpuint(n, <=, s->room);
-	s->room -= n;
-	g_string_append_len(s->got, (const char *)data, (gssize)n);
-}
-
-static const struct chr_front front = { .room = sink_room, .input = sink_input };
-
-struct test {
-	struct fake *f;
-	struct sink sink;
-	struct chr *chr;
-};
-
-static void set_up(struct test *t)
-{
-	*t = (struct test){ .f = fake_vm() };
-	t->sink.dev.vm = &t->f->vm;
-	t->sink.room = 1 << 20;
-	t->sink.got = g_string_new(NULL);
-	t->chr = chr_new(t->f->loop, &front, &t->sink.dev);
-}
-
-static void tear_down(struct test *t)
-{
-	chr_free(t->chr);
-	g_string_free(t->sink.got, TRUE);
-	fake_free(t->f);
-}
-
-static void pass(struct test *t)
-{
-	for (int i = 0; i < 3; i++)
-		fake_pass(t->f, 1000000);
-}
+#include "tests/devices/chr_rig.h"
 
 static void put(struct test *t, const void *data, size_t n)
 {
@@ -127,7 +76,7 @@ static void test_telnet(void)
 	struct test t;
 	int peer;
 
-	set_up(&t);
+	set_up(&t, 1 << 20);
 	peer = pair_of(&t, SOCK_STREAM);
 	open_it(&t, &c);
 	pass(&t);
@@ -181,7 +130,7 @@ static void test_again(void)
 	struct test t;
 	int peer, pair[2];
 
-	set_up(&t);
+	set_up(&t, 1 << 20);
 	peer = pair_of(&t, SOCK_STREAM);
 	open_it(&t, &c);
 	put(&t, "one", 3);
@@ -229,7 +178,7 @@ static void test_udp(void)
 
 	for (unsigned i = 0; i < sizeof big; i++)
 		big[i] = (uint8_t)(i * 7);
-	set_up(&t);
+	set_up(&t, 1 << 20);
 	peer = pair_of(&t, SOCK_DGRAM);
 	open_it(&t, &c);
 	put(&t, big, sizeof big);
@@ -292,7 +241,7 @@ static void test_pipe(void)
 	struct test t;
 	int r, w;
 
-	set_up(&t);
+	set_up(&t, 1 << 20);
 	give(&t, "fd", fifo(out));
 	give(&t, "fd.in", fifo(in));
 	open_it(&t, &c);
@@ -339,7 +288,7 @@ static void test_ringbuf(void)
 	struct chr_info info;
 	struct test t;
 
-	set_up(&t);
+	set_up(&t, 1 << 20);
 	g_assert_false(chr_open(t.chr, &bad, t.f->fds, &err));
 	g_assert_error(err, kerr_quark(), KERR_ARGS);
 	g_clear_error(&err);
