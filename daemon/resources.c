@@ -41,6 +41,12 @@ int resource_open_file(const char *path, int flags, mode_t mode, GError **err)
 		return fd;
 	switch (errno) {
 	case ENOENT:
+		if (flags & O_CREAT) {
+			g_autofree char *dir = g_path_get_dirname(path);
+
+			kerr_set(err, KERR_NO_FILE, "there is no folder '%s' for '%s': correct the path, or make the folder", dir, path);
+			break;
+		}
 		kerr_set(err, KERR_NO_FILE, "there is no '%s': correct the path, or put the file there", path);
 		break;
 	case EACCES:

@@ -210,25 +210,57 @@ static void kvmd_conf(void)
 
 /* --- bash completion --- */
 
+/* What an option's value can be, when that is one of some words. */
+static void completion_values(const struct command *c)
+{
+	bool any = false;
+
+	for (const struct field *f = c->args ? c->args->fields : NULL; f && f->name; f++) {
+		g_autofree char *option = option_name(f);
+
+		if ((f->flags & POSITIONAL) || !f->names || f->kind->shape == SHAPE_BOOL)
+			continue;
+		printf(any ? " --%s) values='" : "; case $opt in --%s) values='", option);
+		for (uint64_t n = f->min; n <= f->max; n++)
+			if (f->names[n] && *f->names[n])
+				printf("%s ", f->names[n]);
+		fputs("' ;;", stdout);
+		any = true;
+	}
+	if (any)
+		fputs(" esac", stdout);
+}
+
 static void completion(void)
 {
 	puts("# bash completion for kvmctl; made from the command table\n"
 		"_kvmctl()\n{\n"
-		"\tlocal cur prev verb= at=0 i\n"
-		"\tlocal -a conn=()\n"
-		"\tcur=${COMP_WORDS[COMP_CWORD]}\n"
-		"\tprev=${COMP_WORDS[COMP_CWORD-1]}\n"
+		"\tlocal cur last= opt= value= verb= at=0 i\n"
+		"\tlocal -a conn=() given=()\n"
 		"\tCOMPREPLY=()\n"
-		"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
-		"\t\tcase ${COMP_WORDS[i]} in\n"
-		"\t\t--root|-c|--connect) conn+=(\"${COMP_WORDS[i]}\" \"${COMP_WORDS[i+1]}\"); ((i++)) ;;\n"
+		"\tcur=${COMP_WORDS[COMP_CWORD]}\n"
+		"\tlocal n=$COMP_CWORD\n"
+		"\t[[ $cur == = ]] && { cur=; ((n++)); }\n"
+		"\tfor ((i = 1; i < n; i++)); do     # bash takes --option=value apart\n"
+		"\t\tif [[ ( ${COMP_WORDS[i]} == = && $last == --* ) || $last == --*= ]]; then\n"
+		"\t\t\tgiven[${#given[@]}-1]+=${COMP_WORDS[i]}\n"
+		"\t\telse\n"
+		"\t\t\tgiven+=(\"${COMP_WORDS[i]}\")\n"
+		"\t\tfi\n"
+		"\t\tlast=${given[${#given[@]}-1]}\n"
+		"\tdone\n"
+		"\tfor ((i = 0; i < ${#given[@]}; i++)); do\n"
+		"\t\tcase ${given[i]} in\n"
+		"\t\t--root|-c|--connect) conn+=(\"${given[i]}\" \"${given[i+1]}\"); ((i++)) ;;\n"
 		"\t\t-o|--output) ((i++)) ;;\n"
-		"\t\t--root=*|--connect=*) conn+=(\"${COMP_WORDS[i]}\") ;;\n"
+		"\t\t--root=*|--connect=*) conn+=(\"${given[i]}\") ;;\n"
 		"\t\t-*) ;;\n"
-		"\t\t*) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else ((at++)); fi ;;\n"
+		"\t\t*) if [[ -z $verb ]]; then verb=${given[i]}; else ((at++)); fi ;;\n"
 		"\t\tesac\n"
 		"\tdone\n"
-		"\tcase $prev in\n"
+		"\t[[ $last == -* ]] && opt=${last%=}\n"
+		"\t[[ $last == --*= ]] && value=1\n"
+		"\tcase $opt in\n"
 		"\t-o|--output) COMPREPLY=($(compgen -W 'text json jsonl' -- \"$cur\")); return ;;\n"
 		"\t--root) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n"
 		"\t-c|--connect) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
@@ -239,7 +271,7 @@ static void completion(void)
 		if (c->verb)
 			printf(" %s", c->verb);
 	puts(" --output --root --connect --quiet --help' -- \"$cur\")); return\n\tfi\n"
-		"\tlocal options= domains=0 files=0 words=\n"
+		"\tlocal options= domains=0 files=0 words= values=\n"
 		"\tcase $verb in");
 	for (const struct command *c = command_next(NULL); c; c = command_next(c)) {
 		unsigned at = about_vm(c) ? 1 : 0;
@@ -270,11 +302,17 @@ static void completion(void)
 			}
 			at++;
 		}
+		completion_values(c);
 		puts(" ;;");
 	}
 	puts("\thelp) COMPREPLY=($(compgen -W \"$(kvmctl --help | sed -n 's/^  \\([a-z-]*\\)  .*/\\1/p')\" -- \"$cur\")); return ;;\n"
 		"\tesac\n"
-		"\tif [[ $cur == -* ]]; then\n"
+		"\tif [[ -n $value || \" $options\" == *\" $opt= \"* ]]; then\n"
+		"\t\tif [[ $opt == --domain ]]; then\n"
+		"\t\t\tvalues=$(kvmctl \"${conn[@]}\" list --all --names 2>/dev/null)\n"
+		"\t\tfi\n"
+		"\t\tCOMPREPLY=($(compgen -W \"$values\" -- \"$cur\"))\n"
+		"\telif [[ $cur == -* ]]; then\n"
 		"\t\tCOMPREPLY=($(compgen -W \"$options --output --help --quiet\" -- \"$cur\"))\n"
 		"\t\t[[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
 		"\telif ((domains && at == 0)); then\n"

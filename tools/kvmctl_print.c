@@ -74,8 +74,10 @@ static const char *const in_bytes[] = { "memory", "memory_max", "memory_availabl
 static const char *const in_seconds[] = { "since", NULL };
 static const char *const none_is_dash[] = { "id", "pid", NULL };
 
-static char *value_text(const char *key, json_object *v)
+static char *value_text(json_object *o, const char *key, json_object *v)
 {
+	json_object *pid;
+
 	if (json_object_is_type(v, json_type_boolean))
 		return g_strdup(json_object_get_boolean(v) ? "yes" : "no");
 	if (g_strv_contains(in_bytes, key))
@@ -84,6 +86,8 @@ static char *value_text(const char *key, json_object *v)
 		return when_text(json_object_get_int64(v));
 	if (g_strv_contains(none_is_dash, key) && !json_object_get_int64(v))
 		return g_strdup("-");
+	if (!strcmp(key, "uid") && json_object_object_get_ex(o, "pid", &pid) && !json_object_get_int64(pid))
+		return g_strdup("-");           /* of no process; 0 is root */
 	if (!strcmp(key, "cpu_time"))
 		return g_strdup_printf("%.1f s", (double)json_object_get_int64(v) / 1e9);
 	return g_strdup(json_object_get_string(v));
@@ -115,7 +119,7 @@ static void print_struct(json_object *o, unsigned depth)
 				}
 			}
 		} else {
-			g_autofree char *text = value_text(key, v);
+			g_autofree char *text = value_text(o, key, v);
 
 			printf("%*s%s:%*s", (int)depth * 2, "", label, MAX(1, 16 - (int)strlen(label)), "");
 			put_text(stdout, text);

@@ -69,7 +69,7 @@ static void test_verbs(void)
 	expect(h, "k list --all --names", 0, "web\n", NULL);
 	expect(h, "k list --all -o json | grep -c '\"name\":\"web\"'", 0, "1", NULL);
 	expect(h, "k -o jsonl list --all | wc -l", 0, "1\n", NULL);
-	expect(h, "k dominfo web | grep -E '^(Id|Pid):' | tr -d ' '", 0, "Id:-\nPid:-\n", NULL);
+	expect(h, "k dominfo web | grep -E '^(Id|Pid|Uid):' | tr -d ' '", 0, "Id:-\nPid:-\nUid:-\n", NULL);
 	expect(h, "k domstate web --reason", 0, "shut off\n", NULL);
 	expect(h, "k start web", 0, "domain 'web' started", NULL);
 	expect(h, "k start web", 4, NULL, "error: WrongState: vm 'web'");
@@ -135,6 +135,37 @@ static void test_usage(void)
 		"kill $!; wait $!; stat -c %a new new/run/kvmd new/run/kvmd/vm new/var/lib/kvmd new/var/log/kvmd | tr '\\n' ' '", 0, "755 755 755 700 750", NULL);
 	host_kill(h, SIGTERM);
 	expect(h, "k list", 10, NULL, "is kvmd running?");
+	host_free(h);
+}
+
+/* As bash calls it: it takes words apart at the equals sign. The last word is the one that is being typed. */
+static void completes(const struct host *h, const char *words, const char *to)
+{
+	g_autofree char *line = g_strdup_printf("PATH=$(dirname \"$KVMCTL\"):$PATH bash -c '. \"$(dirname \"$KVMCTL\")/kvmctl.bash\"; COMP_WORDS=(kvmctl %s); "
+		"COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _kvmctl 2>/dev/null; echo \"[${COMPREPLY[@]}]\"'", words);
+	g_autofree char *out = g_strdup_printf("[%s]\n", to);
+
+	expect(h, line, 0, out, NULL);
+}
+
+static void test_completion(void)
+{
+	struct host *h = host_new(NULL);
+	g_autofree char *xml = domain_xml(h, "web", NULL, NULL, NULL);
+
+	define(h, xml);
+	completes(h, "und", "undefine");
+	completes(h, "--root = \"$PWD\" start \"\"", "web");
+	completes(h, "--root \"$PWD\" -o json start w", "web");
+	completes(h, "list --al", "--all");
+	completes(h, "wait web \"\"", "off running paused");
+	completes(h, "top --sort = st", "state steal");
+	completes(h, "top --sort st", "state steal");
+	completes(h, "list --output =", "text json jsonl");
+	completes(h, "--root = \"$PWD\" event --domain =", "web");
+	completes(h, "domdirtyrate-calc web --mode = page", "page-sampling");
+	completes(h, "attach-disk web --live --cache = \"\"", "");
+	completes(h, "help update-memory", "update-memory-device");
 	host_free(h);
 }
 
@@ -214,6 +245,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/kvmctl/verbs", test_verbs);
 	g_test_add_func("/kvmctl/usage", test_usage);
+	g_test_add_func("/kvmctl/completion", test_completion);
 	g_test_add_func("/kvmctl/console", test_console);
 	g_test_add_func("/kvmctl/validate", test_validate);
 	g_test_add_func("/kvmctl/watch", test_watch);

@@ -159,7 +159,7 @@ static void test_files(void)
 	g_assert_cmpint(stat(log, &st), ==, 0);
 	g_assert_cmpint(st.st_size, ==, 0);
 	opened_clear(&o);
-	expect_error(&p, nowhere, KERR_NO_FILE, "serial 'serial0': there is no");
+	expect_error(&p, nowhere, KERR_NO_FILE, "serial 'serial0': there is no folder");
 	(void)g_unlink(p.kernel);
 	expect_error(&p, "", KERR_NO_FILE, "os/kernel: there is no");
 	g_assert_cmpint(mkfifo(p.kernel, 0600), ==, 0);
