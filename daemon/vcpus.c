@@ -284,7 +284,7 @@ static void have_list(void *arg, json_object *reply, const GError *err)
 		return;
 	}
 	t.vcpus = g_ptr_array_new_with_free_func(g_free);
-	for (size_t i = 0; json_object_is_type(reply, json_type_array) && i < json_object_array_length(reply); i++) {
+	for (size_t i = 0; json_object_is_type(reply, json_type_array) && i < MIN(json_object_array_length(reply), VCPUS_MAX); i++) {
 		struct tell_vcpuinfo_row *row = g_new0(struct tell_vcpuinfo_row, 1);
 		struct vcpu_row *v = schema_new(&vcpu_row_schema);
 

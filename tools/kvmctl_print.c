@@ -40,13 +40,23 @@ static json_object *list(json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_array) ? v : NULL;
 }
 
-/* What a guest or an XML wrote must not drive the reader's terminal. */
+/* What a guest, a machine's process or an XML wrote must not drive the reader's terminal, nor write over what stands there. NULL: nothing. */
 void put_text(FILE *f, const char *s)
 {
 	bool tty = isatty(fileno(f));
 
-	for (; *s; s++)
-		putc(tty && (unsigned char)*s < ' ' && *s != '\n' && *s != '\t' && *s != '\r' ? '?' : *s, f);
+	for (const unsigned char *c = (const unsigned char *)s; c && *c; c++) {
+		bool high = *c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;         /* U+0080 to U+009F: the same by other bytes */
+
+		c += tty && high;
+		putc(tty && (high || *c == 0x7f || (*c < ' ' && *c != '\n' && *c != '\t' && !(*c == '\r' && c[1] == '\n'))) ? '?' : *c, f);
+	}
+}
+
+static void put_json(json_object *o, int flags)
+{
+	put_text(stdout, json_object_to_json_string_ext(o, flags));
+	putchar('\n');
 }
 
 static bool colours(FILE *f)
@@ -93,6 +103,13 @@ static char *value_text(json_object *o, const char *key, json_object *v)
 	return g_strdup(json_object_get_string(v));
 }
 
+static void put_label(const char *label, unsigned depth)
+{
+	printf("%*s", (int)depth * 2, "");
+	put_text(stdout, label);
+	putchar(':');
+}
+
 static void print_struct(json_object *o, unsigned depth)
 {
 	json_object_object_foreach(o, key, v) {
@@ -102,11 +119,12 @@ static void print_struct(json_object *o, unsigned depth)
 			continue;
 		label[0] = g_ascii_toupper(label[0]);
 		if (json_object_is_type(v, json_type_object)) {
-			printf("%*s%s:\n", (int)depth * 2, "", label);
+			put_label(label, depth);
+			putchar('\n');
 			print_struct(v, depth + 1);
 		} else if (json_object_is_type(v, json_type_array)) {
 			if (json_object_array_length(v))
-				printf("%*s%s:\n", (int)depth * 2, "", label);
+				put_label(label, depth), putchar('\n');
 			for (size_t i = 0; i < json_object_array_length(v); i++) {
 				json_object *item = json_object_array_get_idx(v, i);
 
@@ -115,13 +133,16 @@ static void print_struct(json_object *o, unsigned depth)
 					if (i + 1 < json_object_array_length(v))
 						putchar('\n');
 				} else {
-					printf("%*s%s\n", (int)depth * 2 + 2, "", json_object_get_string(item));
+					printf("%*s", (int)depth * 2 + 2, "");
+					put_text(stdout, json_object_get_string(item));
+					putchar('\n');
 				}
 			}
 		} else {
 			g_autofree char *text = value_text(o, key, v);
 
-			printf("%*s%s:%*s", (int)depth * 2, "", label, MAX(1, 16 - (int)strlen(label)), "");
+			put_label(label, depth);
+			printf("%*s", MAX(1, 16 - (int)strlen(label)), "");
 			put_text(stdout, text);
 			putchar('\n');
 		}
@@ -326,7 +347,7 @@ static void print_powerdown(const struct call *c, json_object *o)
 /* As it came. */
 static void print_line(const struct call *c, json_object *o)
 {
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	put_json(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 /* As virsh prints them. */
@@ -341,7 +362,9 @@ static void print_domstats(const struct call *c, json_object *o)
 		if (!json_object_object_get_ex(row, "stats", &stats) || !json_object_is_type(stats, json_type_object))
 			continue;
 		json_object_object_foreach(stats, key, v) {
-			printf("  %s=", key);
+			printf("  ");
+			put_text(stdout, key);
+			putchar('=');
 			put_text(stdout, json_object_get_string(v));
 			putchar('\n');
 		}
@@ -441,7 +464,7 @@ static void print_json(const struct call *c, json_object *reply)
 	json_object *only = NULL;
 
 	if (c->output == OUT_JSON) {
-		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+		put_json(reply, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
 		return;
 	}
 	/* one list in it: one line each */
@@ -454,11 +477,11 @@ static void print_json(const struct call *c, json_object *reply)
 		only = reply;
 	}
 	if (!only) {
-		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		put_json(reply, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 		return;
 	}
 	for (size_t i = 0; i < json_object_array_length(only); i++)
-		puts(json_object_to_json_string_ext(json_object_array_get_idx(only, i), JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		put_json(json_object_array_get_idx(only, i), JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 void print_reply(const struct call *c, json_object *reply)
@@ -475,7 +498,7 @@ void print_reply(const struct call *c, json_object *reply)
 		else if (forms[i].key && !strcmp(forms[i].key, "id") && !num(reply, "id"))
 			puts("-");
 		else if (forms[i].key)
-			puts(str(reply, forms[i].key));
+			put_text(stdout, str(reply, forms[i].key)), putchar('\n');
 		else if (!c->quiet)
 			printf(forms[i].said, c->vm);
 		return;
@@ -483,7 +506,7 @@ void print_reply(const struct call *c, json_object *reply)
 	if (json_object_is_type(reply, json_type_object))
 		print_struct(reply, 0);
 	else
-		puts(json_object_to_json_string_ext(reply, JSON_C_TO_STRING_PRETTY));
+		put_json(reply, JSON_C_TO_STRING_PRETTY);
 }
 
 void print_event(const struct call *c, json_object *event)
@@ -512,7 +535,9 @@ void print_event(const struct call *c, json_object *event)
 		json_object_object_foreach(data, key, v) {
 			if (!strcmp(key, "vm") || !strcmp(key, "uuid") || !strcmp(key, "worker-seq"))
 				continue;
-			printf(" %s=", key);
+			putchar(' ');
+			put_text(stdout, key);
+			putchar('=');
 			put_text(stdout, json_object_get_string(v));
 		}
 	}

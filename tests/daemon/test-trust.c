@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A machine that has been taken over says what it likes of itself: kvmd gives it nothing for that, and goes on. */
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/unix.h"
@@ -243,6 +246,50 @@ static void test_last_words(void)
 	passt_remove(passt);
 }
 
+/* What an operator's terminal gets of `kvmctl event`. New. */
+static char *on_terminal(const struct host *h)
+{
+	g_autofree char *path = host_path(h, "run/kvmd/control.sock");
+	const char *argv[] = { g_getenv("KVMCTL"), "-c", path, "event", "--since", "0", NULL };
+	int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), out, status = -1;
+	GString *text = g_string_new(NULL);
+	char buf[4096];
+	ssize_t n;
+	pid_t pid;
+
+	g_assert_true(!grantpt(terminal) && !unlockpt(terminal));
+	out = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	pid = fork();
+	g_assert_cmpint(pid, >=, 0);
+	if (!pid) {
+		dup2(out, 1);
+		execv(argv[0], (char **)argv);
+		_exit(127);
+	}
+	close(out);
+	while ((n = read(terminal, buf, sizeof buf)) > 0)
+		g_string_append_len(text, buf, n);
+	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+	g_assert_cmpint(status, ==, 0);
+	close(terminal);
+	return g_string_free(text, FALSE);
+}
+
+static void test_terminal(void)
+{
+	g_autofree char *passt = passt_new(), *text = NULL;
+	struct host *h = host_new(NULL);
+
+	start(h);
+	must(h, "x-say", "{\"event\":\"ODD\",\"data\":{\"none\":null,\"list\":[null],\"\\u001b[2Jkey\":\"\\u009b2Jvalue\\u007f\\rover\"}}");
+	text = on_terminal(h);
+	g_assert_nonnull(strstr(text, "ODD"));
+	g_assert_nonnull(strstr(text, "?[2Jkey=?2Jvalue??over"));
+	g_assert_null(strchr(text, '\033'));
+	host_free(h);
+	passt_remove(passt);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -252,5 +299,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/trust/messages", test_messages);
 	g_test_add_func("/trust/flood", test_flood);
 	g_test_add_func("/trust/last-words", test_last_words);
+	g_test_add_func("/trust/terminal", test_terminal);
 	return g_test_run();
 }
