@@ -98,10 +98,12 @@ void reasons_load(struct kvmd *k)
 	all = doms_sorted(k->doms);
 	for (unsigned i = 0; i < all->len; i++) {
 		struct dom *d = all->pdata[i];
+		gint64 since;
 
 		if (d->state != DOM_SHUTOFF || d->remembered.state != DOM_SHUTOFF || !d->remembered.reason)
 			continue;
+		since = d->remembered.since;            /* a new state begins now, this one did not */
 		dom_set_state_told(d, DOM_SHUTOFF, d->remembered.reason, d->remembered.detail);
-		d->since = d->remembered.since;
+		d->since = d->remembered.since = since;
 	}
 }

@@ -148,6 +148,15 @@ static void has_detail(const struct host *h, const char *name, const char *words
 	json_object_put(o);
 }
 
+static int64_t since_of(const struct host *h, const char *name)
+{
+	json_object *o = ask(h, "domstate", name, NULL), *v = NULL;
+	int64_t since = json_object_object_get_ex(o, "since", &v) ? json_object_get_int64(v) : 0;
+
+	json_object_put(o);
+	return since;
+}
+
 static void test_start_fails(void)
 {
 	struct host *h = host_new("start_timeout = 300\ndestroy_timeout = 100\n");
@@ -155,6 +164,7 @@ static void test_start_fails(void)
 	g_autofree char *mute = domain_xml(h, "mute", NULL, "mute", NULL), *fine = domain_xml(h, "fine", NULL, NULL, NULL);
 	g_autofree char *run = NULL, *s = NULL;
 	json_object *o;
+	int64_t since;
 
 	define(h, refuse);
 	define(h, die);
@@ -174,8 +184,12 @@ static void test_start_fails(void)
 	(void)g_unlink(h->kernel);
 	ask_bad(h, "start", "fine", NULL, "FileNotFound", "os/kernel");
 	has_detail(h, "fine", "os/kernel");
+	since = since_of(h, "refuse");
 	host_kill(h, SIGKILL);
+	while (g_get_real_time() / G_USEC_PER_SEC <= since)
+		g_usleep(20000);
 	host_start(h);
+	g_assert_cmpint(since_of(h, "refuse"), ==, since);
 	has_detail(h, "refuse", "this fake refuses");
 	has_detail(h, "fine", "os/kernel");
 	g_assert_true(g_file_set_contents(h->kernel, "k", -1, NULL));
