@@ -172,18 +172,21 @@ static gboolean no_wire(gpointer data)
 void link_call(struct link *l, const char *execute, json_object *args, const int *fds, unsigned n, unsigned timeout_ms,
 	link_reply *fn, void *arg)
 {
-	struct call *c = g_new0(struct call, 1);
+	struct call *c = fn ? g_new0(struct call, 1) : NULL;    /* NULL: nobody waits; a machine that never answers must cost nothing */
 	json_object *m = json_object_new_object();
 
-	*c = (struct call){ .link = l, .id = ++l->last, .execute = g_strdup(execute), .fn = fn, .arg = arg, .timeout = timeout_ms };
-	g_hash_table_insert(l->calls, &c->id, c);
+	l->last++;
 	json_object_object_add(m, "execute", json_object_new_string(execute));
 	if (args)
 		json_object_object_add(m, "arguments", args);
-	json_object_object_add(m, "id", json_object_new_uint64(c->id));
-	if (!l->wire)
+	json_object_object_add(m, "id", json_object_new_uint64(l->last));
+	if (c) {
+		*c = (struct call){ .link = l, .id = l->last, .execute = g_strdup(execute), .fn = fn, .arg = arg, .timeout = timeout_ms };
+		g_hash_table_insert(l->calls, &c->id, c);
+	}
+	if (c && !l->wire)
 		c->deadline = g_idle_add(no_wire, c);
-	else if (timeout_ms)
+	else if (c && timeout_ms)
 		c->deadline = g_timeout_add(timeout_ms, deadline_passed, c);
 	if (l->wire)
 		(void)wire_send(l->wire, m, fds, n);    /* a failure ends the wire, which answers all */

@@ -210,7 +210,8 @@ static void say(const char *text)
 {
 	json_object *o = json_tokener_parse(text);
 
-	wire_send(f.serve.kvmd, o, NULL, 0);
+	if (f.serve.kvmd)
+		wire_send(f.serve.kvmd, o, NULL, 0);
 	json_object_put(o);
 }
 
@@ -342,6 +343,8 @@ static void message(struct wire *w, json_object *m, int *fds, unsigned n)
 static void closed(struct wire *w, const char *why)
 {
 	g_ptr_array_remove(f.wires, w);
+	if (f.serve.kvmd == w)
+		f.serve.kvmd = NULL;
 	if (!f.machine)
 		_exit(1);
 	while (f.held->len) {
