@@ -245,7 +245,8 @@ has_helpers = False             # looking for them takes time
 
 
 def files_below(root):
-    return {os.path.join(where, n)[len(root):] for where, _, names in os.walk(root) for n in names
+    # notes of what a machine was given are named after its number and ptys, and stay as long as it runs: there, or gone
+    return {os.path.join(where, n)[len(root):].split('/given/')[0] for where, _, names in os.walk(root) for n in names
             if '/var/log/' not in f'{where}/' and n not in ('events.jsonl', 'events.jsonl.1', 'events.ceiling', 'seq', 'kvmd.log', 'control.sock', 'beats', 'out')}
 
 
