@@ -372,7 +372,7 @@ class Run:
     def beats(self):
         try:
             with open(f'{self.k.root}/beats') as f:
-                return [int(n) for n in re.findall(r'^beat (\d+)\r?\n', f.read(), re.M)]
+                return [int(n) for n in re.findall(r'beat (\d+)\r?\n', f.read())]        # a reset may cut a line: "bebeat 0"
         except FileNotFoundError:
             return []
 

@@ -189,7 +189,7 @@ def others(k):
     c.run('dump-guest-memory', paging=False, protocol=f'file:{out}')
     with open(out, 'rb') as f:
         assert f.read(4) == b'\x7fELF'
-    c.fails("no '/nix/x'", 'dump-guest-memory', paging=False, protocol='file:/nix/x')
+    c.fails("no folder '/nix'", 'dump-guest-memory', paging=False, protocol='file:/nix/x')
     c.fails('from the root', 'dump-guest-memory', paging=False, protocol='file:x')
     c.fails('no scripts', 'netdev_add', type='tap', id='n', ifname='x', script='/etc/qemu-ifup')
     name = f'kt{os.getpid() % 100000}'
