@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host's own limit: the I/O that flat-blk does, by one thread with io_uring on the file itself, one system call per
- * batch (new requests go in with the wait for old ones). Arguments as flat-blk's: FILE op=… bs=… qd=… ms=… warm=…
+ * batch (new requests go in with the wait for old ones). Arguments as flat-blk's: FILE op=… bs=… qd=… ms=… warm=…; poll=1: it
+ * looks at the completion queue until something is there and never sleeps, the least that a program on this host can reach.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@ struct one { void *data; uint64_t start; };
 static struct one ones[QD_MAX];
 static uint32_t *samples;
 static uint64_t bs, blocks, at, errors, state = 88172645463325252ull;
-static bool is_write, is_random, is_flush;
+static bool is_write, is_random, is_flush, polls;
 
 static const char *text(char **argv, const char *name, const char *def)
 {
@@ -90,10 +91,12 @@ static uint64_t drive(struct io_uring *ring, unsigned qd, double ms, bool counts
 		unsigned head, n = 0;
 		bool goes = seconds() < until;
 
-		if (io_uring_submit_and_wait(ring, 1) < 0 && errno != EINTR) {
+		if ((polls ? io_uring_submit(ring) : io_uring_submit_and_wait(ring, 1)) < 0 && errno != EINTR) {
 			perror("io_uring");
 			exit(1);
 		}
+		while (polls && io_uring_peek_cqe(ring, &cqe))
+			__builtin_ia32_pause();
 		io_uring_for_each_cqe(ring, head, cqe) {
 			struct one *o = io_uring_cqe_get_data(cqe);
 
@@ -131,12 +134,13 @@ int main(int argc, char **argv)
 	int fd;
 
 	if (argc < 2 || qd < 1 || qd > QD_MAX) {
-		fprintf(stderr, "usage: blkhost FILE op=… bs=… qd=1…%d ms=… warm=…\n", QD_MAX);
+		fprintf(stderr, "usage: blkhost FILE op=… bs=… qd=1…%d ms=… warm=… poll=0|1\n", QD_MAX);
 		return 2;
 	}
 	is_write = strstr(op, "write");
 	is_random = !strncmp(op, "rand", 4);
 	is_flush = !strcmp(op, "flush");
+	polls = number(argv, "poll", "0");
 	bs = number(argv, "bs", "4096");
 	fd = open(argv[1], (is_write || is_flush ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
@@ -152,7 +156,7 @@ int main(int argc, char **argv)
 			return 1;
 		memset(ones[i].data, (int)i + 1, bs);
 	}
-	if (!blocks || io_uring_queue_init(QD_MAX, &ring, 0) < 0 || io_uring_register_files(&ring, &fd, 1) < 0) {
+	if (!blocks || io_uring_queue_init(QD_MAX, &ring, polls ? IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG : 0) < 0 || io_uring_register_files(&ring, &fd, 1) < 0) {
 		perror("io_uring");
 		return 1;
 	}
