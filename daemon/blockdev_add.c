@@ -46,25 +46,14 @@ static bool prepare(void *arg, GError **err)
 static void apply(struct change *change, struct dom *d, void *arg)
 {
 	struct adding *a = arg;
-	json_object *args = json_object_new_object(), *names = json_object_new_array();
-	unsigned n = MIN(a->launch->fds->len, WIRE_FDS_MAX);
-	int fds[WIRE_FDS_MAX];
+	json_object *args = json_object_new_object();
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct launch_fd *f = a->launch->fds->pdata[i];
-		json_object *o = json_object_new_object();
-
-		fds[i] = f->fd;
-		json_object_object_add(o, "name", json_object_new_string(f->name));
-		json_object_array_add(names, o);
-	}
 	json_object_object_add(args, "node-name", json_object_new_string(a->node));
 	if (a->below)
 		json_object_object_add(args, "below", json_object_new_string(a->below));
 	json_object_object_add(args, "bare", json_object_new_boolean(a->bare));
 	json_object_object_add(args, "device", json_from_struct(&disk_schema, a->disk, JSON_SECRETS));
-	json_object_object_add(args, "names", names);
-	change_ask_fds(change, "blockdev-made", args, fds, n);
+	change_ask_opened(change, "blockdev-made", args, a->launch->fds);
 	launch_close_fds(a->launch);
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "daemon/kvmd.h"
+#include "daemon/wire.h"
+#include "daemon/launch.h"
 #include "daemon/link.h"
 #include "daemon/refresh.h"
 #include "daemon/supervise.h"
@@ -200,6 +202,30 @@ void change_ask(struct change *c, const char *execute, json_object *args)
 void change_ask_fds(struct change *c, const char *execute, json_object *args, const int *fds, unsigned n)
 {
 	ask(c, execute, args, fds, n, 0);
+}
+
+void change_ask_opened(struct change *c, const char *execute, json_object *args, const GPtrArray *opened)
+{
+	json_object *names = json_object_new_array();
+	g_autoptr(GError) err = NULL;
+	int fds[WIRE_FDS_MAX];
+
+	json_object_object_add(args, "names", names);
+	if (opened->len > WIRE_FDS_MAX) {
+		json_object_put(args);
+		kerr_set(&err, KERR_LIMIT, "it needs %u files at once; %u are possible", opened->len, WIRE_FDS_MAX);
+		change_done(c, err);
+		return;
+	}
+	for (unsigned i = 0; i < opened->len; i++) {
+		const struct launch_fd *f = opened->pdata[i];
+		json_object *o = json_object_new_object();
+
+		fds[i] = f->fd;
+		json_object_object_add(o, "name", json_object_new_string(f->name));
+		json_object_array_add(names, o);
+	}
+	change_ask_fds(c, execute, args, fds, opened->len);
 }
 
 void change_ask_guest(struct change *c, const char *execute, json_object *args, uint32_t timeout, uint64_t times, const int *fds, unsigned n)

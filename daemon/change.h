@@ -48,6 +48,8 @@ void change_done(struct change *, const GError *err);
 void change_ask(struct change *, const char *execute, json_object *args);
 /* The same, with descriptors (not taken). */
 void change_ask_fds(struct change *, const char *execute, json_object *args, const int *fds, unsigned n);
+/* The same, with what was opened for it (struct launch_fd, not taken): args get "names". More than go at once: *err LIMIT of the change. */
+void change_ask_opened(struct change *, const char *execute, json_object *args, const GPtrArray *opened);
 /* For apply: as change_ask, with a command in which the guest has part: gets "timeout" (ms) and "id" too. timeout: s without a
  * sign of progress; times: how many of these it may take in all; fds (not taken) go along. */
 void change_ask_guest(struct change *, const char *execute, json_object *args, uint32_t timeout, uint64_t times, const int *fds, unsigned n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio devices.
+ * virtio devices. (A long file: a queue that runs, stops and is reset is one state, which all parts below share.)
  *
  * A queue runs when the driver said DRIVER_OK and enabled it, and neither a pause, a reset nor a lost bus mastering holds
  * it. Whoever changes one of these posts the queue's service to its loop, which compares what should be with what is:
